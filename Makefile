@@ -1,0 +1,33 @@
+# make demo   the whole way on the bundled sample: export, build-engine --int8, bench, stylize
+# make test   ruff, mypy --strict and pytest
+# Both set up .venv by themselves; only python3 and make are needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test clean
+
+demo: $(READY)
+	$(BIN)/nstopt export
+	$(BIN)/nstopt build-engine --int8 --res 512
+	$(BIN)/nstopt inspect
+	$(BIN)/nstopt stylize --before-after nstopt-out/before-after.png
+	$(BIN)/nstopt bench --res 512 --compare torch
+	@echo "before and after: $(CURDIR)/nstopt-out/before-after.png"
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+# Debian's python3 comes without ensurepip; its package brings it, where we may install packages.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv || { [ "$$(id -u)" = 0 ] && apt-get update && apt-get install -y python3-venv \
+		&& $(PYTHON) -m venv --clear .venv; } || { echo "install python3-venv first" >&2; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv nstopt-out

@@ -1,0 +1,41 @@
+"""nstopt: a trained style-transfer net, made to run in real time on the machine somebody has.
+
+    import nstopt
+    engine = nstopt.load("wave-512x512-int8.nst")
+    out = engine(image)            # uint8 RGB [H, W, 3] in, the same out
+
+Names are imported when first used: loading and running an engine needs neither torch nor onnx.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nstopt.engines import load
+    from nstopt.engines.base import Engine
+    from nstopt.errors import NstoptError
+    from nstopt.export.exporter import ExportSpec, export_net
+    from nstopt.pipeline import BuildSpec, build_engine
+    from nstopt.size import Size
+
+__version__ = "0.1.0"
+__all__ = ["BuildSpec", "Engine", "ExportSpec", "NstoptError", "Size", "build_engine", "export_net", "load"]
+
+_HOMES = {
+    "BuildSpec": "nstopt.pipeline",
+    "Engine": "nstopt.engines.base",
+    "ExportSpec": "nstopt.export.exporter",
+    "NstoptError": "nstopt.errors",
+    "Size": "nstopt.size",
+    "build_engine": "nstopt.pipeline",
+    "export_net": "nstopt.export.exporter",
+    "load": "nstopt.engines",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nstopt' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)

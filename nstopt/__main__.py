@@ -1,0 +1,5 @@
+"""`python -m nstopt` is the `nstopt` command."""
+
+from nstopt.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""Which bundle is timed at which size: bundles, sizes and peers → cases, or an error that says what to build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nstopt.bench.peers import Peer, PeerSubject, kind_of
+from nstopt.bench.subject import BundleSubject, Subject
+from nstopt.bundle import Bundle, NetInfo, ShapeInfo, open_bundle
+from nstopt.errors import BundleError
+from nstopt.size import Size
+
+DEFAULT_SIZE = Size(512, 512)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to time at one size. The fields are those of the record that it becomes."""
+
+    subject: Subject
+    label: str
+    is_peer: bool
+    net: str
+    family: str
+    backend: str
+    precision: str
+    computes: str
+    size: Size
+    batch: int
+    psnr_db: float | None
+    ssim: float | None
+
+
+def plan_cases(
+    bundles: Sequence[Path], sizes: Sequence[Size] = (), batch: int | None = None, peers: Sequence[Peer] = ()
+) -> list[Case]:
+    """Cases in the order of the sizes; at each size those of one batch together, bundles before peers.
+
+    A bundle built for one size is timed at that size, one built for any size at each of `sizes`. Without `sizes`: the
+    sizes that bundles were built for, or 512x512 if all take any. Without `batch`: each bundle's own, or 1. Every peer
+    runs wherever a bundle does.
+
+    Raises BundleError if a bundle is damaged, if a size has no bundle or a bundle no size, if a bundle has another
+    batch, or if peers are to be compared with engines of several nets; BuildError for an unknown peer.
+    """
+    opened = [open_bundle(path) for path in bundles]
+    if not opened:
+        raise BundleError("no engine to bench; build one with: nstopt build-engine NET.onnx --res 512")
+    if not sizes:
+        sizes = [size for bundle in opened if (size := bundle.manifest.shape.size)] or [DEFAULT_SIZE]
+    sizes = list(dict.fromkeys(sizes))
+    _check_every_size_is_served(opened, sizes)
+    for bundle in opened:
+        _check_serves_one_of(bundle, sizes, batch)
+    net = _one_net(opened) if peers else None
+    cases: list[Case] = []
+    for size in sizes:
+        here = [_bundle_case(bundle, size, batch) for bundle in opened if _serves(bundle, size)]
+        for own_batch in dict.fromkeys(case.batch for case in here):
+            cases += [case for case in here if case.batch == own_batch]
+            if net is not None:
+                cases += [_peer_case(peer, net, size, own_batch) for peer in peers]
+    return cases
+
+
+def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
+    manifest = bundle.manifest
+    return Case(
+        subject=BundleSubject(bundle.path),
+        label=bundle.path.resolve().name,
+        is_peer=False,
+        net=manifest.net.name,
+        family=manifest.net.family,
+        backend=manifest.backend.name,
+        precision=manifest.precision.asked,
+        computes=manifest.precision.computes,
+        size=size,
+        batch=batch or manifest.shape.batch or 1,
+        psnr_db=manifest.quality.psnr_db_mean if manifest.quality else None,
+        ssim=manifest.quality.ssim_mean if manifest.quality else None,
+    )
+
+
+def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
+    kind = kind_of(peer)
+    return Case(
+        subject=PeerSubject(peer, net.source_sha256),
+        label=kind.label,
+        is_peer=True,
+        net=net.name,
+        family=net.family,
+        backend=kind.backend,
+        precision=kind.precision,
+        computes=kind.precision,
+        size=size,
+        batch=batch,
+        psnr_db=None,
+        ssim=None,
+    )
+
+
+def _one_net(bundles: Sequence[Bundle]) -> NetInfo:
+    nets = {bundle.manifest.net.source_sha256: bundle.manifest.net for bundle in bundles}
+    if len(nets) > 1:
+        names = ", ".join(net.name for net in nets.values())
+        raise BundleError(
+            f"a peer runs one net, but these engines are of {len(nets)} ({names}); bench the nets one after the other"
+        )
+    return next(iter(nets.values()))
+
+
+def _serves(bundle: Bundle, size: Size) -> bool:
+    shape = bundle.manifest.shape
+    return shape.height in (None, size.height) and shape.width in (None, size.width)
+
+
+def _check_every_size_is_served(bundles: Sequence[Bundle], sizes: Sequence[Size]) -> None:
+    for size in sizes:
+        if not any(_serves(bundle, size) for bundle in bundles):
+            built = ", ".join(f"{bundle.path.name} for {_built_for(bundle.manifest.shape)}" for bundle in bundles)
+            raise BundleError(
+                f"no engine to bench at {size}: built are {built}; "
+                f"build the other with: nstopt build-engine NET.onnx --res {_as_option(size)}"
+            )
+
+
+def _check_serves_one_of(bundle: Bundle, sizes: Sequence[Size], batch: int | None) -> None:
+    shape = bundle.manifest.shape
+    if not any(_serves(bundle, size) for size in sizes):
+        raise BundleError(
+            f"{bundle.path} was built for {_built_for(shape)}, not for {', '.join(map(str, sizes))}; leave it out, or "
+            f"build the other with: nstopt build-engine NET.onnx --res {_as_option(sizes[0])}"
+        )
+    if batch is not None and shape.batch not in (None, batch):
+        raise BundleError(
+            f"{bundle.path} was built for a batch of {shape.batch}, not of {batch}; "
+            f"build the other with: nstopt build-engine NET.onnx --batch {batch}"
+        )
+
+
+def _built_for(shape: ShapeInfo) -> str:
+    return f"{shape.height or 'any'}x{shape.width or 'any'}"
+
+
+def _as_option(size: Size) -> str:
+    """As the user would write it: 256, or 480x640."""
+    return str(size.height) if size.height == size.width else str(size)

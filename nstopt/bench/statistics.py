@@ -1,0 +1,53 @@
+"""Statistics of latency samples, and the rule that says when a warm-up is over.
+
+The rule: a case is steady when the median of its last 3 runs lies within 2% of the median of the 3 runs before, and
+it has run for at least half a second (clocks rise, caches and allocators fill). Warm-up ends after 15 seconds in any
+case; if the case was not steady by then, its record says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nstopt.bench.record import Latency
+
+WINDOW_RUNS = 3
+TOLERANCE = 0.02
+MIN_WARMUP_MS = 500.0
+MAX_WARMUP_MS = 15_000.0
+WIDE_SPREAD = 1.25
+
+
+def is_steady(samples_ms: Sequence[float]) -> bool:
+    """Whether the rule above holds at the end of these warm-up samples."""
+    if len(samples_ms) < 2 * WINDOW_RUNS or sum(samples_ms) < MIN_WARMUP_MS:
+        return False
+    last = float(np.median(samples_ms[-WINDOW_RUNS:]))
+    before = float(np.median(samples_ms[-2 * WINDOW_RUNS : -WINDOW_RUNS]))
+    return abs(last - before) < TOLERANCE * before
+
+
+def is_overdue(samples_ms: Sequence[float]) -> bool:
+    """Whether a warm-up has had its time, steady or not, and its least number of runs."""
+    return len(samples_ms) >= 2 * WINDOW_RUNS and sum(samples_ms) >= MAX_WARMUP_MS
+
+
+def summarise(samples_ms: Sequence[float]) -> Latency:
+    """Percentiles (linear between neighbours, as numpy's), mean and least of at least one sample, in milliseconds."""
+    p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
+    mean = float(np.mean(samples_ms))
+    return Latency(p50=p50, p90=p90, p99=p99, mean=mean, min=min(samples_ms), samples=tuple(samples_ms))
+
+
+def pictures_per_second(latency: Latency, batch: int) -> float:
+    """FPS at the median latency: the figure a reader can check against the p50 beside it."""
+    return 1000.0 * batch / latency.p50
+
+
+def spread_warnings(latency: Latency) -> tuple[str, ...]:
+    """A note if one run in ten took at least a quarter longer than the median."""
+    if latency.p90 < WIDE_SPREAD * latency.p50:
+        return ()
+    return (f"uneven: p90 is {latency.p90 / latency.p50:.2f}x the median (other work on the machine, or throttling)",)

@@ -1,0 +1,33 @@
+"""What is timed: something that a process of its own can open and then call on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nstopt.engines.base import Picture
+
+Stylise = Callable[[Picture, Picture], object]
+"""Reads uint8 RGB [N, H, W, 3] and writes an array of the same shape. What it returns is not looked at."""
+
+
+class Subject(Protocol):
+    """Sent to the process that times it, so it must be picklable and cheap to import."""
+
+    def open(self) -> Stylise:
+        """Load whatever it takes to run. Raises NstoptError."""
+        ...
+
+
+@dataclass(frozen=True)
+class BundleSubject:
+    """One of our engines."""
+
+    path: Path
+
+    def open(self) -> Stylise:
+        from nstopt import engines
+
+        return engines.load(self.path)

@@ -1,0 +1,144 @@
+"""Records → what the terminal shows: the machine, a table of latency, a table of quality and targets, and notes.
+
+Fits 80 columns, which is what rich takes when it writes to a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from nstopt.bench.record import Machine, Record
+from nstopt.bench.startup import Startup
+from nstopt.bench.target import NOT_COMPARED, caption, columns, times
+
+Row = Sequence[str | Text]
+STYLES = {True: "green", False: "yellow", None: "dim"}
+
+
+def render(records: Sequence[Record]) -> RenderableType:
+    """Everything there is to show of a run of at least one record. With a peer in it, a column says how many times
+    faster than the first peer of the same size and batch each row is, by medians."""
+    ordered = sorted(records, key=_group_key)
+    parts: list[RenderableType] = [
+        machine_text(records[0].machine),
+        _latency(ordered),
+        _quality(ordered),
+        *_notes(records),
+    ]
+    return Group(*parts)
+
+
+def render_startup(startup: Startup) -> RenderableType:
+    """The start-up figures beside their limits."""
+    title = f"Start-up with {startup.bundle}, medians of fresh processes"
+    table = _table(title)
+    for heading in ("", "measured", "limit", ""):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for measure in startup.measures:
+        digits = 0 if measure.unit == "MiB" else 2
+        value, limit = (f"{number:.{digits}f} {measure.unit}" for number in (measure.value, measure.limit))
+        table.add_row(
+            measure.what, value, limit, Text("ok" if measure.within else "over", style=STYLES[measure.within])
+        )
+    return Group(machine_text(startup.machine), table)
+
+
+def machine_text(machine: Machine) -> Text:
+    """The machine in a sentence."""
+    gpus = ", ".join(machine.gpus) or "no NVIDIA GPU"
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    text = (
+        f"{machine.cpu}, {machine.cores} cores, {machine.ram_gib:g} GiB; {gpus}; {machine.os}; Python {machine.python}"
+    )
+    return Text(f"Measured on {text}; {versions}")
+
+
+def _latency(records: Sequence[Record]) -> Table:
+    peer = next((record.label for record in records if record.is_peer), None)
+    titles = ["p50", "p90", "p99", "FPS", "MiB", "on"] + ([f"vs {peer}"] if peer else [])
+    runs, name = len(records[0].latency_ms.samples), records[0].input
+    title = f"Milliseconds a batch, {runs} runs on {name}; MiB: peak of the process"
+    return _grouped(title, titles, records, lambda record: _latency_row(record, records))
+
+
+def _latency_row(record: Record, records: Sequence[Record]) -> Row:
+    latency = record.latency_ms
+    on = "CPU" if record.device == record.machine.cpu else "GPU"
+    row = [*(f"{value:.1f}" for value in (latency.p50, latency.p90, latency.p99)), f"{record.fps:.1f}"]
+    row += [f"{record.peak_memory_mib:.0f}", on]
+    if any(other.is_peer for other in records):
+        beside = [other for other in records if other.is_peer and _group_key(other) == _group_key(record)]
+        row.append(times(beside[0].latency_ms.p50 / latency.p50) if beside else NOT_COMPARED)
+    return row
+
+
+def _quality(records: Sequence[Record]) -> Table:
+    titles = ["backend", "precision", "dB", "SSIM", *(column.title for column in columns(records[0]))]
+    table = _grouped(
+        "Quality against FP32 (PSNR in dB, SSIM); speed against the targets", titles, records, _quality_row
+    )
+    table.caption = caption()
+    table.caption_justify = "left"
+    return table
+
+
+def _quality_row(record: Record) -> Row:
+    precision = record.precision if record.computes == record.precision else f"{record.precision}→{record.computes}"
+    psnr = NOT_COMPARED if record.psnr_db is None else f"{record.psnr_db:.1f}"
+    ssim = NOT_COMPARED if record.ssim is None else f"{record.ssim:.3f}"
+    targets = [Text(column.cell, style=STYLES[column.reached]) for column in columns(record)]
+    return [record.backend, precision, psnr, ssim, *targets]
+
+
+def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: Callable[[Record], Row]) -> Table:
+    """A table with a section for each size and batch, whose heading stands in the first column."""
+    table = _table(title)
+    table.add_column("", overflow="fold")
+    for heading in titles:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for _, group in groupby(records, key=_group_key):
+        section = list(group)
+        batch = f" x {section[0].batch}" if section[0].batch > 1 else ""
+        table.add_row(Text(f"{section[0].size}{batch}", style="bold"))
+        for record in section:
+            table.add_row(f" {record.label.removesuffix('.nst')}", *row(record))
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=None,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+    )
+
+
+def _notes(records: Sequence[Record]) -> list[Text]:
+    """Every warning once, with the rows that it is about."""
+    about: dict[str, list[str]] = {}
+    for record in records:
+        for warning in (*_precision_notes(record), *record.warnings):
+            about.setdefault(warning, []).append(f"{record.label} at {record.size}")
+    return [
+        Text(f"Note: {warning}" + ("" if len(rows) == len(records) else f" ({', '.join(rows)})"), style="yellow")
+        for warning, rows in about.items()
+    ]
+
+
+def _precision_notes(record: Record) -> tuple[str, ...]:
+    if record.computes == record.precision:
+        return ()
+    return (f"the graph holds {record.precision}, which this device computes in {record.computes}",)
+
+
+def _group_key(record: Record) -> tuple[int, int, int]:
+    return (record.height * record.width, record.height, record.batch)

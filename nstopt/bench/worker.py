@@ -1,0 +1,47 @@
+"""The process that times one case: opens a subject, then runs it as often as it is told.
+
+Started by `process.py` as `python -m nstopt.bench.worker FD`, where FD is its end of a pipe. It receives (subject,
+picture) and answers None when the subject is open; then it receives numbers of runs and answers with as many
+milliseconds. An NstoptError is sent as the answer; anything worse ends the process. It ends when the pipe is closed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from nstopt.bench.subject import Stylise
+from nstopt.engines.base import Picture
+from nstopt.errors import NstoptError
+
+
+def serve(pipe: Connection[Any, Any]) -> None:
+    """Answer until the other end closes the pipe."""
+    try:
+        subject, picture = pipe.recv()
+        stylise = subject.open()
+        pipe.send(None)
+        while True:
+            pipe.send(_time_ms(stylise, picture, pipe.recv()))
+    except NstoptError as error:
+        pipe.send(error)
+    except EOFError:
+        return
+
+
+def _time_ms(stylise: Stylise, picture: Picture, runs: int) -> list[float]:
+    out = np.empty_like(picture)
+    samples = []
+    for _ in range(runs):
+        start = time.perf_counter_ns()
+        stylise(picture, out)
+        samples.append((time.perf_counter_ns() - start) / 1e6)
+    return samples
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,63 @@
+"""FP16 into the graph, as casts: weights and activations in half precision, the norms' statistics in FP32.
+
+A sum over 512 x 512 values, or the square of an activation, overflows FP16's 65504, and an epsilon of 1e-6 vanishes
+in it; so what feeds a reduction, and what is computed from its result before it is spread over the picture again,
+stays in FP32.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnxscript.optimizer
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxscript import ir
+
+from nstopt.graph.nodes import producers, shapes
+
+# Ops that hold FP32 statistics inside, or that only exist to make uint8 pictures.
+BLOCKED_OPS = ["InstanceNormalization", "LayerNormalization", "GlobalAveragePool", "Round"]
+REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "GlobalAveragePool")
+
+
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of FP32 `model`, shapes inferred, that computes in FP16 but for the norms' statistics and the last
+    rounding."""
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    for index, node in enumerate(copy.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    blocked = sorted(_statistics(copy.graph))
+    converted: onnx.ModelProto = convert_float_to_float16(
+        copy, keep_io_types=True, disable_shape_infer=True, op_block_list=BLOCKED_OPS, node_block_list=blocked
+    )
+    del converted.graph.value_info[:]
+    ordered = ir.from_proto(converted)  # the converter appends its casts at the end
+    ordered.graph.sort()
+    converted = ir.to_proto(onnxscript.optimizer.optimize(ordered))  # folds its casts of constants
+    onnx.checker.check_model(converted)
+    return converted
+
+
+def _statistics(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes around each reduction that must stay in FP32."""
+    made_by, known = producers(graph), shapes(graph)
+    blocked: set[str] = set()
+    small: set[str] = set()
+    for node in graph.node:
+        if node.op_type in REDUCTIONS:
+            blocked.add(node.name)
+            small.update(node.output)
+            for tensor in node.input[:1]:
+                blocked |= _squares_before(tensor, made_by)
+        elif small & set(node.input) and all(known.get(name, (2, 2))[2:] == (1, 1) for name in node.output):
+            blocked.add(node.name)
+            small.update(node.output)
+    return blocked
+
+
+def _squares_before(tensor: str, made_by: dict[str, onnx.NodeProto]) -> set[str]:
+    """The square, and the centring before it, that a variance is the mean of."""
+    found: set[str] = set()
+    while (node := made_by.get(tensor)) is not None and node.op_type in ("Mul", "Pow", "Sub", "Abs"):
+        found.add(node.name)
+        tensor = node.input[0]
+    return found

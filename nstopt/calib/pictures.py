@@ -1,0 +1,87 @@
+"""The calibration set: which pictures ranges are taken from, and which others the result is judged by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nstopt.errors import CalibrationError
+from nstopt.files import sha256_file
+from nstopt.pictures import cover, demo_photographs, list_pictures, read_picture
+from nstopt.size import Size
+
+MAX_CALIBRATION = 24
+MAX_HELD_OUT = 8
+MAX_JUDGED = 16
+# One picture in five is held out.
+HOLD_OUT_EVERY = 5
+DEMO = "scikit-image's photographs"
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures by name, read when asked for. `sha256` covers names and bytes, in order."""
+
+    source: str
+    sha256: str
+    pictures: tuple[Path | NDArray[np.uint8], ...]
+
+    def load(self, size: Size) -> Iterator[NDArray[np.uint8]]:
+        """One after the other, as uint8 [H, W, 3] of that size, cropped to its aspect. Raises MediaError."""
+        for picture in self.pictures:
+            yield cover(read_picture(picture).rgb if isinstance(picture, Path) else picture, size)
+
+
+def from_folder(folder: Path) -> PictureSet:
+    """Every picture of a folder. Raises CalibrationError if there is none, MediaError if there is no such folder."""
+    paths = list_pictures(folder)
+    if not paths:
+        raise CalibrationError(f"{folder}: no pictures in this folder; give one with some dozens of photographs")
+    return PictureSet(str(folder), _hash([(path.name, sha256_file(path)) for path in paths]), tuple(paths))
+
+
+def demo() -> PictureSet:
+    """The photographs that scikit-image ships."""
+    photographs = demo_photographs()
+    names = [(name, hashlib.sha256(rgb.tobytes()).hexdigest()) for name, rgb in photographs]
+    return PictureSet(DEMO, _hash(names), tuple(rgb for _, rgb in photographs))
+
+
+def split(pictures: PictureSet) -> tuple[PictureSet, PictureSet]:
+    """(calibration, held out): the held-out ones are spread evenly over the set, and no picture is in both.
+
+    At most 24 and 8 are kept, evenly spread: more did not change the ranges of the nets this was measured on.
+    Raises CalibrationError if there are fewer than two pictures.
+    """
+    if len(pictures.pictures) < 2:
+        raise CalibrationError(
+            f"{pictures.source}: one picture is not enough to calibrate and to judge the result; "
+            "add more, or give the ones to judge by with --val"
+        )
+    held = set(range(HOLD_OUT_EVERY - 1, len(pictures.pictures), HOLD_OUT_EVERY)) or {len(pictures.pictures) - 1}
+    kept = [index for index in range(len(pictures.pictures)) if index not in held]
+    return _subset(pictures, _spread(kept, MAX_CALIBRATION)), _subset(pictures, _spread(sorted(held), MAX_HELD_OUT))
+
+
+def at_most(pictures: PictureSet, count: int) -> PictureSet:
+    """`count` of the pictures, evenly spread over the set."""
+    return _subset(pictures, _spread(list(range(len(pictures.pictures))), count))
+
+
+def _spread(indices: list[int], count: int) -> list[int]:
+    if len(indices) <= count:
+        return indices
+    return [indices[i * len(indices) // count] for i in range(count)]
+
+
+def _subset(pictures: PictureSet, indices: list[int]) -> PictureSet:
+    return PictureSet(pictures.source, pictures.sha256, tuple(pictures.pictures[i] for i in indices))
+
+
+def _hash(entries: list[tuple[str, str]]) -> str:
+    return hashlib.sha256("\n".join(f"{digest} {name}" for name, digest in entries).encode()).hexdigest()

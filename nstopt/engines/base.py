@@ -1,0 +1,119 @@
+"""What every backend and every engine has in common. A backend is one module with a `BACKEND` object of class
+Backend."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nstopt.bundle import Bundle, Manifest, ShapeInfo
+from nstopt.errors import BundleError
+from nstopt.size import MIN_SIDE
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can be given. `symmetric_activations`: INT8 zero points must be 0 (TensorRT). `takes` is the
+    suffix of the model file that `build` reads."""
+
+    precisions: frozenset[str]
+    symmetric_activations: bool
+    dynamic_sizes: bool
+    takes: str = ".onnx"
+
+
+class Built(NamedTuple):
+    """What a backend reports after a build: what the device multiplies in, the device, and the versions used."""
+
+    computes: str
+    device: str
+    versions: dict[str, str]
+
+
+class Backend(ABC):
+    """Turns a model whose precision is in its graph into files of a bundle, and such files into an engine."""
+
+    name: str
+    capabilities: Capabilities
+
+    @abstractmethod
+    def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:
+        """Write the engine's files for `model` into `folder`. `precision` says what the graph holds; the backend
+        compiles it and never chooses. Raises BuildError or DeviceError."""
+
+    @abstractmethod
+    def load(self, bundle: Bundle) -> Engine:
+        """Open the engine of a checked bundle. Raises DeviceError."""
+
+
+class Engine(ABC):
+    """A loaded engine: uint8 RGB pictures in, stylised uint8 RGB pictures of the same size out.
+
+    Calls may come from several threads; they are run one after the other. Use it as a context manager, or `close` it.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._lock = threading.Lock()
+
+    @property
+    def spec(self) -> ShapeInfo:
+        """The pictures this engine takes; None where any value is taken."""
+        return self.manifest.shape
+
+    def __call__(self, image: Picture, out: Picture | None = None) -> Picture:
+        """Stylise `image`, uint8 RGB [H, W, 3] or [N, H, W, 3]; returns an array of the same shape.
+
+        The result is written to `out` if given (same shape, C-contiguous), else to a new array. A C-contiguous
+        `image` is read in place. Raises BundleError if the picture does not fit the engine, DeviceError if the device
+        fails.
+        """
+        if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
+            raise BundleError(
+                f"engine takes uint8 RGB arrays [H, W, 3] or [N, H, W, 3], not {image.dtype} {list(image.shape)}"
+            )
+        batch = np.ascontiguousarray(image if image.ndim == 4 else image[None])
+        self._check_fits(batch.shape)
+        if out is None:
+            out = np.empty(image.shape, np.uint8)
+        elif out.shape != image.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise BundleError(f"`out` must be a C-contiguous uint8 array of shape {list(image.shape)}")
+        with self._lock:
+            self._infer(batch, out.reshape(batch.shape))
+        return out
+
+    def _check_fits(self, shape: tuple[int, ...]) -> None:
+        wanted = (self.spec.batch, self.spec.height, self.spec.width)
+        if any(want not in (None, have) for want, have in zip(wanted, shape, strict=False)):
+            text = "x".join("any" if want is None else str(want) for want in wanted)
+            raise BundleError(
+                f"{self.manifest.net.name} is built for pictures of (batch x height x width) {text}, "
+                f"not {shape[0]}x{shape[1]}x{shape[2]}; build with --res {shape[1]}x{shape[2]} --batch {shape[0]}"
+            )
+        if min(shape[1:3]) < MIN_SIDE:
+            raise BundleError(f"a picture of {shape[1]}x{shape[2]} is too small: each side needs {MIN_SIDE} pixels")
+
+    @abstractmethod
+    def _infer(self, images: Picture, out: Picture) -> None:
+        """Run on C-contiguous `images` [N, H, W, 3] that fit, and write `out`, of the same shape."""
+
+    def close(self) -> None:
+        """Give the device's memory back. The engine cannot be called afterwards."""
+        return
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,50 @@
+"""The error tree. Everything nstopt raises on purpose is one of these, and its message can be shown to a user as it is.
+
+    NstoptError
+    ├── CheckpointError    a net's file cannot be read, or is not a net that is known
+    ├── ExportError        a net cannot be turned into a graph, or the graph differs from the net
+    ├── RewriteError       a graph rewrite broke its promise of exactness
+    ├── CalibrationError   ranges cannot be found: no pictures, too few, or unusable ones
+    ├── BuildError         a backend cannot build what was asked for
+    ├── BundleError        an engine bundle is missing, damaged, or does not fit the request
+    ├── DeviceError        the device (GPU, driver, vendor library) is missing or failed
+    └── MediaError         a picture or video cannot be read or written
+
+A message says what was being done, with which file and numbers, and what to do next.
+"""
+
+
+class NstoptError(Exception):
+    """Base of all errors raised on purpose by nstopt."""
+
+
+class CheckpointError(NstoptError):
+    """A net's file cannot be read, or does not hold a net that is known."""
+
+
+class ExportError(NstoptError):
+    """A net cannot be turned into a graph, or the graph computes something else than the net."""
+
+
+class RewriteError(NstoptError):
+    """A graph rewrite broke its promise: invalid graph, or another function than before."""
+
+
+class CalibrationError(NstoptError):
+    """Activation ranges cannot be found from the pictures that were given."""
+
+
+class BuildError(NstoptError):
+    """A backend cannot build an engine of the precision, size or device that was asked for."""
+
+
+class BundleError(NstoptError):
+    """An engine bundle is missing, damaged, of another format version, or does not fit the request."""
+
+
+class DeviceError(NstoptError):
+    """The device or its vendor library is missing, too old, or failed."""
+
+
+class MediaError(NstoptError):
+    """A picture or video cannot be read, is too small, or cannot be written."""

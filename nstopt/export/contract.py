@@ -1,0 +1,76 @@
+"""The I/O contract as a module: uint8 [N, H, W, 3] RGB in, uint8 [N, H, W, 3] out, same H and W, any H, W ≥ 16.
+
+Layout, normalisation, padding to the net's multiple, cropping, rounding and clipping are all inside, so that users of
+an engine in any language have nothing to get wrong.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nstopt.nets.net import Convention, Net
+
+
+class PictureIn(nn.Module):
+    """uint8 [N, H, W, 3] → float32 [N, 3, H', W'] in the net's own numbers, H' and W' rounded up to the net's multiple.
+
+    The pad is a reflection at the bottom and the right: it keeps texture up to the edge, so that the norms' statistics
+    hardly move, and it is cropped away afterwards.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, convention: Convention, multiple: int) -> None:
+        super().__init__()
+        low, high = convention.input_range
+        mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (convention.mean, convention.std))
+        self.register_buffer("scale", (high - low) / 255.0 / std)
+        self.register_buffer("offset", (low - mean) / std)
+        self.identity = bool((self.scale == 1).all() and (self.offset == 0).all())
+        self.multiple = multiple
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image.permute(0, 3, 1, 2).float()
+        height, width = x.shape[2], x.shape[3]
+        if not self.identity:
+            x = x * self.scale + self.offset
+        if self.multiple > 1:
+            x = functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="reflect")
+        return x
+
+
+class PictureOut(nn.Module):
+    """float32 [N, 3, H', W'] → uint8 [N, H, W, 3], cropped to the size of `image`.
+
+    Round and Clip come before the cast, which truncates and, in some runtimes, wraps.
+    """
+
+    def __init__(self, convention: Convention) -> None:
+        super().__init__()
+        low, high = convention.output_range
+        self.scale = 255.0 / (high - low)
+        self.offset = -low * self.scale
+
+    def forward(self, y: Tensor, image: Tensor) -> Tensor:
+        y = y[:, :, : image.shape[1], : image.shape[2]]
+        if (self.scale, self.offset) != (1.0, 0.0):
+            y = y * self.scale + self.offset
+        return y.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).contiguous()
+
+
+class PictureModule(nn.Module):
+    """A net between its two conversions: the module that is exported, and the reference that exports are judged by."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.picture_in = PictureIn(net.convention, net.multiple)
+        self.net = net.module
+        self.picture_out = PictureOut(net.convention)
+        self.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        result: Tensor = self.picture_out(self.net(self.picture_in(image)), image)
+        return result

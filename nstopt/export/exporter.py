@@ -1,0 +1,144 @@
+"""A net's file → ONNX (and TorchScript) with the I/O contract, checked against the net before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from nstopt.bundle import NetInfo
+from nstopt.errors import ExportError
+from nstopt.export.contract import PictureModule
+from nstopt.export.metadata import ExportInfo, write_info
+from nstopt.export.onnx_source import OnnxReference, fixed_size, fulfils_contract, read_onnx, wrap_onnx
+from nstopt.export.parity import check_parity
+from nstopt.export.to_onnx import to_onnx, to_torchscript
+from nstopt.files import atomic_path, sha256_file
+from nstopt.nets import Convention, Style, load_net
+from nstopt.progress import Progress, Silent
+from nstopt.size import Size
+
+
+@dataclass(frozen=True)
+class ExportSpec:
+    """What to export and where to. `size` None keeps height and width free. `convention` and `multiple` are for nets
+    of no known family, `vgg`, `styles` and `alpha` for AdaIN (see nets.load_net)."""
+
+    checkpoint: Path
+    onnx: Path
+    torchscript: Path | None = None
+    size: Size | None = None
+    arch: str | None = None
+    convention: Convention | None = None
+    multiple: int | None = None
+    vgg: Path | None = None
+    styles: Sequence[Style] = ()
+    alpha: float = 1.0
+
+
+class Exported(NamedTuple):
+    """What was written. `max_grey_levels`: largest difference from the net in the parity check, 0 or 1."""
+
+    onnx: Path
+    torchscript: Path | None
+    net: NetInfo
+    size: Size | None
+    max_grey_levels: int
+    notes: tuple[str, ...]
+
+
+def export_net(spec: ExportSpec, progress: Progress | None = None) -> Exported:
+    """Export, check parity, write. Raises CheckpointError or ExportError; then nothing is written."""
+    progress = progress or Silent()
+    try:
+        with contextlib.ExitStack() as files:
+            onnx_file = files.enter_context(atomic_path(spec.onnx))
+            script = files.enter_context(atomic_path(spec.torchscript)) if spec.torchscript else None
+            if spec.checkpoint.suffix == ".onnx":
+                return _export_onnx(spec, onnx_file, progress)
+            return _export_module(spec, onnx_file, script, progress)
+    except OSError as error:
+        raise ExportError(f"{spec.onnx}: cannot be written ({error.strerror or error})") from error
+
+
+def _export_module(spec: ExportSpec, onnx_file: Path, script: Path | None, progress: Progress) -> Exported:
+    progress.step(f"reading {spec.checkpoint.name}")
+    net = load_net(
+        spec.checkpoint,
+        arch=spec.arch,
+        convention=spec.convention,
+        multiple=spec.multiple,
+        vgg=spec.vgg,
+        styles=spec.styles,
+        alpha=spec.alpha,
+    )
+    module = PictureModule(net).eval()
+    progress.step("tracing the net")
+    model = to_onnx(module, spec.size)
+    progress.step("comparing the graph with the net")
+    worst = check_parity("the exported graph", _OnnxRun(model), _TorchRun(module), spec.size)
+    if script:
+        to_torchscript(module, script, spec.size)
+        traced = _TorchRun(torch.jit.load(script))
+        worst = max(worst, check_parity("the TorchScript file", traced, _TorchRun(module), spec.size))
+    info = NetInfo(spec.onnx.stem, net.family, net.widths, net.blocks, net.source_sha256)
+    write_info(model, ExportInfo(info, sha256_file(script) if script else None))
+    onnx.save(model, onnx_file)
+    return Exported(spec.onnx, spec.torchscript, info, spec.size, worst, net.notes)
+
+
+def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Exported:
+    if spec.torchscript or spec.arch or spec.vgg or spec.styles:
+        raise ExportError(f"{spec.checkpoint}: an ONNX file has no TorchScript form, architecture or style to choose")
+    progress.step(f"reading {spec.checkpoint.name}")
+    source = read_onnx(spec.checkpoint)
+    info = NetInfo(spec.onnx.stem, "custom", (), 0, sha256_file(spec.checkpoint))
+    if fulfils_contract(source):
+        raise ExportError(f"{spec.checkpoint}: takes and gives uint8 pictures already: go on with nstopt build-engine")
+    size = fixed_size(source, spec.checkpoint)
+    if size and spec.size and size != spec.size:
+        raise ExportError(
+            f"{spec.checkpoint}: this graph takes {size} only, not {spec.size}; export it again for that size"
+        )
+    size = size or spec.size
+    if spec.convention is None:
+        raise ExportError(f"{spec.checkpoint}: state the range of its input with --input-range, such as 0,255 or 0,1")
+    multiple = spec.multiple or (1 if size else 4)
+    model = wrap_onnx(source, spec.convention, multiple, size)
+    progress.step("comparing the graph with the net")
+    reference = OnnxReference(source, spec.convention, multiple)
+    worst = check_parity("the wrapped graph", _OnnxRun(model), reference, size)
+    write_info(model, ExportInfo(info, None))
+    onnx.save(model, onnx_file)
+    return Exported(spec.onnx, None, info, size, worst, ())
+
+
+class _OnnxRun:
+    """An exported graph in ONNX Runtime, as a function of uint8 [N, H, W, 3]."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        result: NDArray[np.uint8] = self._session.run(None, {self._session.get_inputs()[0].name: images})[0]
+        return result
+
+
+class _TorchRun:
+    """A picture module in torch, as a function of uint8 [N, H, W, 3]."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self._module = module
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with torch.inference_mode():
+            result: NDArray[np.uint8] = self._module(torch.from_numpy(images)).numpy()
+        return result

@@ -1,0 +1,31 @@
+"""Facts about the net that travel inside the ONNX file, so that a build needs no other file to know them."""
+
+from __future__ import annotations
+
+import msgspec
+import onnx
+
+from nstopt.bundle import NetInfo
+
+PREFIX = "nstopt."
+
+
+class ExportInfo(msgspec.Struct, frozen=True):
+    """`net` as the manifest will state it; `torchscript_sha256` of the file traced in the same export, if there is
+    one."""
+
+    net: NetInfo
+    torchscript_sha256: str | None
+
+
+def write_info(model: onnx.ModelProto, info: ExportInfo) -> None:
+    """Store `info` in the model's metadata, in place."""
+    onnx.helper.set_model_props(model, {f"{PREFIX}export": msgspec.json.encode(info).decode()})
+
+
+def read_info(model: onnx.ModelProto) -> ExportInfo | None:
+    """What `write_info` stored, or None if the file was not exported by nstopt."""
+    for entry in model.metadata_props:
+        if entry.key == f"{PREFIX}export":
+            return msgspec.json.decode(entry.value, type=ExportInfo)
+    return None

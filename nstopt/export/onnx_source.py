@@ -1,0 +1,171 @@
+"""A user's own ONNX net → the I/O contract: the two conversions of contract.py are put around its graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, numpy_helper
+
+from nstopt.errors import ExportError
+from nstopt.export.contract import PictureIn, PictureOut
+from nstopt.export.opset import OPSET, to_opset_17
+from nstopt.export.to_onnx import name_dimensions
+from nstopt.nets.net import Convention
+from nstopt.size import Size
+
+
+def read_onnx(path: Path) -> onnx.ModelProto:
+    """Read and check an ONNX file. Raises ExportError if it is missing or not a valid ONNX graph."""
+    if not path.is_file():
+        raise ExportError(f"{path}: no such file")
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf, onnx and the file system each raise their own
+        reason = str(error).strip().splitlines()
+        raise ExportError(f"{path}: not a valid ONNX file ({reason[0] if reason else type(error).__name__})") from error
+    return model
+
+
+def fulfils_contract(model: onnx.ModelProto) -> bool:
+    """Whether the graph already takes and gives uint8 [N, H, W, 3]."""
+    ends = [_inputs(model), list(model.graph.output)]
+    return all(
+        len(values) == 1
+        and values[0].type.tensor_type.elem_type == TensorProto.UINT8
+        and len(dims := values[0].type.tensor_type.shape.dim) == 4
+        and dims[3].dim_value == 3
+        for values in ends
+    )
+
+
+def fixed_size(model: onnx.ModelProto, path: Path) -> Size | None:
+    """The one height and width a float NCHW net takes, or None if it takes any.
+
+    Raises ExportError if the graph is no image net: one float32 input and one output, [N, 3, H, W] each.
+    """
+    inputs, outputs = _inputs(model), list(model.graph.output)
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ExportError(
+            f"{path}: not an image-to-image net: {len(inputs)} inputs and {len(outputs)} outputs, wanted one of each"
+        )
+    for value in (inputs[0], outputs[0]):
+        tensor = value.type.tensor_type
+        dims = tensor.shape.dim
+        if tensor.elem_type != TensorProto.FLOAT or len(dims) != 4 or dims[1].dim_value not in (0, 3):
+            shape = [dim.dim_value or dim.dim_param or "?" for dim in dims]
+            raise ExportError(
+                f"{path}: not an image-to-image net: '{value.name}' is {TensorProto.DataType.Name(tensor.elem_type)} "
+                f"{shape}; wanted FLOAT [N, 3, H, W]"
+            )
+    height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value for axis in (2, 3))
+    return Size(height, width) if height and width else None
+
+
+# PictureIn and PictureOut of contract.py, in ONNX's own text form.
+BEFORE = """
+before (uint8[N, H, W, 3] image) => (float[N, 3, P, Q] x)
+    <float[1, 3, 1, 1] scale, float[1, 3, 1, 1] offset, int64[2] multiple, int64[6] no_pad> {
+    nchw = Transpose<perm = [0, 3, 1, 2]>(image)
+    value = Cast<to = 1>(nchw)
+    scaled = Mul(value, scale)
+    normal = Add(scaled, offset)
+    size = Shape<start = 1, end = 3>(image)
+    missing = Neg(size)
+    pad = Mod(missing, multiple)
+    pads = Concat<axis = 0>(no_pad, pad)
+    x = Pad<mode = "reflect">(normal, pads)
+}
+"""
+AFTER = """
+after (float[N, 3, P, Q] y, uint8[N, H, W, 3] image) => (uint8[N, H, W, 3] stylized)
+    <float scale, float offset, float low, float high, int64[2] begin, int64[2] axes> {
+    size = Shape<start = 1, end = 3>(image)
+    cropped = Slice(y, begin, size, axes)
+    scaled = Mul(cropped, scale)
+    value = Add(scaled, offset)
+    whole = Round(value)
+    grey = Clip(whole, low, high)
+    nhwc = Transpose<perm = [0, 2, 3, 1]>(grey)
+    stylized = Cast<to = 2>(nhwc)
+}
+"""
+
+
+def wrap_onnx(model: onnx.ModelProto, convention: Convention, multiple: int, size: Size | None) -> onnx.ModelProto:
+    """Put the picture conversions around a float NCHW net. Raises ExportError if the parts cannot be joined."""
+    before = PictureIn(convention, multiple)
+    after = PictureOut(convention)
+    head = _part(
+        BEFORE,
+        scale=before.scale.numpy(),
+        offset=before.offset.numpy(),
+        multiple=np.full(2, multiple, np.int64),
+        no_pad=np.zeros(6, np.int64),
+    )
+    tail = _part(
+        AFTER,
+        **{name: np.array(value, np.float32) for name, value in (("low", 0), ("high", 255))},
+        scale=np.array(after.scale, np.float32),
+        offset=np.array(after.offset, np.float32),
+        begin=np.zeros(2, np.int64),
+        axes=np.array([2, 3], np.int64),
+    )
+    body = compose.add_prefix_graph(to_opset_17(model).graph, "net/")
+    return name_dimensions(_chain(head, body, tail), size)
+
+
+def _part(text: str, **constants: NDArray[np.generic]) -> onnx.GraphProto:
+    graph = onnx.parser.parse_graph(text)
+    del graph.value_info[:]
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    return compose.add_prefix_graph(graph, f"{graph.name}/", rename_inputs=False, rename_outputs=False)
+
+
+def _chain(head: onnx.GraphProto, body: onnx.GraphProto, tail: onnx.GraphProto) -> onnx.ModelProto:
+    """One graph of the three: the body's input becomes x, its output y. The tail reads the size off `image` itself."""
+    ends = {_graph_inputs(body)[0].name: "x", body.output[0].name: "y"}
+    for node in body.node:
+        for names in (node.input, node.output):
+            names[:] = [ends.get(name, name) for name in names]
+    graph = onnx.helper.make_graph(
+        [*head.node, *body.node, *tail.node],
+        "picture",
+        head.input,
+        tail.output,
+        [*head.initializer, *body.initializer, *tail.initializer],
+    )
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=8)
+
+
+class OnnxReference:
+    """The user's own graph in ONNX Runtime between the two conversions in torch: what the wrapped graph is judged by.
+
+    Callable from uint8 [N, H, W, 3] to the same.
+    """
+
+    def __init__(self, model: onnx.ModelProto, convention: Convention, multiple: int) -> None:
+        self._session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._before = PictureIn(convention, multiple)
+        self._after = PictureOut(convention)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        picture = torch.from_numpy(images)
+        y = self._session.run(None, {self._session.get_inputs()[0].name: self._before(picture).numpy()})[0]
+        result: NDArray[np.uint8] = self._after(torch.from_numpy(y), picture).numpy()
+        return result
+
+
+def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    return _graph_inputs(model.graph)
+
+
+def _graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Real inputs: old files list their weights among the inputs too."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]

@@ -1,0 +1,44 @@
+"""Small questions about an ONNX graph, asked by more than one room."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The convolutions, transposed ones too, in graph order."""
+    return [node for node in graph.node if node.op_type in CONVOLUTIONS]
+
+
+def initialisers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
+    """The graph's constants as arrays, by tensor name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """The node that makes each tensor."""
+    return {output: node for node in graph.node for output in node.output}
+
+
+def shapes(graph: onnx.GraphProto) -> dict[str, tuple[int | None, ...]]:
+    """Shapes that shape inference wrote down; None for a free dimension."""
+    return {
+        value.name: tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    }
+
+
+def name_convolutions(model: onnx.ModelProto) -> None:
+    """Name each convolution after its weight (`res1.conv1.weight` → `res1.conv1`), as tables and manifests show it."""
+    seen: Counter[str] = Counter()
+    for node in convolutions(model.graph):
+        base = node.input[1].removesuffix(".weight").removeprefix("net.")
+        seen[base] += 1
+        node.name = base if seen[base] == 1 else f"{base}#{seen[base]}"

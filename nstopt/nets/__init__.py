@@ -1,0 +1,100 @@
+"""Checkpoint to net: reads the file, recognises the architecture, states its convention.
+
+A new family is one file that defines a `Family`, and one entry in `recognise.FAMILIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from nstopt.errors import CheckpointError
+from nstopt.nets import adain, checkpoint, custom
+from nstopt.nets.adain import Style
+from nstopt.nets.layout import Family, State
+from nstopt.nets.net import Convention, Net
+from nstopt.nets.recognise import recognise
+
+__all__ = ["Convention", "Net", "Style", "load_net"]
+
+
+def load_net(
+    path: Path | str,
+    *,
+    arch: str | None = None,
+    convention: Convention | None = None,
+    multiple: int | None = None,
+    vgg: Path | str | None = None,
+    styles: Sequence[Style] = (),
+    alpha: float = 1.0,
+) -> Net:
+    """The net of a checkpoint: a state-dict file or folder, a TorchScript file, or a torch.export file.
+
+    Known families are recognised by their tensors and have a convention and multiple of their own. Any other net
+    (`arch`, "package.module:Class", or a program file) needs `convention`, and takes `multiple` (default 4). `vgg`,
+    `styles` and `alpha` belong to AdaIN decoders: see `adain.bake`. Raises CheckpointError if the file cannot be
+    read, is no known net, or an option does not apply to it; MediaError if a style picture cannot be read.
+    """
+    path = Path(path)
+    has_adain_options = vgg is not None or len(styles) > 0 or alpha != 1.0
+    checkpoint.check_exists(path)
+    if (module := _custom_module(path, arch)) is not None:
+        _refuse_adain_options(has_adain_options, custom.NAME)
+        return _custom_net(path, module, convention, multiple)
+    state = checkpoint.read_state_dict(path)
+    family, plan = recognise(state, str(path))
+    if convention is not None or multiple is not None:
+        raise CheckpointError(
+            f"{path} is a {family.name} net, which has a convention and multiple of its own: leave these options out"
+        )
+    if family is adain.FAMILY:
+        vgg_state = None if vgg is None else checkpoint.read_state_dict(Path(vgg))
+        module, widths = adain.bake(state, vgg_state, styles, alpha)
+        return _family_net(path, family, widths, 0, module, (adain.describe(styles, alpha),))
+    _refuse_adain_options(has_adain_options, family.name)
+    current = family.current(state)
+    return _family_net(path, family, plan.widths, plan.blocks, plan.fill(current), _dropped(state, current))
+
+
+def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
+    """The module of a net that is not to be recognised; None for one that is."""
+    is_script, is_export = checkpoint.is_torchscript(path), checkpoint.is_exported_program(path)
+    if arch is not None and (is_script or is_export):
+        raise CheckpointError(f"{path} is a program that brings its architecture along: leave --arch out")
+    if is_script:
+        return custom.load_torchscript(path)
+    if is_export:
+        return custom.load_exported(path)
+    return None if arch is None else custom.load_class(arch, checkpoint.read_state_dict(path))
+
+
+def _custom_net(path: Path, module: nn.Module, convention: Convention | None, multiple: int | None) -> Net:
+    if convention is None:
+        raise CheckpointError(
+            f"{path} is a net of no known family: state the numbers it takes with --input-range (and --mean, --std)"
+        )
+    multiple = custom.MULTIPLE if multiple is None else multiple
+    if multiple < 1:
+        raise CheckpointError(f"the multiple of a net's height and width is {multiple}, but must be at least 1")
+    return Net(custom.NAME, (), 0, module, convention, multiple, checkpoint.source_sha256(path))
+
+
+def _family_net(
+    path: Path, family: Family, widths: tuple[int, ...], blocks: int, module: nn.Module, notes: tuple[str, ...]
+) -> Net:
+    sha256 = checkpoint.source_sha256(path)
+    return Net(family.name, widths, blocks, module, family.convention, family.multiple, sha256, notes)
+
+
+def _dropped(state: State, current: State) -> tuple[str, ...]:
+    count = len(state) - len(current)
+    return (f"dropped {count} running statistics of an old PyTorch, which the net never used",) if count else ()
+
+
+def _refuse_adain_options(given: bool, family: str) -> None:
+    if given:
+        raise CheckpointError(
+            f"a VGG, styles and alpha belong to AdaIN decoders, and this is a {family} net: leave them out"
+        )

@@ -1,0 +1,201 @@
+"""Arbitrary style transfer by adaptive instance normalisation (AdaIN), in naoto0804/pytorch-AdaIN's layout.
+
+Huang & Belongie 2017, arXiv:1703.06868: the content's VGG features at relu4_1 are given the style features' mean and
+standard deviation per channel, and a decoder turns them back into a picture. Two files: the decoder, and the normalised
+VGG whose tail after relu4_1 is not used. Takes and gives RGB in 0..1.
+
+The style is baked: its statistics become constants, and a net of one input remains.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from nstopt.errors import CheckpointError, MediaError
+from nstopt.nets.layers import reflect_conv, upsample
+from nstopt.nets.layout import Family, Plan, State, compare, majority
+from nstopt.nets.net import Convention
+
+NAME = "adain"
+Style = tuple[Path | str | NDArray[np.uint8], float]
+EPSILON = 1e-5  # added to a variance, as the source does
+STYLE_SIZE = 512  # the shorter side at which the source looks at a style picture
+# Positions in the source's layer lists, which name the tensors. The size doubles after some, halves before some.
+DECODER_CONVS, DOUBLED_AFTER = (1, 5, 8, 11, 14, 18, 21, 25, 28), (1, 14, 21)
+VGG_CONVS, HALVED_BEFORE = (2, 5, 9, 12, 16, 19, 22, 25, 29), (9, 16, 29)
+DECODER_WIDTHS = (512, 256, 256, 256, 256, 128, 128, 64, 64)
+VGG_WIDTHS = (64, 64, 128, 128, 256, 256, 256, 256, 512)
+VGG_TAIL = re.compile(r"(3[1-9]|[4-9]\d)\.")  # the layers after relu4_1, which is at position 30
+
+
+class BakedAdaIN(nn.Module):
+    """Content in, stylised picture out: encoder, AdaIN towards a constant mean and deviation, decoder.
+
+    alpha blends the features: alpha * stylised + (1 - alpha) * content.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, mean: Tensor, std: Tensor, alpha: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.alpha = alpha
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [N, 3, H, W] in 0..1 to the same shape, about 0..1; H and W multiples of 8."""
+        content = self.encoder(x)
+        mean, std = _statistics(content)
+        features = (content - mean) / std * self.std + self.mean
+        if self.alpha < 1.0:
+            features = self.alpha * features + (1.0 - self.alpha) * content
+        picture: Tensor = self.decoder(features)
+        return picture
+
+
+def plan(state: State) -> Plan:
+    """The decoder that the tensors of `state` (names to float32 tensors) suggest; VGG and style are still to come."""
+    widths = [
+        majority(state, DECODER_WIDTHS[0], ("1.weight", 1)),
+        *_widths(state, DECODER_CONVS[:-1], DECODER_WIDTHS[1:]),
+    ]
+    with torch.device("meta"):
+        module = _decoder([*widths, 3])
+    return Plan(module, _names(DECODER_CONVS), tuple(widths))
+
+
+def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: float) -> tuple[nn.Module, tuple[int, ...]]:
+    """The single-input net of a decoder, a VGG and the styles, in eval mode; and the encoder's widths, one a scale.
+
+    `styles` are (picture's path or uint8 [H, W, 3] RGB array, weight > 0); weights count relative to their sum. `alpha`
+    is in 0..1. Raises CheckpointError for a missing or unfit VGG, no style or a bad number; MediaError for a picture.
+    """
+    if vgg is None:
+        raise CheckpointError(
+            "an AdaIN decoder needs the VGG it was trained with: pass its file (vgg_normalised.pth) as --vgg"
+        )
+    if not styles:
+        raise CheckpointError("an AdaIN net needs a style to bake: pass at least one picture with --style")
+    if not 0.0 <= alpha <= 1.0:
+        raise CheckpointError(f"alpha is {alpha}, but must be between 0 (content) and 1 (full style)")
+    if not all(math.isfinite(weight) and weight > 0 for _, weight in styles):
+        raise CheckpointError(f"style weights are {[weight for _, weight in styles]}, but each must be above 0")
+    decoder_plan = plan(decoder)
+    vgg = {name: tensor for name, tensor in vgg.items() if not VGG_TAIL.match(name)}
+    encoder_plan = _encoder_plan(vgg)
+    if mismatch := compare(encoder_plan.shapes(), vgg):
+        raise CheckpointError(
+            f"the VGG file does not fit pytorch-AdaIN's normalised VGG up to relu4_1: {mismatch.describe()}"
+        )
+    if encoder_plan.widths[-1] != decoder_plan.widths[0]:
+        raise CheckpointError(
+            f"the VGG gives {encoder_plan.widths[-1]} channels at relu4_1, the decoder takes {decoder_plan.widths[0]}: "
+            "they are not of one training; pass the VGG that this decoder was trained with"
+        )
+    # A style picture has any size, where the source's pooling rounds up; the content's size is a multiple of 8.
+    mean, std = _style_statistics(_encoder_plan(vgg, ceil_mode=True).fill(vgg), styles)
+    module = BakedAdaIN(encoder_plan.fill(vgg), decoder_plan.fill(decoder), mean, std, alpha)
+    return module.eval(), encoder_plan.widths
+
+
+def read_style(picture: Path | str | NDArray[np.uint8]) -> Tensor:
+    """A style picture as float32 [1, 3, H, W] in 0..1, its shorter side 512 pixels, as the source's test script does.
+
+    The picture is turned as its EXIF says and converted to RGB. Raises MediaError if it cannot be read.
+    """
+    try:
+        image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else Image.open(picture)
+        with image:
+            rgb = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediaError(f"cannot read the style picture {_title(picture)}: {error}") from error
+    short = min(rgb.size)
+    # The source enlarges small pictures too, and cuts (not rounds) the longer side: the statistics depend on both.
+    width, height = (int(STYLE_SIZE * side / short) for side in rgb.size)
+    resized = rgb.resize((width, height), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255.0)
+    return pixels.permute(2, 0, 1).unsqueeze(0)
+
+
+def describe(styles: Sequence[Style], alpha: float) -> str:
+    """A note that says which styles were baked, with which shares."""
+    total = sum(weight for _, weight in styles)
+    shares = ", ".join(f"{_title(picture)} {weight / total:.0%}" for picture, weight in styles)
+    return f"style baked in: {shares}; alpha {alpha:g}"
+
+
+def _title(picture: Path | str | NDArray[np.uint8]) -> str:
+    if isinstance(picture, np.ndarray):
+        return f"array {list(picture.shape)}"
+    return Path(picture).name
+
+
+def _style_statistics(encoder: nn.Module, styles: Sequence[Style]) -> tuple[Tensor, Tensor]:
+    """The weighted mean and deviation, float32 [1, C, 1, 1] each.
+
+    The source averages the AdaIN outputs of the styles. Each of these is normalised content * std + mean, linear in
+    std and mean, so averaging std and mean first gives the same features with the work of one style.
+    """
+    total = sum(weight for _, weight in styles)
+    mean, std = torch.zeros(()), torch.zeros(())
+    for picture, weight in styles:
+        with torch.no_grad():
+            style_mean, style_std = _statistics(encoder(read_style(picture)))
+        mean = mean + weight / total * style_mean
+        std = std + weight / total * style_std
+    return mean, std
+
+
+def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (of the unbiased variance) over height and width: [N, C, H, W] to [N, C, 1, 1] each."""
+    mean = features.mean(dim=(2, 3), keepdim=True)
+    variance = features.var(dim=(2, 3), correction=1, keepdim=True)
+    return mean, torch.sqrt(variance + EPSILON)
+
+
+def _encoder_plan(state: State, ceil_mode: bool = False) -> Plan:
+    widths = _widths(state, VGG_CONVS, VGG_WIDTHS)
+    scales = tuple(widths[VGG_CONVS.index(conv)] for conv in (5, 12, 25, 29))
+    with torch.device("meta"):
+        module = _encoder(widths, ceil_mode)
+    return Plan(module, _names((0, *VGG_CONVS)), scales)
+
+
+def _widths(state: State, convs: Sequence[int], defaults: Sequence[int]) -> list[int]:
+    places = [((f"{conv}.weight", 0), (f"{conv}.bias", 0)) for conv in convs]
+    return [majority(state, default, *place) for place, default in zip(places, defaults, strict=True)]
+
+
+def _names(convs: Sequence[int]) -> tuple[str, ...]:
+    return tuple(f"{conv}.{part}" for conv in convs for part in ("weight", "bias"))
+
+
+def _encoder(widths: list[int], ceil_mode: bool) -> nn.Module:
+    """VGG up to relu4_1. Its first layer, 1x1, is where the source put ImageNet's mean and deviation."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
+    for position, inputs, outputs in zip(VGG_CONVS, [3, *widths], widths, strict=False):
+        layers += [nn.MaxPool2d(2, ceil_mode=ceil_mode)] if position in HALVED_BEFORE else []
+        layers += [reflect_conv(inputs, outputs, 3), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def _decoder(widths: list[int]) -> nn.Module:
+    layers: list[nn.Module] = []
+    for position, inputs, outputs in zip(DECODER_CONVS, widths, widths[1:], strict=False):
+        layers += [reflect_conv(inputs, outputs, 3), nn.ReLU()]
+        layers += [upsample()] if position in DOUBLED_AFTER else []
+    return nn.Sequential(*layers[:-1])  # no ReLU after the last
+
+
+FAMILY = Family(NAME, Convention(input_range=(0.0, 1.0), output_range=(0.0, 1.0)), multiple=8, plan=plan)

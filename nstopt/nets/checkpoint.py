@@ -1,0 +1,220 @@
+"""Checkpoint files to tensors: .pth/.pt/.pkl and the like, .safetensors, .npz, a folder with a manifest.json.
+
+No file can run code: torch.load unpickles tensors and plain containers only, numpy no objects at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from nstopt.errors import CheckpointError
+from nstopt.files import sha256_file
+
+MANIFEST = "manifest.json"
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
+DDP_PREFIX = "module."
+REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
+
+
+class ManifestEntry(msgspec.Struct, frozen=True):
+    """One tensor of a folder: a file of raw little-endian float32 numbers, and their shape."""
+
+    filename: str
+    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, on the CPU; floating-point ones as float32, others as they are.
+
+    A state dict nested under `state_dict`, `model_state_dict`, `model` or `net` is unwrapped, the prefix `module.` of
+    DistributedDataParallel removed, and what is no tensor left out. Raises CheckpointError with one line that says why.
+    """
+    check_exists(path)
+    if path.is_dir():
+        content: object = _read_folder(path)
+    elif path.suffix == ".safetensors":
+        content = _read_safetensors(path)
+    elif path.suffix == ".npz":
+        content = _read_npz(path)
+    else:
+        content = _read_torch(path)
+    state = _strip_prefix(_unwrap(content, path))
+    return {name: _as_float32(name, tensor, path) for name, tensor in state.items()}
+
+
+def source_sha256(path: Path) -> str:
+    """SHA-256, 64 hex digits, of a checkpoint file; of a folder, over the manifest and the files it names, by name.
+
+    Raises CheckpointError if the file or folder cannot be read.
+    """
+    check_exists(path)
+    try:
+        if path.is_file():
+            return sha256_file(path)
+        names = [MANIFEST, *sorted({entry.filename for entry in _read_manifest(path).values()})]
+        lines = [f"{sha256_file(_inside(path, name))}  {name}\n" for name in names]
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_exists(path: Path) -> None:
+    """Raises CheckpointError if there is nothing at `path`, or an empty file."""
+    if not path.exists():
+        raise CheckpointError(f"there is no checkpoint at {path}")
+    if path.is_file() and path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty (0 bytes): download or save it again")
+
+
+def zip_members(path: Path) -> list[str]:
+    """Names in a ZIP archive without its top folder (torch's archives have one); none if `path` is no such archive."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.partition("/")[2] for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether `path` is a TorchScript archive: a program, where a checkpoint is tensors."""
+    members = zip_members(path)
+    return "constants.pkl" in members and any(name.startswith("code/") for name in members)
+
+
+def is_exported_program(path: Path) -> bool:
+    """Whether `path` is an archive that torch.export.save wrote (.pt2)."""
+    return "archive_format" in zip_members(path)
+
+
+def _read_torch(path: Path) -> object:
+    if is_torchscript(path) or is_exported_program(path):
+        raise CheckpointError(
+            f"{path} is a TorchScript or torch.export program, not a state dict: it is a net by itself"
+        )
+    try:
+        with warnings.catch_warnings():
+            # About pickle protocols above 2: what cannot be read for that reason fails, and is reported, below.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can make the unpickler raise anything
+        refused = REFUSED_GLOBAL.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if refused:
+            raise CheckpointError(
+                f"{path} needs the Python object {refused.group(1)}, and nstopt never unpickles code: "
+                "save only the weights, torch.save(net.state_dict(), FILE), in the program that made the file"
+            ) from error
+        raise _damaged(path, "PyTorch checkpoint", error) from error
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise _damaged(path, "safetensors file", error) from error
+
+
+def _read_npz(path: Path) -> object:
+    try:
+        with zipfile.ZipFile(path):
+            pass  # numpy would take a single .npy, or a pickle, under this name too
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind in "fiu"}
+    except Exception as error:  # zipfile, zlib and numpy each have their own for damage
+        raise _damaged(path, ".npz archive", error) from error
+
+
+def _read_folder(folder: Path) -> object:
+    return {name: _read_raw(folder, entry) for name, entry in _read_manifest(folder).items()}
+
+
+def _read_manifest(folder: Path) -> dict[str, ManifestEntry]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder} is a folder without {MANIFEST}: pass a checkpoint file, or a folder that has one"
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, ManifestEntry])
+    except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
+        raise _damaged(path, "manifest (name to filename and shape)", error) from error
+
+
+def _read_raw(folder: Path, entry: ManifestEntry) -> Tensor:
+    path = _inside(folder, entry.filename)
+    needed, found = 4 * math.prod(entry.shape), path.stat().st_size if path.is_file() else None
+    if found != needed:
+        has = "does not exist" if found is None else f"has {found} bytes"
+        raise CheckpointError(f"{path} {has}; its shape {entry.shape} in {MANIFEST} needs {needed} bytes of float32")
+    try:
+        values = np.fromfile(path, dtype="<f4").astype(np.float32)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from error
+    return torch.from_numpy(values.reshape(entry.shape))
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file of that name; raises CheckpointError if it is outside the folder, as a manifest from afar might try."""
+    path = folder / name
+    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        raise CheckpointError(f"{folder / MANIFEST} names {name!r}, which is outside the folder")
+    return path
+
+
+def _damaged(path: Path, kind: str, error: Exception) -> CheckpointError:
+    # The first sentence: torch's go on with guesses about the cause.
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    return CheckpointError(
+        f"cannot read {path}: truncated, damaged, or no {kind} ({path.stat().st_size} bytes; {reason})"
+    )
+
+
+def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a state dict (names to tensors)")
+    state = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not state:
+        raise CheckpointError(f"{path} holds no tensors; its entries are: {', '.join(map(str, content)) or 'none'}")
+    return state
+
+
+def _strip_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    if not all(name.startswith(DDP_PREFIX) for name in state):
+        return state
+    return {name.removeprefix(DDP_PREFIX): tensor for name, tensor in state.items()}
+
+
+def _as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
+    if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex():
+        raise CheckpointError(f"{path}: {name} is quantised, sparse or complex; save plain float tensors")
+    tensor = tensor.detach()
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.to(torch.float32)
+    if bad := int((~torch.isfinite(tensor)).sum()):
+        raise CheckpointError(
+            f"{path}: {bad} of {tensor.numel()} numbers of {name} are NaN or infinite: the training diverged"
+        )
+    return tensor

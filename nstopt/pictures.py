@@ -1,0 +1,117 @@
+"""Pictures as files: whatever a user has, read as 8-bit RGB and written back."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from nstopt.errors import MediaError
+from nstopt.files import atomic_path
+from nstopt.size import MIN_SIDE, Size
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+RGB = NDArray[np.uint8]
+DEMO_PHOTOGRAPHS = {
+    "astronaut": "astronaut.png",
+    "chelsea": "chelsea.png",
+    "coffee": "coffee.png",
+    "rocket": "rocket.jpg",
+    "motorcycle": "motorcycle_left.png",
+    "hubble": "hubble_deep_field.jpg",
+}
+
+
+class Picture(NamedTuple):
+    """`rgb` uint8 [H, W, 3], composed over white; `alpha` uint8 [H, W], or None where the file has no transparency."""
+
+    rgb: RGB
+    alpha: NDArray[np.uint8] | None
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a JPEG, PNG, WebP, BMP or TIFF file upright (EXIF rotation applied), as RGB.
+
+    Grey, palette, 16-bit and CMYK files are converted, transparency is composed over white. Raises MediaError for a
+    file that is missing, unreadable, or smaller than 16 pixels a side.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is fine; a bomb is still an error
+            with Image.open(path) as file:
+                image = ImageOps.exif_transpose(file)
+                image.load()
+    except FileNotFoundError as error:
+        raise MediaError(f"{path}: no such picture") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise MediaError(f"{path}: not a readable picture ({error})") from error
+    if min(image.size) < MIN_SIDE:
+        raise MediaError(f"{path}: {image.height}x{image.width} is too small; each side needs {MIN_SIDE} pixels")
+    return _to_rgb(image)
+
+
+def _to_rgb(image: Image.Image) -> Picture:
+    if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey: Pillow's own conversion clips at 255
+        grey = np.asarray(image, np.float64)
+        image = Image.fromarray((grey / max(grey.max(), 255) * 255).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return Picture(np.array(image.convert("RGB")), None)
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Picture(np.array(Image.alpha_composite(white, rgba).convert("RGB")), np.array(rgba.getchannel("A")))
+
+
+def write_picture(path: Path, rgb: RGB, alpha: NDArray[np.uint8] | None = None) -> None:
+    """Write uint8 RGB [H, W, 3] (with `alpha` [H, W] as RGBA) in the format of the suffix, atomically.
+
+    Raises MediaError for an unknown suffix, a format without transparency, or a folder that cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise MediaError(f"{path}: unknown picture format; write .png, .jpg or .webp")
+    image = Image.fromarray(rgb)
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    try:
+        with atomic_path(path) as temporary:
+            image.save(temporary, quality=95)
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files of a folder, sorted by name; hidden files are left out. Raises MediaError if it is no
+    folder."""
+    if not folder.is_dir():
+        raise MediaError(f"{folder}: no such folder of pictures")
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+
+
+def resize(rgb: RGB, size: Size) -> RGB:
+    """Resample uint8 RGB [H, W, 3] to `size` (Lanczos)."""
+    if rgb.shape[:2] == size:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((size.width, size.height), Image.Resampling.LANCZOS))
+
+
+def cover(rgb: RGB, size: Size) -> RGB:
+    """The largest centred part of `rgb` that has the aspect of `size`, resampled to `size`: no distortion, no
+    border."""
+    return np.asarray(ImageOps.fit(Image.fromarray(rgb), (size.width, size.height), Image.Resampling.LANCZOS))
+
+
+def demo_photographs() -> list[tuple[str, RGB]]:
+    """The colour photographs that scikit-image ships (public domain or CC0), by name: what the bundled sample uses."""
+    return [(name, read_picture(demo_photograph(name)).rgb) for name in DEMO_PHOTOGRAPHS]
+
+
+def demo_photograph(name: str) -> Path:
+    """The file of one of DEMO_PHOTOGRAPHS. Importing scikit-image to find it would take half a second."""
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        raise MediaError("scikit-image is not installed, which ships the demo photographs: pip install scikit-image")
+    return Path(package.origin).parent / "data" / DEMO_PHOTOGRAPHS[name]

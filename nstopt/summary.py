@@ -1,0 +1,40 @@
+"""A bundle → what a person wants to know of it, as rows of name and value."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from nstopt.bundle import Bundle
+
+
+def rows(bundle: Bundle) -> list[tuple[str, str]]:
+    """(name, value) in reading order. The bundle's hashes have been checked, or it could not be here."""
+    manifest = bundle.manifest
+    net, shape, precision, quality = manifest.net, manifest.shape, manifest.precision, manifest.quality
+    dims = "x".join(str(side or "any") for side in (shape.batch, shape.height, shape.width))
+    counts = Counter(precision.layers.values())
+    found = [
+        ("bundle", f"{bundle.path} (format {manifest.format_version}, every hash matches)"),
+        ("net", f"{net.name}: {net.family} {'/'.join(map(str, net.widths))}, {net.blocks} blocks"),
+        ("source", f"sha256 {net.source_sha256}"),
+        ("pictures", f"uint8 RGB, batch x height x width {dims}"),
+        ("precision", f"{precision.asked}, computed in {precision.computes}"),
+        ("convolutions", ", ".join(f"{count} in {kind}" for kind, count in counts.items())),
+    ]
+    if manifest.calibration:
+        calibration = manifest.calibration
+        found.append(("calibrated on", f"{calibration.pictures} pictures of {calibration.source}"))
+        found.append(("method", calibration.method))
+    if quality:
+        found += [
+            ("judged on", f"{quality.pictures} other pictures of {quality.source}, against FP32"),
+            ("PSNR", f"{quality.psnr_db_mean:.2f} dB mean, {quality.psnr_db_worst:.2f} worst"),
+            ("SSIM", f"{quality.ssim_mean:.4f} mean, {quality.ssim_worst:.4f} worst"),
+            ("largest error", f"{quality.max_grey_levels} grey levels"),
+        ]
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.backend.versions.items())
+    found += [
+        ("backend", f"{manifest.backend.name} ({versions}) for {manifest.backend.device}"),
+        ("built", manifest.created),
+    ]
+    return found + [("file", f"{name}  sha256 {digest[:16]}…") for name, digest in manifest.files.items()]

@@ -1,0 +1,75 @@
+"""The torch peer: the same function as the net, and never another net than the engines'."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nstopt.bench.cases import plan_cases
+from nstopt.bench.harness import BenchSpec, run
+from nstopt.bench.inputs import noise
+from nstopt.bench.peers import Peer, PeerSubject
+from nstopt.errors import CheckpointError
+from nstopt.export.contract import PictureModule
+from nstopt.nets import load_net
+from nstopt.size import Size
+
+from .conftest import MakeBundle
+
+SIZE = Size(32, 48)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A random net of the pytorch/examples layout, one residual block."""
+    convs = {
+        "conv1": (4, 3, 9),
+        "conv2": (6, 4, 3),
+        "conv3": (8, 6, 3),
+        "res1.conv1": (8, 8, 3),
+        "res1.conv2": (8, 8, 3),
+    }
+    convs |= {"deconv1": (6, 8, 3), "deconv2": (4, 6, 3), "deconv3": (3, 4, 9)}
+    norms = {"in1": 4, "in2": 6, "in3": 8, "res1.in1": 8, "res1.in2": 8, "in4": 6, "in5": 4}
+    state: dict[str, torch.Tensor] = {}
+    for name, (outputs, inputs, kernel) in convs.items():
+        state[f"{name}.conv2d.weight"] = torch.randn(outputs, inputs, kernel, kernel)
+        state[f"{name}.conv2d.bias"] = torch.randn(outputs)
+    for name, channels in norms.items():
+        state |= {f"{name}.weight": torch.ones(channels), f"{name}.bias": torch.zeros(channels)}
+    path = tmp_path / "net.pth"
+    torch.save(state, path)
+    return path
+
+
+def test_torch_eager_computes_the_net_under_the_contract_of_engines(checkpoint: Path) -> None:
+    net = load_net(checkpoint)
+    images = noise(SIZE, batch=2)
+    out = np.empty_like(images)
+    PeerSubject(Peer("torch", checkpoint), net.source_sha256).open()(images, out)
+    with torch.inference_mode():
+        expected = PictureModule(net)(torch.from_numpy(images)).numpy()
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.usefixtures("short_warm_up")
+def test_a_peer_is_timed_beside_the_engine(checkpoint: Path, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(source_sha256=load_net(checkpoint).source_sha256)
+    cases = plan_cases([bundle], [SIZE], peers=[Peer("torch", checkpoint)])
+    engine, peer = run(cases, BenchSpec(runs=2, interleave=True))
+    assert (engine.is_peer, peer.is_peer) == (False, True)
+    assert (peer.label, peer.backend, peer.precision, peer.psnr_db) == ("torch eager", "torch", "fp32", None)
+    assert len(peer.latency_ms.samples) == 2
+    assert peer.peak_memory_mib > engine.peak_memory_mib > 0
+
+
+@pytest.mark.usefixtures("short_warm_up")
+def test_another_net_is_refused(checkpoint: Path, make_bundle: MakeBundle) -> None:
+    cases = plan_cases([make_bundle()], [SIZE], peers=[Peer("torch", checkpoint)])
+    with pytest.raises(
+        CheckpointError, match=r"net.pth: the engines were not made from this checkpoint .* 000000000000…"
+    ):
+        list(run(cases, BenchSpec(runs=1, interleave=True)))

@@ -1,0 +1,106 @@
+"""Random checkpoints in each family's layout, written out name by name, independent of the code they test."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+WIDTHS = (4, 6, 8)
+
+
+def tensor(*shape: int) -> Tensor:
+    """Small random weights."""
+    return torch.randn(shape) * 0.3
+
+
+def conv(state: State, name: str, inputs: int, outputs: int, kernel: int) -> None:
+    """A convolution with bias."""
+    state[f"{name}.weight"] = tensor(outputs, inputs, kernel, kernel)
+    state[f"{name}.bias"] = tensor(outputs)
+
+
+def instance_norm(state: State, name: str, channels: int) -> None:
+    """Scale and shift of an instance norm."""
+    state[f"{name}.weight"] = 1 + tensor(channels)
+    state[f"{name}.bias"] = tensor(channels)
+
+
+def johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, kernel: int = 9) -> State:
+    """pytorch/examples fast_neural_style."""
+    a, b, c = widths
+    state: State = {}
+    for number, (inputs, outputs, k) in enumerate(((3, a, kernel), (a, b, 3), (b, c, 3)), start=1):
+        conv(state, f"conv{number}.conv2d", inputs, outputs, k)
+        instance_norm(state, f"in{number}", outputs)
+    for block in range(1, blocks + 1):
+        for part in (1, 2):
+            conv(state, f"res{block}.conv{part}.conv2d", c, c, 3)
+            instance_norm(state, f"res{block}.in{part}", c)
+    for number, (inputs, outputs) in enumerate(((c, b), (b, a)), start=1):
+        conv(state, f"deconv{number}.conv2d", inputs, outputs, 3)
+        instance_norm(state, f"in{number + 3}", outputs)
+    conv(state, "deconv3.conv2d", a, 3, kernel)
+    return state
+
+
+def fast_style(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -> State:
+    """The TensorFlow family: kernel, shift, scale; kernels HWIO, transposed ones HWOI."""
+    a, b, c = widths
+    kernels = [(9, 9, 3, a), (3, 3, a, b), (3, 3, b, c), *[(3, 3, c, c)] * (2 * blocks)]
+    channels = [k[3] for k in kernels]
+    kernels += [(3, 3, b, c), (3, 3, a, b), (9, 9, a, 3)]
+    channels += [b, a, 3]
+    tensors: list[Tensor] = []
+    for shape, count in zip(kernels, channels, strict=True):
+        tensors += [tensor(*shape), tensor(count), 1 + tensor(count)]
+    return {f"Variable_{i}" if i else "Variable": value for i, value in enumerate(tensors)}
+
+
+def reconet(frn: bool, widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -> State:
+    """EmptySamurai/pytorch-reconet, with instance norm or FRN + TLU."""
+    a, b, c = widths
+    state: State = {}
+
+    def stage(name: str, inputs: int, outputs: int, kernel: int, activation: bool = True) -> None:
+        conv(state, f"{name}.layers.0.layers.1", inputs, outputs, kernel)
+        if not frn:
+            instance_norm(state, f"{name}.layers.1", outputs)
+            return
+        state[f"{name}.layers.1.weight"] = 1 + tensor(1, outputs, 1, 1)
+        state[f"{name}.layers.1.bias"] = tensor(1, outputs, 1, 1)
+        state[f"{name}.layers.1.eps"] = torch.tensor([1e-6])
+        if activation:
+            state[f"{name}.layers.2.tau"] = tensor(1, outputs, 1, 1)
+
+    stage("encoder.layers.0", 3, a, 9)
+    stage("encoder.layers.1", a, b, 3)
+    stage("encoder.layers.2", b, c, 3)
+    for block in range(3, 3 + blocks):
+        stage(f"encoder.layers.{block}.branch.0", c, c, 3)
+        stage(f"encoder.layers.{block}.branch.1", c, c, 3, activation=False)
+        if frn:
+            state[f"encoder.layers.{block}.activation.tau"] = tensor(1, c, 1, 1)
+    stage("decoder.layers.1", c, b, 3)
+    stage("decoder.layers.3", b, a, 3)
+    conv(state, "decoder.layers.4.layers.0.layers.1", a, 3, 9)
+    return state
+
+
+def adain_decoder(top: int = 8) -> State:
+    """pytorch-AdaIN's decoder.pth, narrow."""
+    state: State = {}
+    widths = (top, 6, 6, 6, 6, 5, 5, 4, 4, 3)
+    for position, inputs, outputs in zip((1, 5, 8, 11, 14, 18, 21, 25, 28), widths, widths[1:], strict=False):
+        conv(state, str(position), inputs, outputs, 3)
+    return state
+
+
+def adain_vgg(top: int = 8) -> State:
+    """pytorch-AdaIN's vgg_normalised.pth, narrow, with some of the tail that is not used."""
+    state: State = {}
+    conv(state, "0", 3, 3, 1)
+    widths = (3, 4, 4, 5, 5, 6, 6, 6, 6, top, top, top)
+    for position, inputs, outputs in zip((2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 42), widths, widths[1:], strict=False):
+        conv(state, str(position), inputs, outputs, 3)
+    return state
