@@ -35,6 +35,7 @@ from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_source import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
+from nstopt.graph.passes import rewrite
 from nstopt.graph.specialise import specialise
 from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
@@ -79,7 +80,9 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         raise BuildError(
             f"{spec.model}: does not take and give uint8 [N, H, W, 3] pictures; run nstopt export on it first"
         )
-    info = read_info(raw) or ExportInfo(NetInfo(spec.model.stem, "custom", (), 0, sha256_file(spec.model)), None)
+    info = read_info(raw, spec.model) or ExportInfo(
+        NetInfo(spec.model.stem, "custom", (), 0, sha256_file(spec.model)), None
+    )
     shape = _shape(spec, raw)
     calibration, held_out = _choose_pictures(spec, info)
 
@@ -87,7 +90,16 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         progress.step("rewriting the graph")
         graph = specialise(raw, shape)
         name_convolutions(graph)
-        precise = to_precision(graph, spec.precision, calibration, spec.size or DEFAULT_SIZE, spec.batch, progress)
+        rewritten = rewrite(graph, spec.backend, spec.precision)
+        precise = to_precision(
+            rewritten.model,
+            spec.precision,
+            backend.capabilities.free_zero_point,
+            calibration,
+            spec.size or DEFAULT_SIZE,
+            spec.batch,
+            progress,
+        )
         progress.step(f"compiling with {spec.backend}")
         with tempfile.TemporaryDirectory() as temporary:
             if backend.capabilities.takes == ".onnx":
@@ -105,6 +117,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             quality=None,
             backend=BackendInfo(spec.backend, built.device, built.versions),
             files={file.name: "" for file in folder.iterdir()},
+            rewrites=tuple(f"{e.rule}: {e.layer}: {e.reason}" for e in rewritten.events if e.applied),
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
         quality = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, progress)
@@ -125,14 +138,16 @@ def _backend(spec: BuildSpec) -> Backend:
 
 
 def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
-    dims = [dim.dim_value for dim in raw.graph.input[0].type.tensor_type.shape.dim]
-    exported = Size(dims[1], dims[2])
+    batch, height, width = [dim.dim_value for dim in raw.graph.input[0].type.tensor_type.shape.dim][:3]
+    exported = Size(height, width)
     if all(exported) and spec.size != exported:
         asked = f"{spec.size}" if spec.size else "any size"
         raise BuildError(
             f"{spec.model}: this graph was exported for {exported}, not for {asked}; "
             f"build with --res {exported}, or export again with --dynamic"
         )
+    if batch and batch != spec.batch:
+        raise BuildError(f"{spec.model}: this graph takes {batch} pictures at a time; build with --batch {batch}")
     return ShapeInfo(spec.batch, *(spec.size or (None, None)))
 
 

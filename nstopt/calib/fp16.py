@@ -29,12 +29,20 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     converted: onnx.ModelProto = convert_float_to_float16(
         copy, keep_io_types=True, disable_shape_infer=True, op_block_list=BLOCKED_OPS, node_block_list=blocked
     )
+    _drop_repeated(converted.graph)
     del converted.graph.value_info[:]
     ordered = ir.from_proto(converted)  # the converter appends its casts at the end
     ordered.graph.sort()
     converted = ir.to_proto(onnxscript.optimizer.optimize(ordered))  # folds its casts of constants
     onnx.checker.check_model(converted)
     return converted
+
+
+def _drop_repeated(graph: onnx.GraphProto) -> None:
+    """The converter writes the same cast again for each blocked node, and each input of one, that reads a tensor."""
+    nodes = {node.output[0]: node for node in graph.node}
+    del graph.node[:]
+    graph.node.extend(nodes.values())
 
 
 def _statistics(graph: onnx.GraphProto) -> set[str]:

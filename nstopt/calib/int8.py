@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nstopt.calib.ranges import Range
-from nstopt.graph.nodes import convolutions, initialisers, producers
+from nstopt.graph.nodes import initialisers, multiplying, producers
 
 WEIGHT_LEVELS = 127
 
 
-def quantised_tensors(graph: onnx.GraphProto) -> list[str]:
-    """The tensors that get a Q/DQ pair, in graph order, each once."""
+def quantised_tensors(graph: onnx.GraphProto) -> dict[str, set[str]]:
+    """The tensors that get a Q/DQ pair, in graph order, with the operators of the convolutions that read them."""
     made_by = producers(graph)
-    return list(dict.fromkeys(_reader(node, made_by).input[0] for node in convolutions(graph)))
+    found: dict[str, set[str]] = {}
+    for node in multiplying(graph):
+        found.setdefault(_reader(node, made_by).input[0], set()).add(node.op_type)
+    return found
 
 
 def _reader(convolution: onnx.NodeProto, made_by: dict[str, onnx.NodeProto]) -> onnx.NodeProto:
@@ -41,17 +44,18 @@ def quantise(model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProt
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph = model.graph
     made_by, weights = producers(graph), initialisers(graph)
-    readers = {id(_reader(node, made_by)) for node in convolutions(graph)}
+    weighted = {node.name for node in multiplying(graph)}
+    readers = {_reader(node, made_by).output[0] for node in multiplying(graph)}
     nodes: list[onnx.NodeProto] = []
     done: set[str] = set()
     for node in graph.node:
-        if id(node) in readers:
+        if node.output[0] in readers:
             tensor = node.input[0]
             if tensor not in done:
                 nodes += _activation_pair(graph, tensor, ranges[tensor])
                 done.add(tensor)
             node.input[0] = f"{tensor}_dq"
-        if node in convolutions(graph):
+        if node.name in weighted:
             nodes.append(_quantised_weight(graph, node, weights[node.input[1]].astype(np.float32)))
         nodes.append(node)
     del graph.node[:]
@@ -64,7 +68,9 @@ def quantise(model: onnx.ModelProto, ranges: dict[str, Range]) -> onnx.ModelProt
 def _activation_pair(graph: onnx.GraphProto, tensor: str, found: Range) -> list[onnx.NodeProto]:
     scale, zero = f"{tensor}_scale", f"{tensor}_zero_point"
     graph.initializer.append(numpy_helper.from_array(np.array(found.scale, np.float32), scale))
-    graph.initializer.append(numpy_helper.from_array(np.array(found.zero_point, np.uint8), zero))
+    graph.initializer.append(
+        numpy_helper.from_array(np.array(found.zero_point, np.int8 if found.signed else np.uint8), zero)
+    )
     return [
         helper.make_node("QuantizeLinear", [tensor, scale, zero], [f"{tensor}_q"], name=f"{tensor}_q"),
         helper.make_node("DequantizeLinear", [f"{tensor}_q", scale, zero], [f"{tensor}_dq"], name=f"{tensor}_dq"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -50,7 +50,7 @@ class Histogram:
 
 
 def observe(
-    model: onnx.ModelProto, tensors: Sequence[str], pictures: Iterable[NDArray[np.uint8]], batch: int = 1
+    model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable[NDArray[np.uint8]], batch: int = 1
 ) -> dict[str, Histogram]:
     """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and count the values of the named tensors.
 
@@ -58,10 +58,10 @@ def observe(
     """
     watched = onnx.ModelProto.FromString(model.SerializeToString())
     inputs = {value.name for value in watched.graph.input}
-    names = [name for name in tensors if name not in inputs]
+    histograms = {name: Histogram() for name in tensors}
+    names = [name for name in histograms if name not in inputs]
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    histograms = {name: Histogram() for name in tensors}
     for picture in pictures:
         feed = {session.get_inputs()[0].name: np.repeat(picture[None], batch, axis=0)}
         for name, values in zip(names, session.run(names, feed), strict=True):

@@ -13,12 +13,12 @@ from nstopt.calib.observe import observe
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.ranges import best_range
 from nstopt.errors import CalibrationError
-from nstopt.graph.nodes import convolutions
+from nstopt.graph.nodes import multiplying
 from nstopt.progress import Progress
 from nstopt.size import Size
 
 PRECISIONS = ("fp32", "fp16", "int8")
-INT8_METHOD = "asymmetric uint8 inputs of convolutions, least mean squared error per layer; int8 weights per channel"
+INT8_METHOD = "asymmetric uint8 inputs of multiplying, least mean squared error per layer; int8 weights per channel"
 
 
 class Precise(NamedTuple):
@@ -30,14 +30,21 @@ class Precise(NamedTuple):
 
 
 def to_precision(
-    model: onnx.ModelProto, precision: str, pictures: PictureSet | None, size: Size, batch: int, progress: Progress
+    model: onnx.ModelProto,
+    precision: str,
+    free_zero_point: frozenset[str],
+    pictures: PictureSet | None,
+    size: Size,
+    batch: int,
+    progress: Progress,
 ) -> Precise:
-    """Put `precision` into FP32 `model` (I/O contract, shapes inferred, convolutions named).
+    """Put `precision` into FP32 `model` (I/O contract, shapes inferred, multiplying named).
 
-    INT8 runs the model on `pictures`, resampled to `size`. Raises CalibrationError if INT8 has no pictures, or if the
-    net gives no finite activations on them.
+    INT8 inputs of the operators in `free_zero_point` take any zero point, those of others 0. INT8 runs the model on
+    `pictures`, resampled to `size`. Raises CalibrationError if INT8 has no pictures, or if the net gives no finite
+    activations on them.
     """
-    layers = {node.name: precision for node in convolutions(model.graph)}
+    layers = {node.name: precision for node in multiplying(model.graph)}
     if precision == "fp16":
         return Precise(to_fp16(model), layers, None)
     if precision != "int8":
@@ -46,12 +53,13 @@ def to_precision(
         raise CalibrationError("INT8 needs pictures to find its ranges from: give a folder of photographs with --calib")
     count = len(pictures.pictures)
     loaded = progress.track(pictures.load(size), count, "calibrating")
+    tensors = quantised_tensors(model.graph)
     try:
-        histograms = observe(model, quantised_tensors(model.graph), loaded, batch)
+        histograms = observe(model, tensors, loaded, batch)
     except ValueError as error:
         raise CalibrationError(
             f"{pictures.source}: the net gives no finite numbers on these pictures: {error}"
         ) from error
-    ranges = {name: best_range(histogram) for name, histogram in histograms.items()}
+    ranges = {name: best_range(seen, not tensors[name] <= free_zero_point) for name, seen in histograms.items()}
     record = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD)
     return Precise(quantise(model, ranges), layers, record)

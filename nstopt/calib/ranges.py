@@ -14,34 +14,52 @@ from numpy.typing import NDArray
 from nstopt.calib.observe import Histogram
 
 LEVELS = 255
+SIGNED_LEVELS = 127
+SMALLEST = float(np.finfo(np.float32).tiny)  # of a scale; values below it are as good as 0
+# OpenVINO drops a scale of exactly 1, which the picture itself has, and with it the INT8 kernel.
+NEXT_TO_1 = float(np.nextafter(np.float32(1), np.float32(2)))
 # Shrink factors that are tried for either end of the range.
 SHRINK = np.linspace(1.0, 0.3, 36)
 
 
 class Range(NamedTuple):
-    """Real value = (integer - zero_point) * scale, integer in 0..255."""
+    """Real value = (integer - zero_point) * scale, with an integer in 0..255, or in -127..127 if `signed`."""
 
     scale: float
     zero_point: int
+    signed: bool = False
 
 
-def best_range(histogram: Histogram) -> Range:
-    """The asymmetric uint8 range of least mean squared error. It always contains 0, which padding needs to be exact."""
+def best_range(histogram: Histogram, zero_at_zero: bool = False) -> Range:
+    """The range of least mean squared error: uint8 with any zero point or, if `zero_at_zero`, with a zero point of 0,
+    which makes it int8 where values are negative. It always contains 0, which padding needs to be exact."""
     filled = histogram.counts > 0
     values, counts = histogram.centres[filled], histogram.counts[filled]
     low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
-    candidates = {asymmetric(low * down, high * up) for up in SHRINK for down in (SHRINK if low < 0 else (1.0,))}
+    if zero_at_zero and low < 0:
+        peak = max(-low, high)
+        candidates = {symmetric(peak * part) for part in SHRINK}
+    else:
+        candidates = {asymmetric(low * down, high * up) for up in SHRINK for down in (SHRINK if low < 0 else (1.0,))}
     return min(sorted(candidates, reverse=True), key=lambda c: _error(values, counts, c))
 
 
 def asymmetric(low: float, high: float) -> Range:
     """The uint8 range from `low` ≤ 0 to `high` ≥ 0, its zero point rounded to an integer."""
-    scale = (high - low) / LEVELS or 1.0
+    scale = (high - low) / LEVELS
+    if scale < SMALLEST:
+        return Range(1.0, 0)
     # Scales travel as float32: round here, so that what is judged is what is stored.
-    return Range(float(np.float32(scale)), round(-low / scale))
+    return Range(float(np.float32(NEXT_TO_1 if scale == 1 else scale)), round(-low / scale))
+
+
+def symmetric(peak: float) -> Range:
+    """The int8 range from -`peak` to `peak`."""
+    return Range(float(np.float32(peak / SIGNED_LEVELS)), 0, signed=True)
 
 
 def _error(values: NDArray[np.float64], counts: NDArray[np.int64], candidate: Range) -> float:
-    quantised = np.clip(np.rint(values / candidate.scale) + candidate.zero_point, 0, LEVELS)
+    lowest, highest = (-SIGNED_LEVELS, SIGNED_LEVELS) if candidate.signed else (0, LEVELS)
+    quantised = np.clip(np.rint(values / candidate.scale) + candidate.zero_point, lowest, highest)
     restored = (quantised - candidate.zero_point) * candidate.scale
     return float((counts * (values - restored) ** 2).sum())

@@ -22,11 +22,12 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can be given. `symmetric_activations`: INT8 zero points must be 0 (TensorRT). `takes` is the
+    """What a backend can be given. `free_zero_point`: the convolution operators whose INT8
+    inputs may have any zero point; that of others must be 0. `takes` is the
     suffix of the model file that `build` reads."""
 
     precisions: frozenset[str]
-    symmetric_activations: bool
+    free_zero_point: frozenset[str]
     dynamic_sizes: bool
     takes: str = ".onnx"
 

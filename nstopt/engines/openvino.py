@@ -19,7 +19,7 @@ CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 class OpenVINOBackend(Backend):
     name = "openvino"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}), symmetric_activations=False, dynamic_sizes=True
+        precisions=frozenset({"fp32", "fp16", "int8"}), free_zero_point=frozenset({"Conv"}), dynamic_sizes=True
     )
 
     def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:

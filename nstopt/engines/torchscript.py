@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -17,16 +18,16 @@ from nstopt.errors import BuildError, DeviceError
 class TorchScriptBackend(Backend):
     name = "torchscript"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32"}), symmetric_activations=False, dynamic_sizes=True, takes=".ts"
+        precisions=frozenset({"fp32"}), free_zero_point=frozenset(), dynamic_sizes=True, takes=".ts"
     )
 
     def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:
         shutil.copyfile(model, folder / "model.ts")
         try:
-            torch.jit.load(folder / "model.ts", map_location="cpu")
+            _load(folder / "model.ts")
         except RuntimeError as error:
             raise BuildError(f"torch {torch.__version__} cannot load {model}: {error}") from error
-        return Built("fp32", f"CPU ({platform.machine()})", {"torch": torch.__version__})
+        return Built("fp32", f"CPU ({platform.machine()})", {"torch": str(torch.__version__)})
 
     def load(self, bundle: Bundle) -> Engine:
         return TorchScriptEngine(bundle)
@@ -38,7 +39,7 @@ class TorchScriptEngine(Engine):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle.manifest)
         try:
-            self._module = torch.jit.load(bundle.file("model.ts"), map_location="cpu")
+            self._module = _load(bundle.file("model.ts"))
         except RuntimeError as error:
             raise DeviceError(f"torch {torch.__version__} cannot load {bundle.path}: {error}") from error
 
@@ -51,6 +52,14 @@ class TorchScriptEngine(Engine):
 
     def close(self) -> None:
         del self._module
+
+
+def _load(path: Path) -> torch.jit.ScriptModule:
+    with warnings.catch_warnings():
+        # torch.jit is deprecated as a way to write new programs; existing files still have to be read.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module: torch.jit.ScriptModule = torch.jit.load(path, map_location="cpu")
+    return module
 
 
 BACKEND = TorchScriptBackend()

@@ -17,6 +17,16 @@ def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return [node for node in graph.node if node.op_type in CONVOLUTIONS]
 
 
+def multiplying(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The convolutions that multiply: not those whose weights are all 0 or 1, which only add what others made."""
+    constants = initialisers(graph)
+    return [
+        node
+        for node in convolutions(graph)
+        if node.input[1] in constants and not np.isin(constants[node.input[1]], (0, 1)).all()
+    ]
+
+
 def initialisers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
     """The graph's constants as arrays, by tensor name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

@@ -12,10 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nstopt.errors import NstoptError
 from nstopt.train.johnson import JohnsonSpec, Losses, train
-from nstopt.train.save import mean_losses, save_net
+from nstopt.train.save import check_writable, mean_losses, save_net
 
 LAST = 100  # steps over which the losses that are reported are averaged
 PRINT_EVERY = 100
+CROP_MULTIPLE = 16  # of the loss network, which halves a picture four times
 
 
 def main(
@@ -36,12 +37,15 @@ def main(
     seed: Annotated[int, typer.Option()] = 0,
 ) -> None:
     """Train a Johnson net to one style picture; write it as FP16 safetensors."""
+    if crop % CROP_MULTIPLE:
+        raise typer.BadParameter(f"{crop} is not a multiple of {CROP_MULTIPLE}", param_hint="--crop")
     spec = JohnsonSpec(
         style, data, lossnet, widths, blocks, steps, batch, crop, style_side,
         learning_rate, content_weight, style_weight, variation_weight, seed,
     )  # fmt: skip
     console = Console()
     try:
+        check_writable(output)
         history = _run(spec, output, console)
     except NstoptError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)

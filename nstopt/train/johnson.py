@@ -75,7 +75,7 @@ def train(spec: JohnsonSpec, on_step: Callable[[Losses], None]) -> dict[str, Ten
         photos = crops.batch(spec.batch)
         content, style, variation = objective(net(photos) * OUTPUT_GAIN + GREY, photos)
         optimizer.zero_grad()
-        (content + style + variation).backward()  # type: ignore[no-untyped-call]
+        (content + style + variation).backward()
         optimizer.step()
         schedule.step()
         on_step(Losses(step, content.item(), style.item(), variation.item()))

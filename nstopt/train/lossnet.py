@@ -35,7 +35,8 @@ class LossNet(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList()
         for kernel, bias in zip(kernels, biases, strict=True):
-            conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], kernel.shape[2], padding="same")
+            with torch.device("meta"):  # without weights of its own, for which it would draw random numbers
+                conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], kernel.shape[2], padding="same")
             conv.load_state_dict({"weight": kernel, "bias": bias}, assign=True)
             self.convs.append(conv)
         self.eval().requires_grad_(False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from nstopt.errors import CheckpointError
 from nstopt.files import atomic_path
+from nstopt.nets import johnson
 from nstopt.train.johnson import JohnsonSpec, Losses
 
 
@@ -25,10 +28,21 @@ def mean_losses(history: Sequence[Losses]) -> Losses:
     )
 
 
-def save_net(path: Path, state: Mapping[str, Tensor], spec: JohnsonSpec, losses: Losses) -> None:
-    """Write `state` in FP16 to `path`, atomically. Raises CheckpointError if that cannot be done."""
+def check_writable(path: Path) -> None:
+    """Raises CheckpointError if `save_net` could not write there: to be known before a training, not after it."""
     if path.suffix != ".safetensors":
         raise CheckpointError(f"{path}: a trained net is written as .safetensors; give a name that ends so")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def save_net(path: Path, state: Mapping[str, Tensor], spec: JohnsonSpec, losses: Losses) -> None:
+    """Write `state` in FP16 to `path`, atomically. Raises CheckpointError if that cannot be done."""
+    check_writable(path)
     half = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
     if bad := [name for name, tensor in half.items() if not torch.isfinite(tensor).all()]:
         raise CheckpointError(f"{path} is not written, {bad[0]} is not finite: train with a lower learning rate")
@@ -40,16 +54,7 @@ def save_net(path: Path, state: Mapping[str, Tensor], spec: JohnsonSpec, losses:
 
 
 def _metadata(spec: JohnsonSpec, losses: Losses) -> dict[str, str]:
-    """Numbers and bare file names only: no path of the machine that trained."""
-    return {
-        "family": "johnson",
-        "style": spec.style.name,
-        "widths": ",".join(map(str, spec.widths)),
-        "blocks": str(spec.blocks),
-        "steps": str(spec.steps),
-        "batch": str(spec.batch),
-        "seed": str(spec.seed),
-        "content_loss": f"{losses.content:.6g}",
-        "style_loss": f"{losses.style:.6g}",
-        "variation_loss": f"{losses.variation:.6g}",
-    }
+    """The spec's numbers, the style picture's bare name, and the losses: no path of the machine that trained."""
+    numbers = {name: str(value) for name, value in asdict(spec).items() if not isinstance(value, Path)}
+    final = {f"{name}_loss": f"{value:.6g}" for name, value in asdict(losses).items() if name != "step"}
+    return {"family": johnson.NAME, "style": spec.style.name, **numbers, **final}

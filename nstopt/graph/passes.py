@@ -1,0 +1,74 @@
+"""The order of the rewrites, in one place, and the loop that applies and verifies them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import onnx
+import onnxscript.optimizer
+from onnxscript import ir
+from onnxscript.rewriter import RewriteRuleSet
+
+from nstopt.errors import RewriteError
+from nstopt.graph.forms import default_form
+from nstopt.graph.rule import Context, Event, Layer, Rule
+from nstopt.graph.rules.crop_into_transposed import CropIntoTransposed
+from nstopt.graph.rules.drop_bias_before_norm import DropBiasBeforeNorm
+from nstopt.graph.rules.drop_noop_pad import DropNoopPad
+from nstopt.graph.rules.few_channel_norm import FewChannelNorm
+from nstopt.graph.rules.few_outputs import FewOutputs
+from nstopt.graph.rules.pad_into_conv import PadIntoConv
+from nstopt.graph.rules.sink_layout import SinkLayout
+from nstopt.graph.rules.transposed_conv import TransposedConv
+from nstopt.graph.rules.upsample_conv import UpsampleConv
+
+PASSES: tuple[type[Rule], ...] = (
+    DropNoopPad,
+    UpsampleConv,
+    PadIntoConv,
+    CropIntoTransposed,
+    DropBiasBeforeNorm,
+    TransposedConv,
+    FewOutputs,
+    FewChannelNorm,
+    SinkLayout,
+)
+
+
+class Rewritten(NamedTuple):
+    """The graph after all passes, and what each rule did or why it declined."""
+
+    model: onnx.ModelProto
+    events: tuple[Event, ...]
+
+
+def rewrite(
+    model: onnx.ModelProto, backend: str, precision: str, choose: Callable[[Layer], str] | None = None
+) -> Rewritten:
+    """Apply every pass to `model` (shapes inferred, convolutions named). `choose` names the form of each layer that has
+    several; by default the one that is best as a rule on this backend.
+
+    The graph is checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
+    """
+    context = Context(backend, precision, choose or (lambda layer: default_form(layer, backend, precision)))
+    for kind in PASSES:
+        model = apply(model, kind, context)
+    return Rewritten(model, tuple(context.events))
+
+
+def apply(model: onnx.ModelProto, kind: type[Rule], context: Context) -> onnx.ModelProto:
+    """Apply one rule wherever it fits, fold constants, and check the result. Raises RewriteError."""
+    graph = ir.from_proto(model)
+    rules = RewriteRuleSet([kind.rule(context, anchor) for anchor in kind.anchors])
+    if rules.apply_to_model(graph) == 0:
+        return model
+    while rules.apply_to_model(graph):  # what a rule leaves may suit it again
+        continue
+    onnxscript.optimizer.optimize_ir(graph)
+    try:
+        result = onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True, data_prop=True)
+        onnx.checker.check_model(result)
+    except Exception as error:
+        raise RewriteError(f"{kind.__name__} left an invalid graph: {error}") from error
+    return result

@@ -1,0 +1,1 @@
+"""One exact rewrite a file. Their order is `nstopt.graph.passes.PASSES`."""

@@ -1,0 +1,54 @@
+"""A tiny loss network, style and photographs, made of seeded noise."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nstopt.train.johnson import JohnsonSpec
+
+WIDTHS = (3, 4, 5, 6, 7, 8)
+
+
+def lossnet_arrays() -> dict[str, NDArray[np.float32]]:
+    """Five stages in the names of the Darknet file."""
+    random = np.random.default_rng(1)
+    arrays: dict[str, NDArray[np.float32]] = {}
+    for stage, (inputs, outputs) in enumerate(pairwise(WIDTHS), start=1):
+        norm = f"batch_normalization_{stage}"
+        arrays[f"conv2d_{stage}.kernel"] = random.normal(0, 0.3, (3, 3, inputs, outputs)).astype(np.float32)
+        arrays[f"{norm}.gamma"] = random.uniform(0.5, 1.5, outputs).astype(np.float32)
+        arrays[f"{norm}.beta"] = random.normal(0, 0.1, outputs).astype(np.float32)
+        arrays[f"{norm}.moving_mean"] = random.normal(0, 0.1, outputs).astype(np.float32)
+        arrays[f"{norm}.moving_variance"] = random.uniform(0.5, 1.5, outputs).astype(np.float32)
+    return arrays
+
+
+def write_lossnet(path: Path, arrays: dict[str, NDArray[np.float32]] | None = None) -> Path:
+    """An .npz file of the arrays, by default of `lossnet_arrays`."""
+    with path.open("wb") as file:
+        np.savez(file, **(lossnet_arrays() if arrays is None else arrays))  # type: ignore[arg-type]
+    return path
+
+
+def write_pictures(folder: Path, count: int = 3) -> Path:
+    """A folder of smooth random pictures, 40x56."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(2)
+    for index in range(count):
+        small = Image.fromarray(random.integers(0, 256, (5, 7, 3), np.uint8))
+        small.resize((56, 40), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
+    return folder
+
+
+def spec(folder: Path, **changes: object) -> JohnsonSpec:
+    """A spec whose files lie in `folder`, small enough for a few steps a second."""
+    photos = write_pictures(folder / "photos")
+    style = write_pictures(folder / "style", count=1) / "0.png"
+    lossnet = write_lossnet(folder / "lossnet.npz")
+    sizes: dict[str, object] = {"widths": (4, 6, 8), "blocks": 1, "steps": 12, "crop": 32, "style_side": 40}
+    return JohnsonSpec(style, photos, lossnet, **(sizes | changes))  # type: ignore[arg-type]
