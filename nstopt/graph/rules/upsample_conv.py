@@ -12,16 +12,17 @@ x does; zeros stay zeros. Both forms are therefore exact at the border too.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import , Tape(
+from nstopt.graph.rule import (
     Array,
     Convolution,
     Layer,
     Rule,
+    Tape,
     constant,
     initialiser,
     producer,
