@@ -13,23 +13,36 @@ from onnxscript.rewriter import RewriteRuleSet
 from nstopt.errors import RewriteError
 from nstopt.graph.forms import default_form
 from nstopt.graph.rule import Context, Event, Layer, Rule
+from nstopt.graph.rules.affine_into_conv import AffineIntoConv
+from nstopt.graph.rules.affine_out_of_conv import AffineOutOfConv
 from nstopt.graph.rules.crop_into_transposed import CropIntoTransposed
 from nstopt.graph.rules.drop_bias_before_norm import DropBiasBeforeNorm
 from nstopt.graph.rules.drop_noop_pad import DropNoopPad
 from nstopt.graph.rules.few_channel_norm import FewChannelNorm
+from nstopt.graph.rules.few_inputs import FewInputs
 from nstopt.graph.rules.few_outputs import FewOutputs
+from nstopt.graph.rules.mean_square import MeanSquare
 from nstopt.graph.rules.pad_into_conv import PadIntoConv
+from nstopt.graph.rules.pointwise_into_conv import PointwiseIntoConv
 from nstopt.graph.rules.sink_layout import SinkLayout
 from nstopt.graph.rules.transposed_conv import TransposedConv
 from nstopt.graph.rules.upsample_conv import UpsampleConv
 
 PASSES: tuple[type[Rule], ...] = (
+    # Less of everything, on any backend.
     DropNoopPad,
-    UpsampleConv,
+    SinkLayout,
+    AffineIntoConv,
+    AffineOutOfConv,
+    PointwiseIntoConv,
     PadIntoConv,
     CropIntoTransposed,
     DropBiasBeforeNorm,
+    MeanSquare,
+    # Forms of a layer, chosen for the backend.
+    UpsampleConv,
     TransposedConv,
+    FewInputs,
     FewOutputs,
     FewChannelNorm,
     SinkLayout,
@@ -60,7 +73,7 @@ def rewrite(
 def apply(model: onnx.ModelProto, kind: type[Rule], context: Context) -> onnx.ModelProto:
     """Apply one rule wherever it fits, fold constants, and check the result. Raises RewriteError."""
     graph = ir.from_proto(model)
-    rules = RewriteRuleSet([kind.rule(context, anchor) for anchor in kind.anchors])
+    rules = RewriteRuleSet([kind.rule(context, anchor) for anchor in kind.anchors])  # type: ignore[no-untyped-call]
     if rules.apply_to_model(graph) == 0:
         return model
     while rules.apply_to_model(graph):  # what a rule leaves may suit it again

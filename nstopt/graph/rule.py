@@ -43,6 +43,10 @@ class Layer(NamedTuple):
         return f"{self.kind} {'x'.join(map(str, self.shape))}"
 
 
+class Declined(Exception):  # noqa: N818
+    """Why a rule leaves a layer alone that it was made for; caught by Rule and logged."""
+
+
 @dataclass
 class Context:
     """What rules are run for. `choose` names the form that a layer shall take; `events` is the log."""
@@ -56,8 +60,8 @@ class Context:
 class Rule(RewriteRuleClassBase):  # type: ignore[misc]
     """Base of all rules. A subclass sets `anchors`, the operators it looks for, and fills in `plan` and `apply`.
 
-    `plan(node)` returns what `apply` needs to know, or None after `self.decline(node, reason)`, or None silently where
-    the rule has nothing to do with the node.
+    `plan(node)` returns what `apply` needs to know. It raises Declined where the rule could have helped but does not
+    fit, and returns None where it has nothing to do with the node.
     """
 
     anchors: tuple[str, ...]
@@ -71,10 +75,16 @@ class Rule(RewriteRuleClassBase):  # type: ignore[misc]
     def pattern(self, op: Any) -> Any:
         return getattr(op, self.anchor)(_allow_other_inputs=True, _allow_other_attributes=True, _outputs=["out"])
 
-    def check(self, context: MatchContext, out: ir.Value) -> bool:
+    def check(self, context: MatchContext, out: ir.Value) -> bool:  # type: ignore[override]
         node = out.producer()
         assert node is not None
-        self._plan = self.plan(node)
+        try:
+            self._plan = self.plan(node)
+        except Declined as declined:
+            event = Event(self.name, layer_name(node), False, str(declined))
+            if event not in self.context.events:  # a rule may look at a layer more than once
+                self.context.events.append(event)
+            return False
         return self._plan is not None
 
     def rewrite(self, op: Tape, out: ir.Value) -> ir.Value:
@@ -91,12 +101,6 @@ class Rule(RewriteRuleClassBase):  # type: ignore[misc]
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
         """Build the replacement of the node's output; also says in a few words what was done."""
         raise NotImplementedError
-
-    def decline(self, node: ir.Node, reason: str) -> None:
-        """Log why the rule does not apply, once a layer."""
-        event = Event(self.name, layer_name(node), False, reason)
-        if event not in self.context.events:
-            self.context.events.append(event)
 
 
 def layer_name(node: ir.Node) -> str:

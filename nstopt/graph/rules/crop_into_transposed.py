@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, constant, only_use, producer, read_convolution, spatial
+from nstopt.graph.rule import Declined, Rule, Tape, constant, only_use, producer, read_convolution, spatial
 
 
 class CropIntoTransposed(Rule):
@@ -22,10 +22,10 @@ class CropIntoTransposed(Rule):
             return None
         read = read_convolution(convolution)
         if read is None or only_use(node.inputs[0]) is None or "output_shape" in convolution.attributes:
-            return self.decline(node, "the transposed convolution is read elsewhere too, or fixes its own size")
+            raise Declined("the transposed convolution is read elsewhere too, or fixes its own size")
         cut = self._cut(node)
         if cut is None:
-            return self.decline(node, "the crop is not a known border of height and width")
+            raise Declined("the crop is not a known border of height and width")
         return convolution, [a + b for a, b in zip(read.pads, cut, strict=True)]
 
     def _cut(self, node: ir.Node) -> list[int] | None:

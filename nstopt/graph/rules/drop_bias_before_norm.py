@@ -10,7 +10,7 @@ from typing import Any
 from onnxscript import ir
 
 from nstopt.graph.nodes import CONVOLUTIONS
-from nstopt.graph.rule import Rule, Tape, only_use, producer
+from nstopt.graph.rule import Declined, Rule, Tape, only_use, producer
 
 
 class DropBiasBeforeNorm(Rule):
@@ -21,7 +21,7 @@ class DropBiasBeforeNorm(Rule):
         if convolution is None or len(convolution.inputs) < 3 or convolution.inputs[2] is None:
             return None
         if only_use(convolution.outputs[0]) is None:
-            return self.decline(convolution, "its output is read by more than the norm")
+            raise Declined("its output is read by more than the norm")
         return convolution
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:

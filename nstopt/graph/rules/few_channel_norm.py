@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Layer, Rule, Tape, constant, initialiser, only_use, producer, spatial
+from nstopt.graph.rule import Array, Declined, Layer, Rule, Tape, constant, initialiser, only_use, producer, spatial
 
 KIND = "few-channel-norm"
 MAX_CHANNELS = 4
@@ -27,7 +27,7 @@ class FewChannelNorm(Rule):
     def plan(self, node: ir.Node) -> Any:
         scale, shift = constant(node.inputs[1]), constant(node.inputs[2])
         if scale is None or shift is None:
-            return self.decline(node, "its scale or shift is computed")
+            raise Declined("its scale or shift is computed")
         if scale.size > MAX_CHANNELS:
             return None
         form = self.context.choose(Layer(KIND, (scale.size, *(spatial(node.inputs[0]) or (0, 0)))))

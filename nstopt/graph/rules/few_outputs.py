@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Convolution, Layer, Rule, Tape, initialiser, producer, read_convolution, spatial
+from nstopt.graph.rule import (
+    Array,
+    Convolution,
+    Declined,
+    Layer,
+    Rule,
+    Tape,
+    initialiser,
+    producer,
+    read_convolution,
+    spatial,
+)
 
 KIND = "few-outputs"
 MAX_OUTPUTS = 4
@@ -31,11 +42,11 @@ class FewOutputs(Rule):
         if read is None or read.weight.shape[0] > MAX_OUTPUTS or read.weight.shape[1] < MIN_INPUTS:
             return None
         if read.group != 1 or read.strides != (1, 1) or read.dilated or min(read.weight.shape[2:]) < MIN_KERNEL:
-            return self.decline(node, "it is grouped, strided, dilated, or its kernel is narrow")
+            raise Declined("it is grouped, strided, dilated, or its kernel is narrow")
         size = spatial(node.outputs[0])
         form = self.context.choose(Layer(KIND, (*read.weight.shape, *(size or (0, 0)))))
         if form == "phase" and (size is None or size[0] % 2 or size[1] % 2):
-            return self.decline(node, f"phase form needs an even height and width, not {size or 'any'}")
+            raise Declined(f"phase form needs an even height and width, not {size or 'any'}")
         return None if form == "plain" else (read, form)
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:

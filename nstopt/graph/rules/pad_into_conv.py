@@ -6,7 +6,7 @@ from typing import Any
 
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, producer, read_convolution, read_padding
+from nstopt.graph.rule import Declined, Rule, Tape, producer, read_convolution, read_padding
 
 
 class PadIntoConv(Rule):
@@ -18,9 +18,9 @@ class PadIntoConv(Rule):
             return None
         padding, convolution = read_padding(pad), read_convolution(node)
         if padding is None or convolution is None:
-            return self.decline(node, "the padding's amounts are computed, or it is not of height and width")
+            raise Declined("the padding's amounts are computed, or it is not of height and width")
         if padding.mode != "constant":
-            return self.decline(node, f"the padding is {padding.mode}, and a convolution pads with zeros")
+            raise Declined(f"the padding is {padding.mode}, and a convolution pads with zeros")
         return padding.source, [a + b for a, b in zip(padding.pads, convolution.pads, strict=True)]
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:

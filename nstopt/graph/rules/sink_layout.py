@@ -11,7 +11,7 @@ from typing import Any
 
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, constant, only_use, producer
+from nstopt.graph.rule import Declined, Rule, Tape, constant, only_use, producer
 
 LAYOUT = ("DepthToSpace", "Slice", "Transpose")
 UNARY = ("Tanh", "Round", "Clip", "Cast", "Relu", "Sigmoid")
@@ -28,7 +28,7 @@ class SinkLayout(Rule):
         if node.op_type == "Cast" and node.attributes["to"].as_int() != ir.DataType.UINT8:
             return None
         if node.op_type in BINARY and not self._is_scalar(node.inputs[1]):
-            return self.decline(node, "its other operand is not one number for all channels")
+            raise Declined("its other operand is not one number for all channels")
         return layout
 
     def _is_scalar(self, value: ir.Value | None) -> bool:

@@ -13,7 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Convolution, Layer, Rule, Tape, initialiser, ints, read_convolution, spatial
+from nstopt.graph.rule import (
+    Array,
+    Convolution,
+    Declined,
+    Layer,
+    Rule,
+    Tape,
+    initialiser,
+    ints,
+    read_convolution,
+    spatial,
+)
 
 KIND = "transposed-conv"
 
@@ -35,14 +46,14 @@ class TransposedConv(Rule):
         if read is None:
             return None
         if read.strides != (2, 2) or read.group != 1 or read.dilated:
-            return self.decline(node, "it is not a plain transposed convolution of stride 2")
+            raise Declined("it is not a plain transposed convolution of stride 2")
         form = self.context.choose(Layer(KIND, (*read.weight.shape, *(size or (0, 0)))))
         if form == "plain":
             return None
         extra = ints(node, "output_padding", [0, 0])
         axes = [axis_of(read.weight.shape[2 + i], read.pads[i], read.pads[2 + i] - extra[i]) for i in (0, 1)]
         if None in axes or "output_shape" in node.attributes:
-            return self.decline(node, "the result is not twice the size of the input")
+            raise Declined("the result is not twice the size of the input")
         return read, axes
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:

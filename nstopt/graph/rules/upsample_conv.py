@@ -20,6 +20,7 @@ from onnxscript import ir
 from nstopt.graph.rule import (
     Array,
     Convolution,
+    Declined,
     Layer,
     Rule,
     Tape,
@@ -57,12 +58,12 @@ class UpsampleConv(Rule):
             return None
         read, padding = read_convolution(node), read_padding(pad)
         if read is None or read.weight.shape[2:] != (3, 3) or read.strides != (1, 1) or read.group != 1 or read.dilated:
-            return self.decline(node, "the convolution after the upsampling is not a plain 3x3 one")
+            raise Declined("the convolution after the upsampling is not a plain 3x3 one")
         if not doubles(resize):
-            return self.decline(node, "the upsampling is not a doubling by repeated pixels")
+            raise Declined("the upsampling is not a doubling by repeated pixels")
         mode = _edge_mode(read, padding.mode if padding else None, padding.pads if padding else (0, 0, 0, 0))
         if mode is None:
-            return self.decline(node, "the padding between upsampling and convolution is not by 1 all around")
+            raise Declined("the padding between upsampling and convolution is not by 1 all around")
         size = spatial(resize.inputs[0])
         form = self.context.choose(Layer(KIND, (*read.weight.shape, *(size or (0, 0)))))
         return None if form == "plain" else Match(resize.inputs[0], mode, read, form)
