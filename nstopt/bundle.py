@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from nstopt.errors import BundleError
-from nstopt.files import sha256_file
+from nstopt.files import make_folder, sha256_file
 from nstopt.size import Size
 
 FORMAT_VERSION = 1
@@ -92,6 +92,14 @@ class BackendInfo(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
 
+class TunedInfo(msgspec.Struct, frozen=True):
+    """A layer whose form was chosen by measuring: the milliseconds of each form, alone in a graph of its shape."""
+
+    layer: str
+    form: str
+    latency_ms: dict[str, float]
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """Everything known about an engine. `files` maps each file's name to its sha256."""
 
@@ -105,6 +113,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, str]
     created: str
     rewrites: tuple[str, ...] = ()
+    tuning: tuple[TunedInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +172,7 @@ def _check_manifest_hash(manifest_path: Path) -> None:
 
 
 def _check_file(folder: Path, name: str, digest: str) -> None:
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", ".."):
         raise BundleError(f"{folder}: the manifest names '{name}', which lies outside the bundle")
     file = folder / name
     if not file.is_file():
@@ -195,7 +204,7 @@ def write_bundle(path: Path, fill: Callable[[Path], Manifest]) -> Bundle:
 def _temporary_sibling(path: Path) -> Iterator[Path]:
     """A fresh folder beside `path`, removed at the end. Its name holds the process id, so that what a killed build left
     behind is told from what a running one is still writing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         owner = left.name.split(".")[-2]
         if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):

@@ -16,7 +16,7 @@ import typer
 from nstopt import artefacts
 from nstopt.console import Bar, console, fail, say, table
 from nstopt.errors import MediaError, NstoptError
-from nstopt.options import Range, Triple, Weighted, parse_range, parse_triple, parse_weighted
+from nstopt.options import Range, Triple, Weighted, parse_divisor, parse_range, parse_triple, parse_weighted
 from nstopt.size import Size
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ OutputRange = Annotated[
     typer.Option(parser=parse_range, metavar="LO,HI", help="The same of its output; default: as its input."),
 ]
 Mean = Annotated[Triple | None, typer.Option(parser=parse_triple, metavar="R,G,B", help="Subtracted, in its range.")]
-Std = Annotated[Triple | None, typer.Option(parser=parse_triple, metavar="R,G,B", help="Divided by, in its range.")]
+Std = Annotated[Triple | None, typer.Option(parser=parse_divisor, metavar="R,G,B", help="Divided by, in its range.")]
 Multiple = Annotated[int | None, typer.Option(min=1, max=256, help="Its height and width must be multiples of this.")]
 Vgg = Annotated[Path | None, typer.Option(help="Normalised VGG of an AdaIN decoder.")]
 Styles = Annotated[
@@ -123,6 +123,9 @@ def build_command(
     res: Res = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Measure the forms of each layer here; take the fastest.")
+    ] = False,
     backend: Annotated[str, typer.Option(help="openvino, onnxruntime, torchscript or tensorrt.")] = "openvino",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Bundle to write: OUT.nst.")] = None,
 ) -> None:
@@ -132,6 +135,7 @@ def build_command(
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
+    from nstopt.summary import tuning
 
     spec = BuildSpec(
         model=model or _took(artefacts.newest_onnx()),
@@ -143,10 +147,13 @@ def build_command(
         batch=batch,
         calib=calib,
         val=val,
+        tune=tune,
     )
     with Bar() as bar:
         bundle = build_engine(spec, bar)
     manifest = bundle.manifest
+    if manifest.tuning:
+        console.print(tuning(manifest.tuning))
     if manifest.calibration:
         say(f"calibrated on {manifest.calibration.pictures} pictures of {manifest.calibration.source}")
     precision = manifest.precision
@@ -241,7 +248,8 @@ def stylize_command(
     if failed and len(done) > 1:
         for error in failed:
             say(f"left out: {error}")
-        raise MediaError(f"{len(failed)} of {len(done)} pictures could not be stylised; the others were written")
+        others = "; the others were written" if len(failed) < len(done) else ""
+        raise MediaError(f"{len(failed)} of {len(done)} pictures could not be stylised{others}")
     if failed:
         raise failed[0]
     if before_after:

@@ -25,9 +25,11 @@ from nstopt.bundle import (
     write_bundle,
 )
 from nstopt.calib import pictures as sets
+from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.precision import PRECISIONS, to_precision
 from nstopt.calib.quality import judge
+from nstopt.calib.ranges import Range
 from nstopt.engines.base import Backend
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, CalibrationError
@@ -37,6 +39,7 @@ from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialise import specialise
+from nstopt.graph.tune import Tuner
 from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
@@ -60,6 +63,7 @@ class BuildSpec:
     batch: int = 1
     calib: Path | None = None
     val: Path | None = None
+    tune: bool = False
 
     def bundle_path(self) -> Path:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
@@ -90,7 +94,8 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         progress.step("rewriting the graph")
         graph = specialise(raw, shape)
         name_convolutions(graph)
-        rewritten = rewrite(graph, spec.backend, spec.precision)
+        tuner = _tuner(spec, backend, progress) if spec.tune else None
+        rewritten = rewrite(graph, spec.backend, spec.precision, tuner.choose if tuner else None)
         precise = to_precision(
             rewritten.model,
             spec.precision,
@@ -118,6 +123,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             backend=BackendInfo(spec.backend, built.device, built.versions),
             files={file.name: "" for file in folder.iterdir()},
             rewrites=tuple(f"{e.rule}: {e.layer}: {e.reason}" for e in rewritten.events if e.applied),
+            tuning=tuple(tuner.chosen.values()) if tuner else (),
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
         quality = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, progress)
@@ -135,6 +141,32 @@ def _backend(spec: BuildSpec) -> Backend:
         able = ", ".join(sorted(backend.capabilities.precisions))
         raise BuildError(f"the {spec.backend} backend runs {able} only, not {spec.precision}; choose another --backend")
     return backend
+
+
+def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
+    """Chooses forms of layers by timing them on the backend, at the precision that they will have."""
+    if spec.size is None:
+        raise BuildError(
+            "--tune measures layers in their shape, which an engine for any size has not: name it with --res"
+        )
+    free = backend.capabilities.free_zero_point
+
+    def finished(model: onnx.ModelProto) -> bytes:
+        if spec.precision == "int8":
+            tensors = quantised_tensors(model.graph)
+            model = quantise(
+                model, {name: Range(0.05, 0 if not readers <= free else 8) for name, readers in tensors.items()}
+            )
+        serialised: bytes = model.SerializeToString()
+        return serialised
+
+    return Tuner(
+        backend=spec.backend,
+        precision=spec.precision,
+        key=backend.identity(),
+        measure=lambda models: backend.measure([finished(model) for model in models]),
+        on_layer=lambda layer: progress.step(f"measuring forms of {layer}"),
+    )
 
 
 def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from nstopt.bundle import Bundle
+from rich.table import Table
+
+from nstopt.bundle import Bundle, TunedInfo
 
 
 def rows(bundle: Bundle) -> list[tuple[str, str]]:
@@ -38,3 +41,12 @@ def rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("built", manifest.created),
     ]
     return found + [("file", f"{name}  sha256 {digest[:16]}…") for name, digest in manifest.files.items()]
+
+
+def tuning(layers: Sequence[TunedInfo]) -> Table:
+    """What was measured of each layer that has several forms, the chosen one marked."""
+    table = Table("layer", "form", "ms", "", box=None, padding=(0, 2), title="Forms, measured", title_justify="left")
+    for one in layers:
+        for form, latency_ms in one.latency_ms.items():
+            table.add_row(one.layer, form, f"{latency_ms:.2f}", "chosen" if form == one.form else "")
+    return table

@@ -3,8 +3,11 @@ Backend."""
 
 from __future__ import annotations
 
+import statistics
 import threading
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nstopt.bundle import Bundle, Manifest, ShapeInfo
-from nstopt.errors import BundleError
+from nstopt.errors import BuildError, BundleError
 from nstopt.size import MIN_SIDE
 
 Picture = NDArray[np.uint8]
@@ -22,9 +25,8 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can be given. `free_zero_point`: the convolution operators whose INT8
-    inputs may have any zero point; that of others must be 0. `takes` is the
-    suffix of the model file that `build` reads."""
+    """What a backend can be given. `free_zero_point`: the convolution operators whose INT8 inputs may have any zero
+    point; that of others must be 0. `takes` is the suffix of the model file that `build` reads."""
 
     precisions: frozenset[str]
     free_zero_point: frozenset[str]
@@ -38,6 +40,17 @@ class Built(NamedTuple):
     computes: str
     device: str
     versions: dict[str, str]
+
+
+class LayerTime(NamedTuple):
+    """One kernel of an engine: its name (that of the graph's layer where the backend keeps it), what it does in the
+    backend's words, its median time, and its work. `work` is None for what the backend put in by itself, such as a
+    change of layout: no graph asks for it."""
+
+    name: str
+    kind: str
+    ms: float
+    work: Work | None
 
 
 class Backend(ABC):
@@ -54,6 +67,27 @@ class Backend(ABC):
     @abstractmethod
     def load(self, bundle: Bundle) -> Engine:
         """Open the engine of a checked bundle. Raises DeviceError."""
+
+    def identity(self) -> str:
+        """Backend, version and device: what a measured time is true for."""
+        raise BuildError(f"the {self.name} backend has no forms of layers to choose from: build without --tune")
+
+    def runner(self, model: bytes) -> Callable[[], object]:
+        """A function that runs an ONNX model once on random input. Raises BuildError."""
+        raise BuildError(f"the {self.name} backend has no forms of layers to choose from: build without --tune")
+
+    def measure(self, models: Sequence[bytes], rounds: int = 10) -> list[float]:
+        """Median milliseconds of a run of each model. They take turns, so that noise of the machine hits all alike."""
+        runners = [self.runner(model) for model in models]
+        samples: list[list[float]] = [[] for _ in runners]
+        for round_ in range(rounds + 2):
+            for run, times in zip(runners, samples, strict=True):
+                run()  # finds the caches as the other model left them
+                begin = time.perf_counter()
+                run()
+                if round_ >= 2:
+                    times.append((time.perf_counter() - begin) * 1e3)
+        return [statistics.median(times) for times in samples]
 
 
 class Engine(ABC):
@@ -75,19 +109,22 @@ class Engine(ABC):
         """Stylise `image`, uint8 RGB [H, W, 3] or [N, H, W, 3]; returns an array of the same shape.
 
         The result is written to `out` if given (same shape, C-contiguous), else to a new array. A C-contiguous
-        `image` is read in place. Raises BundleError if the picture does not fit the engine, DeviceError if the device
-        fails.
+        `image` that is writable and does not overlap `out` is read in place; any other is copied. Raises BundleError if
+        the picture does not fit the engine, DeviceError if the device fails.
         """
         if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
             raise BundleError(
                 f"engine takes uint8 RGB arrays [H, W, 3] or [N, H, W, 3], not {image.dtype} {list(image.shape)}"
             )
-        batch = np.ascontiguousarray(image if image.ndim == 4 else image[None])
+        # Runtimes take no read-only memory, which is what np.asarray makes of Pillow's pictures.
+        batch = np.require(image if image.ndim == 4 else image[None], requirements=["C", "W"])
         self._check_fits(batch.shape)
         if out is None:
             out = np.empty(image.shape, np.uint8)
-        elif out.shape != image.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
-            raise BundleError(f"`out` must be a C-contiguous uint8 array of shape {list(image.shape)}")
+        elif out.shape != image.shape or out.dtype != np.uint8 or not out.flags.carray:
+            raise BundleError(f"`out` must be a writable C-contiguous uint8 array of shape {list(image.shape)}")
+        elif np.may_share_memory(batch, out):
+            batch = batch.copy()
         with self._lock:
             self._infer(batch, out.reshape(batch.shape))
         return out
@@ -106,6 +143,11 @@ class Engine(ABC):
     @abstractmethod
     def _infer(self, images: Picture, out: Picture) -> None:
         """Run on C-contiguous `images` [N, H, W, 3] that fit, and write `out`, of the same shape."""
+
+    def profile(self, images: Picture, runs: int) -> list[LayerTime]:
+        """Time each layer on C-contiguous `images` [N, H, W, 3] that fit, over `runs` runs after warm-up; in the order
+        in which they run. Raises DeviceError, also where a backend cannot tell."""
+        raise DeviceError(f"the {self.manifest.backend.name} backend gives no per-layer times")
 
     def close(self) -> None:
         """Give the device's memory back. The engine cannot be called afterwards."""

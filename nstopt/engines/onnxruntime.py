@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
@@ -39,6 +42,18 @@ class ONNXRuntimeBackend(Backend):
 
     def load(self, bundle: Bundle) -> Engine:
         return ONNXRuntimeEngine(bundle)
+
+    def identity(self) -> str:
+        return f"onnxruntime {ort.__version__} {platform.machine()} {os.cpu_count()} CPUs"
+
+    def runner(self, model: bytes) -> Callable[[], object]:
+        try:
+            opened = session(model)
+        except ORT_ERRORS as error:
+            raise BuildError(f"ONNX Runtime {ort.__version__} cannot load a layer: {error}") from error
+        generator = np.random.default_rng(0)
+        feed = {port.name: generator.uniform(0, 8, port.shape).astype(np.float32) for port in opened.get_inputs()}
+        return lambda: opened.run(None, feed)
 
 
 class ONNXRuntimeEngine(Engine):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openvino as ov
 
 from nstopt.bundle import Bundle, ShapeInfo
-from nstopt.engines.base import Backend, Built, Capabilities, Engine, Picture
+from nstopt.engines.base import Backend, Built, Capabilities, Engine, LayerTime, Picture
 from nstopt.errors import BuildError, DeviceError
+from nstopt.graph.work import Work, convolution_macs
 
 # Without this hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+PROFILE_WARMUP = 2
 
 
 class OpenVINOBackend(Backend):
@@ -36,15 +40,33 @@ class OpenVINOBackend(Backend):
     def load(self, bundle: Bundle) -> Engine:
         return OpenVINOEngine(bundle)
 
+    def identity(self) -> str:
+        return f"openvino {ov.__version__} {ov.Core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}"
+
+    def runner(self, model: bytes) -> Callable[[], object]:
+        core = ov.Core()
+        try:
+            compiled = core.compile_model(core.read_model(model), "CPU", CONFIG)
+        except RuntimeError as error:
+            raise BuildError(f"OpenVINO {ov.__version__} cannot compile a layer: {_reason(error)}") from error
+        request = compiled.create_infer_request()
+        generator = np.random.default_rng(0)
+        for port in compiled.inputs:
+            values = generator.uniform(0, 8, tuple(port.shape)).astype(port.element_type.to_dtype())
+            request.set_tensor(port, ov.Tensor(values))
+        run: Callable[[], object] = request.infer
+        return run
+
 
 class OpenVINOEngine(Engine):
     """One compiled model and one infer request, which reads and writes the caller's arrays in place."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle.manifest)
+        self._path = bundle.file("model.xml")
         try:
             core = ov.Core()
-            self._model = core.compile_model(core.read_model(bundle.file("model.xml")), "CPU", CONFIG)
+            self._model = core.compile_model(core.read_model(self._path), "CPU", CONFIG)
             self._request: Any = self._model.create_infer_request()
         except RuntimeError as error:
             raise DeviceError(
@@ -59,8 +81,50 @@ class OpenVINOEngine(Engine):
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO failed on pictures of shape {list(images.shape)}: {_reason(error)}") from error
 
+    def profile(self, images: Picture, runs: int) -> list[LayerTime]:
+        """Of a second compiled model, which counts: counting slows a model down a little."""
+        core = ov.Core()
+        model = core.compile_model(core.read_model(self._path), "CPU", {**CONFIG, "PERF_COUNT": "YES"})
+        request: Any = model.create_infer_request()
+        totals_ms: list[dict[str, float]] = []
+        for run in range(1, PROFILE_WARMUP + runs + 1):
+            request.infer([images])
+            # Counters are averages over all runs so far; a run's own time is the difference of two sums.
+            totals_ms.append({layer.node_name: run * _ms(layer.real_time) for layer in request.get_profiling_info()})
+        steps = list(zip(totals_ms[PROFILE_WARMUP - 1 :], totals_ms[PROFILE_WARMUP:], strict=False))
+        times = []
+        for kernel in model.get_runtime_model().get_ordered_ops():
+            name, facts = kernel.get_friendly_name(), kernel.get_rt_info()
+            if facts["execTimeMcs"].astype(str) != "not_executed":
+                ms = max(median(after[name] - before[name] for before, after in steps), 0.0)
+                times.append(LayerTime(name, facts["layerType"].astype(str), ms, _work(kernel)))
+        return times
+
     def close(self) -> None:
         del self._request, self._model
+
+
+def _ms(time: timedelta) -> float:
+    return time.total_seconds() * 1000
+
+
+def _work(kernel: Any) -> Work | None:
+    """What a kernel of the compiled model has to do, from the shapes and types of what it reads and writes; None if it
+    belongs to no layer of the graph."""
+    kind = kernel.get_rt_info()["layerType"].astype(str)
+    if not kernel.get_rt_info()["originalLayersNames"].astype(str):
+        return None
+    read, written = ([port.get_tensor() for port in ports] for ports in (kernel.input_values(), kernel.outputs()))
+    macs = 0
+    if kind in ("Convolution", "Deconvolution"):
+        source, weight, out = (list(tensor.get_shape()) for tensor in (*read[:2], written[0]))
+        macs = convolution_macs(weight, source, out, kind == "Deconvolution")
+    bytes_read, bytes_written = (
+        sum(prod(tensor.get_shape()) * tensor.get_element_type().size for tensor in tensors)
+        for tensors in (read, written[:1])  # a second output is the first one again, for a second reader
+    )
+    int8 = macs > 0 and all(tensor.get_element_type().size == 1 for tensor in read[:2])
+    return Work(macs, bytes_read, bytes_written, int8)
 
 
 def _reason(error: Exception) -> str:

@@ -1,24 +1,44 @@
-"""Which of several equal forms a layer takes when nothing was measured: what won, as a rule, on each backend."""
+"""Layers that have several equal forms: which ones there are, and which one is taken when nothing was measured.
+
+`plain` leaves the layer as it is; what the others are is told by the rule of that kind.
+"""
 
 from __future__ import annotations
 
-from nstopt.graph.rule import Layer
+from collections.abc import Callable
+from typing import NamedTuple
 
-# (kind of layer, backend, is INT8) → form. What the forms are is told by the rule of that kind.
-DEFAULTS: dict[tuple[str, str, bool], str] = {
-    ("upsample-conv", "openvino", False): "transposed",
-    ("upsample-conv", "openvino", True): "transposed",
-    ("upsample-conv", "onnxruntime", False): "transposed",
-    ("upsample-conv", "onnxruntime", True): "transposed",
-    ("few-outputs", "openvino", False): "phase",
-    ("few-outputs", "openvino", True): "phase",
-    ("few-outputs", "onnxruntime", False): "phase",
-    ("few-outputs", "onnxruntime", True): "phase",
-    ("few-channel-norm", "openvino", False): "means",
-    ("few-channel-norm", "openvino", True): "means",
+import onnx
+
+from nstopt.graph import examples
+from nstopt.graph.rule import Layer
+from nstopt.graph.rules import few_channel_norm, few_inputs, few_outputs, transposed_conv, upsample_conv
+
+
+class Choice(NamedTuple):
+    """The forms of one kind of layer, its default on each backend (else `plain`), and a graph to time it on."""
+
+    forms: tuple[str, ...]
+    defaults: dict[str, str]
+    example: Callable[[tuple[int, ...]], onnx.ModelProto]
+
+
+# The defaults are what won where it was measured: see docs/performance.md.
+CHOICES: dict[str, Choice] = {
+    upsample_conv.KIND: Choice(
+        ("plain", "transposed", "phase"),
+        {"openvino": "transposed", "onnxruntime": "transposed"},
+        examples.upsample_conv,
+    ),
+    transposed_conv.KIND: Choice(("plain", "phase"), {}, examples.transposed_conv),
+    few_outputs.KIND: Choice(
+        ("plain", "phase", "split"), {"openvino": "phase", "onnxruntime": "phase"}, examples.few_outputs
+    ),
+    few_inputs.KIND: Choice(("plain", "phase"), {}, examples.few_inputs),
+    few_channel_norm.KIND: Choice(("plain", "means"), {"openvino": "means"}, examples.few_channel_norm),
 }
 
 
-def default_form(layer: Layer, backend: str, precision: str) -> str:
-    """The form to take on a backend at a precision; `plain` leaves the layer as it is."""
-    return DEFAULTS.get((layer.kind, backend, precision == "int8"), "plain")
+def default_form(layer: Layer, backend: str) -> str:
+    """The form that a layer takes on a backend when nothing was measured."""
+    return CHOICES[layer.kind].defaults.get(backend, "plain")

@@ -64,7 +64,7 @@ def rewrite(
 
     The graph is checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
     """
-    context = Context(backend, precision, choose or (lambda layer: default_form(layer, backend, precision)))
+    context = Context(backend, precision, choose or (lambda layer: default_form(layer, backend)))
     for kind in PASSES:
         model = apply(model, kind, context)
     return Rewritten(model, tuple(context.events))

@@ -57,7 +57,7 @@ class Context:
     events: list[Event] = field(default_factory=list)
 
 
-class Rule(RewriteRuleClassBase):  # type: ignore[misc]
+class Rule(RewriteRuleClassBase):
     """Base of all rules. A subclass sets `anchors`, the operators it looks for, and fills in `plan` and `apply`.
 
     `plan(node)` returns what `apply` needs to know. It raises Declined where the rule could have helped but does not

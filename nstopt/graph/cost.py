@@ -1,0 +1,115 @@
+"""ONNX graph with shapes → what each layer has to do: MACs, bytes read and written.
+
+The numbers are those of the graph as it is written, each layer by itself: a backend that fuses an activation into the
+convolution before it moves fewer bytes than stated here. They serve to compare two graphs, and to set floors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+
+from nstopt.graph.nodes import CONVOLUTIONS
+from nstopt.graph.work import Work, convolution_macs
+
+# They cost nothing: a new name for the same bytes, a number about a tensor, or something known before the graph runs.
+FREE = frozenset(
+    {"Constant", "ConstantOfShape", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
+)
+MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
+# What reads it reads the 8-bit integers before it.
+DEQUANTISE = "DequantizeLinear"
+
+
+class LayerCost(NamedTuple):
+    """One layer. `shape` is its first output's; a free dimension is None, and then counts as one."""
+
+    name: str
+    op: str
+    shape: tuple[int | None, ...]
+    work: Work
+
+
+class Total(NamedTuple):
+    """Sums over layers."""
+
+    layers: int
+    macs: int
+    bytes_moved: int
+
+
+class _Tensor(NamedTuple):
+    shape: tuple[int | None, ...]
+    item_bytes: int
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(side or 1 for side in self.shape)
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.sizes) * self.item_bytes
+
+
+def costs(model: onnx.ModelProto) -> list[LayerCost]:
+    """The layers of `model` (shapes inferred) in graph order, without those that cost nothing. A layer has its node's
+    name, or its output's where the node has none."""
+    graph = model.graph
+    tensors = _tensors(graph)
+    integers = {node.output[0]: node.input[0] for node in graph.node if node.op_type == DEQUANTISE}
+    return [
+        _cost(node, tensors, integers) for node in graph.node if node.op_type not in FREE and node.op_type != DEQUANTISE
+    ]
+
+
+def total(layers: Iterable[LayerCost]) -> Total:
+    """All layers together."""
+    found = [layer.work for layer in layers]
+    return Total(len(found), sum(work.macs for work in found), sum(work.bytes_moved for work in found))
+
+
+def _cost(node: onnx.NodeProto, tensors: Mapping[str, _Tensor], integers: Mapping[str, str]) -> LayerCost:
+    names = dict.fromkeys(integers.get(name, name) for name in node.input if name)
+    read = [tensors[name] for name in names if name in tensors]
+    written = [tensors[name] for name in node.output if name in tensors]
+    multiplied = [integers.get(name, name) for name in node.input[:2]]
+    macs = _macs(node, [tensors[name].sizes for name in multiplied if name in tensors], written)
+    work = Work(
+        macs=macs,
+        bytes_read=sum(tensor.bytes for tensor in read),
+        bytes_written=sum(tensor.bytes for tensor in written),
+        int8=macs > 0 and all(tensors[name].item_bytes == 1 for name in multiplied),
+    )
+    shape = written[0].shape if written else ()
+    return LayerCost(node.name or node.output[0], node.op_type, shape, work)
+
+
+def _macs(node: onnx.NodeProto, operands: list[tuple[int, ...]], written: list[_Tensor]) -> int:
+    if len(operands) < 2 or not written:
+        return 0
+    source, weight = operands
+    if node.op_type in CONVOLUTIONS:
+        return convolution_macs(weight, source, written[0].sizes, node.op_type == "ConvTranspose")
+    if node.op_type in MATRIX_PRODUCTS:
+        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+        return prod(written[0].sizes) * source[-2 if transposed else -1]
+    return 0
+
+
+def _tensors(graph: onnx.GraphProto) -> dict[str, _Tensor]:
+    """Every tensor whose shape is written down, by name."""
+    found = {weight.name: _Tensor(tuple(weight.dims), _item_bytes(weight.data_type)) for weight in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        if kind.elem_type:
+            shape = tuple(dim.dim_value or None for dim in kind.shape.dim)
+            found[value.name] = _Tensor(shape, _item_bytes(kind.elem_type))
+    return found
+
+
+def _item_bytes(kind: int) -> int:
+    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).itemsize)

@@ -1,0 +1,110 @@
+"""The smallest graph that holds one layer of a kind and shape, between what surrounds it in a style net. For tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = tuple[int, ...]
+Constants = Mapping[str, Any]
+BYTES: Constants = {"low": np.float32(0), "high": np.float32(255)}
+LIFT_CHANNELS = 8
+
+
+def upsample_conv(shape: Shape) -> onnx.ModelProto:
+    """Doubling, reflection by 1, convolution, norm. `shape`: outputs, inputs, 3, 3, height, width before doubling."""
+    outputs, inputs, rows, columns, height, width = shape
+    constants = {
+        "scales": np.array([1, 1, 2, 2], np.float32),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        "w": _weights(outputs, inputs, rows, columns),
+    }
+    nodes = [
+        helper.make_node(
+            "Resize",
+            ["x", "", "scales"],
+            ["up"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        helper.make_node("Pad", ["up", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Conv", ["padded", "w"], ["c"], name="layer"),
+    ]
+    return _normed(nodes, constants, (1, inputs, height, width), outputs)
+
+
+def transposed_conv(shape: Shape) -> onnx.ModelProto:
+    """Transposed convolution to exactly twice the size, norm. `shape`: inputs, outputs, kernel, height, width."""
+    inputs, outputs, rows, columns, height, width = shape
+    cut = [rows - 2 - (rows - 2) // 2, columns - 2 - (columns - 2) // 2]
+    pads = [(rows - 2) // 2, (columns - 2) // 2, *cut]
+    nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["c"], name="layer", strides=[2, 2], pads=pads)]
+    return _normed(nodes, {"w": _weights(inputs, outputs, rows, columns)}, (1, inputs, height, width), outputs)
+
+
+def few_outputs(shape: Shape) -> onnx.ModelProto:
+    """Convolution to few channels, and to bytes. `shape`: outputs, inputs, kernel, height and width of the result."""
+    outputs, inputs, rows, columns, height, width = shape
+    constants = {"w": _weights(outputs, inputs, rows, columns), **BYTES}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="layer", pads=[rows // 2, columns // 2] * 2),
+        helper.make_node("Clip", ["c", "low", "high"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["y"], to=TensorProto.UINT8),
+    ]
+    return _model(nodes, constants, (1, inputs, height, width), TensorProto.UINT8)
+
+
+def few_inputs(shape: Shape) -> onnx.ModelProto:
+    """Convolution of a picture and the norm. `shape`: outputs, inputs, kernel, its input's height and width."""
+    outputs, inputs, rows, columns, height, width = shape
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="layer")]
+    return _normed(nodes, {"w": _weights(outputs, inputs, rows, columns)}, (1, inputs, height, width), outputs)
+
+
+def few_channel_norm(shape: Shape) -> onnx.ModelProto:
+    """Norm of a picture, and to bytes. `shape`: channels, height, width."""
+    channels, height, width = shape
+    constants = {"scale": np.ones(channels, np.float32), "shift": np.zeros(channels, np.float32), **BYTES}
+    nodes = [
+        helper.make_node("InstanceNormalization", ["x", "scale", "shift"], ["n"], name="layer"),
+        helper.make_node("Clip", ["n", "low", "high"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["y"], to=TensorProto.UINT8),
+    ]
+    return _model(nodes, constants, (1, channels, height, width), TensorProto.UINT8)
+
+
+def _weights(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def _normed(nodes: list[onnx.NodeProto], constants: Constants, x: Shape, outputs: int) -> onnx.ModelProto:
+    """With the norm and ReLU that follow a convolution `c`. Only the peaks of the result leave the graph: to hand all
+    of it out would take longer than the layer."""
+    norm = {"scale": np.ones(outputs, np.float32), "shift": np.zeros(outputs, np.float32)}
+    tail = [
+        helper.make_node("InstanceNormalization", ["c", "scale", "shift"], ["n"], name="norm"),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("ReduceMax", ["r"], ["y"], axes=[2, 3]),
+    ]
+    return _model([*nodes, *tail], {**constants, **norm}, x, TensorProto.FLOAT)
+
+
+def _model(nodes: Sequence[onnx.NodeProto], constants: Constants, x: Shape, result: int) -> onnx.ModelProto:
+    """`nodes` read `x`, which a convolution makes, so that it has the layout in memory that it has within a net."""
+    lift = {"lift.weight": _weights(x[1], LIFT_CHANNELS, 1, 1), **constants}
+    head = helper.make_node("Conv", ["input", "lift.weight"], ["x"], name="lift")
+    graph = helper.make_graph(
+        [head, *nodes],
+        "layer",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, (x[0], LIFT_CHANNELS, *x[2:]))],
+        [helper.make_tensor_value_info("y", result, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in lift.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)

@@ -1,0 +1,83 @@
+"""Which of several equal forms a layer takes, by measuring each on the backend at hand.
+
+A layer's forms are timed on a small graph that holds the layer alone, in its shape, in turns, so that noise of the
+machine hits all alike. What was measured is kept on disk, by backend, version, device, precision, kind and shape.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from nstopt.bundle import TunedInfo
+from nstopt.files import atomic_path
+from nstopt.graph.forms import CHOICES
+from nstopt.graph.passes import rewrite
+from nstopt.graph.rule import Layer
+
+# Milliseconds of each model, measured in turns.
+Measure = Callable[[Sequence[onnx.ModelProto]], list[float]]
+Times = dict[str, float]
+
+
+def cache_path() -> Path:
+    """Where measurements are kept: $XDG_CACHE_HOME/nstopt/tuning.json, or ~/.cache/nstopt/tuning.json."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "nstopt" / "tuning.json"
+
+
+@dataclass
+class Tuner:
+    """`choose` is the function that `rewrite` asks. `key` names backend, version and device; `on_layer` is told which
+    layer is being measured; `chosen` collects what was found."""
+
+    backend: str
+    precision: str
+    key: str
+    measure: Measure
+    on_layer: Callable[[str], None]
+    path: Path = field(default_factory=cache_path)
+    chosen: dict[Layer, TunedInfo] = field(default_factory=dict)
+
+    def choose(self, layer: Layer) -> str:
+        """The fastest form of the layer. A layer of unknown size cannot be measured and keeps its default."""
+        if layer not in self.chosen:
+            times = self._known(layer) or self._measured(layer)
+            best = min(times, key=times.__getitem__)
+            self.chosen[layer] = TunedInfo(layer=str(layer), form=best, latency_ms=times)
+        return self.chosen[layer].form
+
+    def _key(self, layer: Layer) -> str:
+        return f"{self.key} {self.precision} {layer}"
+
+    def _known(self, layer: Layer) -> Times | None:
+        return read_cache(self.path).get(self._key(layer))
+
+    def _measured(self, layer: Layer) -> Times:
+        self.on_layer(str(layer))
+        choice = CHOICES[layer.kind]
+        plain = choice.example(layer.shape)
+        graphs = [rewrite(plain, self.backend, self.precision, _force(layer.kind, form)).model for form in choice.forms]
+        times = dict(zip(choice.forms, self.measure(graphs), strict=True))
+        known = read_cache(self.path)
+        known[self._key(layer)] = times
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1))
+        return times
+
+
+def _force(kind: str, form: str) -> Callable[[Layer], str]:
+    return lambda layer: form if layer.kind == kind else "plain"
+
+
+def read_cache(path: Path) -> dict[str, Times]:
+    """Measurements by key; none if the file is missing or damaged, since they can be made again."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Times])
+    except (OSError, msgspec.DecodeError):
+        return {}
