@@ -12,7 +12,7 @@ FOLDER = Path("nstopt-out")
 
 def newest_onnx() -> Path:
     """The newest ONNX file in ./nstopt-out. Raises BuildError if there is none."""
-    files = list(FOLDER.glob("*.onnx"))
+    files = [path for path in FOLDER.glob("*.onnx") if not path.name.startswith(".")]
     if not files:
         raise BuildError(f"no ONNX file in ./{FOLDER}: name one, or run nstopt export first")
     return max(files, key=lambda path: path.stat().st_mtime_ns)

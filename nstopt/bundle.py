@@ -92,6 +92,15 @@ class BackendInfo(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
 
+class CandidateInfo(msgspec.Struct, frozen=True):
+    """One INT8 recipe that was tried: its speed and its PSNR in dB on the pictures of the search."""
+
+    recipe: str
+    latency_ms: float
+    psnr_db_mean: float
+    psnr_db_worst: float
+
+
 class TunedInfo(msgspec.Struct, frozen=True):
     """A layer whose form was chosen by measuring: the milliseconds of each form, alone in a graph of its shape."""
 
@@ -114,6 +123,7 @@ class Manifest(msgspec.Struct, frozen=True):
     created: str
     rewrites: tuple[str, ...] = ()
     tuning: tuple[TunedInfo, ...] = ()
+    search: tuple[CandidateInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,6 +244,11 @@ def _exchange(left: Path, right: Path) -> None:
     at_fdcwd, rename_exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
     status = libc.renameat2(at_fdcwd, os.fsencode(left), at_fdcwd, os.fsencode(right), rename_exchange)
-    if status != 0:
+    if status != 0 and ctypes.get_errno() in (errno.EINVAL, errno.ENOSYS):  # some network file systems cannot
+        old = left.with_name(f"{left.name}.old")
+        right.rename(old)
+        left.rename(right)
+        old.rename(left)
+    elif status != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), str(right))

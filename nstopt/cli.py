@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -82,6 +83,10 @@ def export_command(
     vgg: Vgg = None,
     style: Styles = None,
     alpha: Alpha = 1.0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what the rewrites of a build will make of the graph, and why.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="Whose rewrites --explain shows.")] = "openvino",
 ) -> None:
     """Turn a trained net into ONNX (and TorchScript) with pictures in and out, checked against the net."""
     if res and dynamic:
@@ -89,6 +94,10 @@ def export_command(
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.samples import SAMPLE
 
+    if explain:
+        from nstopt import engines
+
+        engines.backend(backend)  # an unknown name is found out before the work
     if checkpoint is None:
         checkpoint, torchscript = SAMPLE, torchscript or artefacts.FOLDER / "sample.ts"
         output = output or artefacts.FOLDER / "sample.onnx"
@@ -109,6 +118,19 @@ def export_command(
     say(f"wrote {done.onnx}: opset 17, {done.size or 'any size'}, within {done.max_grey_levels} grey level of the net")
     if done.torchscript:
         say(f"wrote {done.torchscript}")
+    if explain:
+        _explain(done.onnx, done.size, backend)
+
+
+def _explain(model: Path, size: Size | None, backend: str) -> None:
+    """The written file stays the raw export; a build rewrites it. Where its size is free, 512x512 is shown."""
+    from nstopt.bundle import ShapeInfo
+    from nstopt.export.onnx_source import read_onnx
+    from nstopt.graph import explain
+    from nstopt.pipeline import DEFAULT_SIZE
+
+    shape = ShapeInfo(1, *(size or DEFAULT_SIZE))
+    console.print(explain.render(explain.explain(read_onnx(model), shape, backend)))
 
 
 @app.command("build-engine")
@@ -123,6 +145,7 @@ def build_command(
     res: Res = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
+    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
     tune: Annotated[
         bool, typer.Option("--tune", help="Measure the forms of each layer here; take the fastest.")
     ] = False,
@@ -135,7 +158,7 @@ def build_command(
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
-    from nstopt.summary import tuning
+    from nstopt.summary import searched, tuning
 
     spec = BuildSpec(
         model=model or _took(artefacts.newest_onnx()),
@@ -148,12 +171,15 @@ def build_command(
         calib=calib,
         val=val,
         tune=tune,
+        min_psnr_db=min_psnr,
     )
     with Bar() as bar:
         bundle = build_engine(spec, bar)
     manifest = bundle.manifest
     if manifest.tuning:
         console.print(tuning(manifest.tuning))
+    if set(manifest.precision.layers.values()) > {"int8"}:
+        console.print(searched(manifest.search))
     if manifest.calibration:
         say(f"calibrated on {manifest.calibration.pictures} pictures of {manifest.calibration.source}")
     precision = manifest.precision
@@ -176,11 +202,21 @@ def bench_command(
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs a case, after warm-up.")] = 30,
     image: Annotated[Path | None, typer.Option(help="Picture to time on; default: random noise.")] = None,
-    compare: Annotated[str, typer.Option(help="Peers to time in turns with the engines: torch (eager FP32).")] = "",
+    compare: Annotated[
+        str,
+        typer.Option(
+            metavar="PEERS",
+            help="Peers to time in turns with the engines: all, or some of "
+            "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino (all FP32, from the raw export).",
+        ),
+    ] = "",
     checkpoint: Annotated[Path | None, typer.Option(help="The net's own file, which peers run.")] = None,
     json: Annotated[Path | None, typer.Option(help="File of records; default: nstopt-out/bench-TIME.json.")] = None,
     startup: Annotated[
         bool, typer.Option("--startup", help="Time the command itself instead: start-up and memory.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Time each layer instead, beside the least it could take on this device.")
     ] = False,
     arch: Arch = None,
     input_range: InputRange = None,
@@ -204,6 +240,9 @@ def bench_command(
         for path in paths:
             console.print(render_startup(measure_startup(path, image)))
         return
+    if layers:
+        _bench_layers(paths, res or [None], runs, image)
+        return
     net = _net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
     cases = plan_cases(paths, res or [], peers=_peers(compare, checkpoint, paths[0], net))
     output = json or artefacts.FOLDER / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
@@ -216,6 +255,17 @@ def bench_command(
         if records:
             console.print(render(records))
             say(f"wrote {output}")
+
+
+def _bench_layers(paths: list[Path], sizes: Sequence[Size | None], runs: int, image: Path | None) -> None:
+    from nstopt.bench import layers
+
+    for path in paths:
+        for size in sizes:
+            with Bar() as bar:
+                bar.step(f"timing the layers of {path.name}")
+                measured = layers.measure_layers(path, size, runs, image)
+            console.print(layers.render(measured))
 
 
 @app.command("stylize")
@@ -313,7 +363,7 @@ def _peers(compare: str, checkpoint: Path | None, bundle: Path, net: dict[str, A
     """Peers run the net's own file; only that of the bundled sample is known without being named."""
     if not compare:
         return []
-    from nstopt.bench.peers import Peer
+    from nstopt.bench.peers import Peer, named
     from nstopt.bundle import open_bundle
     from nstopt.files import sha256_file
     from nstopt.samples import SAMPLE
@@ -322,7 +372,7 @@ def _peers(compare: str, checkpoint: Path | None, bundle: Path, net: dict[str, A
         if open_bundle(bundle).manifest.net.source_sha256 != sha256_file(SAMPLE):
             raise typer.BadParameter("--compare runs the net's own file: name it with --checkpoint")
         checkpoint = SAMPLE
-    return [Peer(name.strip(), checkpoint, net) for name in compare.split(",")]
+    return [Peer(name, checkpoint, net) for name in named(compare)]
 
 
 def main() -> NoReturn:

@@ -70,10 +70,12 @@ class Bar:
         self._progress.update(self._task, description=state.text, completed=state.done_runs, total=state.total_runs)
 
     def __enter__(self) -> Bar:
-        self._progress.start()
+        if errors.is_interactive:
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if errors.is_interactive:  # elsewhere, rich would print an empty line
+            self._progress.stop()

@@ -3,11 +3,24 @@ reason."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
-Range = tuple[float, float]
-Triple = tuple[float, float, float]
+
+class Range(NamedTuple):
+    """What black and white are to a net."""
+
+    low: float
+    high: float
+
+
+class Triple(NamedTuple):
+    """A number for each colour."""
+
+    red: float
+    green: float
+    blue: float
 
 
 class Weighted(NamedTuple):
@@ -22,7 +35,7 @@ def _numbers(text: str, count: int, example: str) -> list[float]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if len(values) != count:
+    if len(values) != count or not all(map(math.isfinite, values)):
         raise ValueError(f"'{text}' is not {count} numbers with commas between, such as {example}")
     return values
 
@@ -32,7 +45,7 @@ def parse_range(text: str) -> Range:
     low, high = _numbers(text, 2, "0,255")
     if low >= high:
         raise ValueError(f"'{text}' is no range: the first number must be the smaller one")
-    return low, high
+    return Range(low, high)
 
 
 def parse_triple(text: str) -> Triple:
@@ -40,7 +53,15 @@ def parse_triple(text: str) -> Triple:
     if "," not in text:
         text = ",".join([text] * 3)
     red, green, blue = _numbers(text, 3, "0.485,0.456,0.406")
-    return red, green, blue
+    return Triple(red, green, blue)
+
+
+def parse_divisor(text: str) -> Triple:
+    """As `parse_triple`, each number above 0."""
+    triple = parse_triple(text)
+    if min(triple) <= 0:
+        raise ValueError(f"'{text}' is divided by: each number must be above 0")
+    return triple
 
 
 def parse_weighted(text: str) -> Weighted:

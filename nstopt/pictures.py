@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nstopt.errors import MediaError
 from nstopt.files import atomic_path
@@ -48,6 +48,10 @@ def read_picture(path: Path) -> Picture:
                 image.load()
     except FileNotFoundError as error:
         raise MediaError(f"{path}: no such picture") from error
+    except IsADirectoryError as error:
+        raise MediaError(f"{path}: this is a folder, not a picture") from error
+    except UnidentifiedImageError as error:
+        raise MediaError(f"{path}: not a picture, or not of a format that is known") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise MediaError(f"{path}: not a readable picture ({error})") from error
     if min(image.size) < MIN_SIDE:
@@ -56,9 +60,10 @@ def read_picture(path: Path) -> Picture:
 
 
 def _to_rgb(image: Image.Image) -> Picture:
-    if image.mode.startswith("I") or image.mode == "F":  # 16-bit grey: Pillow's own conversion clips at 255
+    if image.mode.startswith("I") or image.mode == "F":  # Pillow's own conversion clips at 255
         grey = np.asarray(image, np.float64)
-        image = Image.fromarray((grey / max(grey.max(), 255) * 255).astype(np.uint8)).convert("RGB")
+        white = 65535 if image.mode.startswith("I;16") else max(grey.max(), 255)
+        image = Image.fromarray((grey / white * 255).round().clip(0, 255).astype(np.uint8))
     if not image.has_transparency_data:
         return Picture(np.array(image.convert("RGB")), None)
     rgba = image.convert("RGBA")
@@ -88,7 +93,8 @@ def list_pictures(folder: Path) -> list[Path]:
     folder."""
     if not folder.is_dir():
         raise MediaError(f"{folder}: no such folder of pictures")
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
 
 
 def resize(rgb: RGB, size: Size) -> RGB:

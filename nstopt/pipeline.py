@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +29,11 @@ from nstopt.bundle import (
 from nstopt.calib import pictures as sets
 from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.pictures import PictureSet
-from nstopt.calib.precision import PRECISIONS, to_precision
+from nstopt.calib.precision import PRECISIONS, Calibration, Precise, to_precision
 from nstopt.calib.quality import judge
 from nstopt.calib.ranges import Range
-from nstopt.engines.base import Backend
+from nstopt.calib.search import Aim
+from nstopt.engines.base import Backend, Built
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, CalibrationError
 from nstopt.export.metadata import ExportInfo, read_info
@@ -44,6 +47,11 @@ from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
 
+# The search aims higher than what is asked for, since other pictures than those it sees come out somewhat worse; the
+# mean has the larger margin, so that a picture that is hard for the net does not slow all others down.
+SEARCH_MARGIN_DB = 2.5
+WORST_MARGIN_DB = 1.0
+WORST_BELOW_DB = 4.0
 # Where an engine takes any size, this is the one it is calibrated and judged at.
 DEFAULT_SIZE = Size(512, 512)
 
@@ -64,6 +72,7 @@ class BuildSpec:
     calib: Path | None = None
     val: Path | None = None
     tune: bool = False
+    min_psnr_db: float = 40.0
 
     def bundle_path(self) -> Path:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
@@ -96,23 +105,9 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         name_convolutions(graph)
         tuner = _tuner(spec, backend, progress) if spec.tune else None
         rewritten = rewrite(graph, spec.backend, spec.precision, tuner.choose if tuner else None)
-        precise = to_precision(
-            rewritten.model,
-            spec.precision,
-            backend.capabilities.free_zero_point,
-            calibration,
-            spec.size or DEFAULT_SIZE,
-            spec.batch,
-            progress,
-        )
+        precise = to_precision(rewritten.model, spec.precision, _calibration(spec, backend, calibration), progress)
         progress.step(f"compiling with {spec.backend}")
-        with tempfile.TemporaryDirectory() as temporary:
-            if backend.capabilities.takes == ".onnx":
-                model = Path(temporary) / "model.onnx"
-                onnx.save(precise.model, model)
-            else:
-                model = _torchscript_of(spec.model, info)
-            built = backend.build(model, shape, spec.precision, folder)
+        built = _compile(spec, backend, precise.model, shape, info, folder)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             net=info.net,
@@ -124,9 +119,11 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             files={file.name: "" for file in folder.iterdir()},
             rewrites=tuple(f"{e.rule}: {e.layer}: {e.reason}" for e in rewritten.events if e.applied),
             tuning=tuple(tuner.chosen.values()) if tuner else (),
+            search=precise.search,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
         quality = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, progress)
+        _gate(spec, quality, precise)
         return msgspec.structs.replace(manifest, quality=quality)
 
     return write_bundle(spec.bundle_path(), fill)
@@ -160,11 +157,17 @@ def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
         serialised: bytes = model.SerializeToString()
         return serialised
 
+    def measure(models: Sequence[onnx.ModelProto]) -> list[float]:
+        port = models[0].graph.input[0]
+        shape = [dim.dim_value for dim in port.type.tensor_type.shape.dim]
+        feed = {port.name: np.random.default_rng(0).uniform(0, 8, shape).astype(np.float32)}
+        return backend.measure([finished(model) for model in models], feed)
+
     return Tuner(
         backend=spec.backend,
         precision=spec.precision,
         key=backend.identity(),
-        measure=lambda models: backend.measure([finished(model) for model in models]),
+        measure=measure,
         on_layer=lambda layer: progress.step(f"measuring forms of {layer}"),
     )
 
@@ -198,6 +201,45 @@ def _choose_pictures(spec: BuildSpec, info: ExportInfo) -> tuple[PictureSet | No
     if val:
         return sets.at_most(given, sets.MAX_CALIBRATION), val
     return sets.split(given)
+
+
+def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None) -> Calibration:
+    def render(model: onnx.ModelProto, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], float]:
+        run, name = backend.compile(model.SerializeToString()), model.graph.input[0].name
+        results, times_ms = [], []
+        for image in images:
+            feed = {name: np.repeat(image[None], spec.batch, axis=0)}
+            begin = time.perf_counter()
+            results.append(run(feed)[0][0])
+            times_ms.append((time.perf_counter() - begin) * 1e3)
+        return results, min(times_ms)
+
+    aim = Aim(spec.min_psnr_db + SEARCH_MARGIN_DB, spec.min_psnr_db - WORST_BELOW_DB + WORST_MARGIN_DB)
+    free = backend.capabilities.free_zero_point
+    return Calibration(pictures, spec.size or DEFAULT_SIZE, spec.batch, free, render, aim)
+
+
+def _compile(
+    spec: BuildSpec, backend: Backend, model: onnx.ModelProto, shape: ShapeInfo, info: ExportInfo, folder: Path
+) -> Built:
+    if backend.capabilities.takes == ".ts":
+        return backend.build(_torchscript_of(spec.model, info), shape, spec.precision, folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        file = Path(temporary) / "model.onnx"
+        onnx.save(model, file)
+        return backend.build(file, shape, spec.precision, folder)
+
+
+def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
+    """INT8 pictures must be as close to FP32 as was asked for."""
+    worst = spec.min_psnr_db - WORST_BELOW_DB
+    if spec.precision == "int8" and (quality.psnr_db_mean < spec.min_psnr_db or quality.psnr_db_worst < worst):
+        best = max(precise.search, key=lambda candidate: candidate.psnr_db_mean)
+        raise BuildError(
+            f"{spec.model}: the best INT8 found ({best.recipe}) gives {quality.psnr_db_mean:.1f} dB mean and "
+            f"{quality.psnr_db_worst:.1f} dB on the worst picture; wanted {spec.min_psnr_db:g} and {worst:g}: "
+            "give more and more varied --calib pictures, lower --min-psnr, or build FP32"
+        )
 
 
 def _torchscript_of(model: Path, info: ExportInfo) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from nstopt.bundle import Bundle, TunedInfo
+from nstopt.bundle import Bundle, CandidateInfo, TunedInfo
 
 
 def rows(bundle: Bundle) -> list[tuple[str, str]]:
@@ -49,4 +49,14 @@ def tuning(layers: Sequence[TunedInfo]) -> Table:
     for one in layers:
         for form, latency_ms in one.latency_ms.items():
             table.add_row(one.layer, form, f"{latency_ms:.2f}", "chosen" if form == one.form else "")
+    return table
+
+
+def searched(candidates: Sequence[CandidateInfo]) -> Table:
+    """The INT8 recipes that none other beats in both time and picture, fastest first."""
+    table = Table(
+        "ms", "dB mean", "worst", "recipe", box=None, padding=(0, 2), title="INT8 recipes tried", title_justify="left"
+    )
+    for one in candidates:
+        table.add_row(f"{one.latency_ms:.1f}", f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", one.recipe)
     return table

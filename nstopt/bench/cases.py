@@ -86,7 +86,7 @@ def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
 def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
     kind = kind_of(peer)
     return Case(
-        subject=PeerSubject(peer, net.source_sha256),
+        subject=PeerSubject(peer, net.source_sha256, size, batch),
         label=kind.label,
         is_peer=True,
         net=net.name,

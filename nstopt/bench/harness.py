@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from nstopt.bench.cases import Case
 from nstopt.bench.inputs import Inputs
-from nstopt.bench.machine import device_of, load_warnings, this_machine
+from nstopt.bench.machine import CpuTime, cpu_time, device_of, interference_warnings, load_warnings, this_machine
 from nstopt.bench.process import TimedProcess
 from nstopt.bench.record import Record, check_writable, write_run
 from nstopt.bench.statistics import is_overdue, is_steady, pictures_per_second, spread_warnings, summarise
@@ -82,6 +83,7 @@ class _Running:
         self.warmup_ms: list[float] = []
         self.samples_ms: list[float] = []
         self.became_steady = False
+        self.spans: list[tuple[CpuTime, CpuTime]] = []
 
 
 class _Bench:
@@ -122,7 +124,10 @@ class _Bench:
         self._report(one.case, "timing")
         if rewarm:
             one.warmup_ms += one.process.run(1)
+        ours = (os.getpid(), one.process.pid)
+        start = cpu_time(ours)
         one.samples_ms += one.process.run(runs)
+        one.spans.append((start, cpu_time(ours)))
         self._done_runs += runs
         self._report(one.case, "timing")
 
@@ -153,7 +158,7 @@ class _Bench:
             ssim=case.ssim,
             device=device_of(case.backend, self._machine),
             machine=self._machine,
-            warnings=(*self._warnings, *unsteady, *spread_warnings(latency)),
+            warnings=(*self._warnings, *unsteady, *interference_warnings(one.spans), *spread_warnings(latency)),
         )
 
 

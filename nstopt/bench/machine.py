@@ -6,7 +6,10 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -15,6 +18,7 @@ from nstopt.bench.record import Machine
 PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
 GPU_BACKENDS = frozenset({"tensorrt"})
 BUSY_SHARE = 0.5
+OTHERS_SHARE = 0.1
 NVIDIA_SMI_TIMEOUT_S = 10
 
 
@@ -43,6 +47,33 @@ def load_warnings() -> tuple[str, ...]:
     if load < BUSY_SHARE * cores:
         return ()
     return (f"load average {load:.1f} on {cores} cores at the start of the run",)
+
+
+class CpuTime(NamedTuple):
+    """Seconds at one moment: of the clock, of all processors at work (what a hypervisor took included), and of the
+    processes that are ours."""
+
+    wall: float
+    busy: float
+    ours: float
+
+
+def cpu_time(ours: Sequence[int]) -> CpuTime:
+    """Now, for the processes of these ids."""
+    times = psutil.cpu_times()
+    busy = sum(getattr(times, kind) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
+    own = [psutil.Process(pid).cpu_times() for pid in ours]
+    return CpuTime(time.perf_counter(), busy, sum(one.user + one.system for one in own))
+
+
+def interference_warnings(spans: Sequence[tuple[CpuTime, CpuTime]]) -> tuple[str, ...]:
+    """A note if others used more than a tenth of the processors during these spans. It slows all, but not all alike:
+    threads that wait for each other, as torch's do, suffer most."""
+    wall = sum(end.wall - start.wall for start, end in spans) * (psutil.cpu_count() or 1)
+    others = sum((end.busy - start.busy) - (end.ours - start.ours) for start, end in spans)
+    if others <= OTHERS_SHARE * wall:
+        return ()
+    return (f"others used {min(others / wall, 1):.0%} of the processors while this was timed",)
 
 
 def _cores() -> int:

@@ -2,13 +2,20 @@
 line.
 
 A peer keeps the contract of an engine: uint8 [N, H, W, 3] in and out, casting, normalisation and padding included.
-Its library runs with its default settings; torch chooses its own number of threads.
+Its library runs with its default settings (OpenVINO: told to compute in FP32, as ours is); torch chooses its own number
+of threads. Peers that are compiled are compiled from the raw export for the case's one size, without our rewrites, by
+another process: the one that is timed holds the library that it times and nothing else.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +24,7 @@ import numpy as np
 from nstopt.bench.subject import Stylise
 from nstopt.engines.base import Picture
 from nstopt.errors import BuildError, CheckpointError
+from nstopt.size import Size
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,13 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerSubject:
-    """A peer and the hash of the checkpoint that our engines were made from, which must be its own."""
+    """A peer, the hash of the checkpoint that our engines were made from, which must be its own, and the one size and
+    batch that it will run on."""
 
     peer: Peer
     source_sha256: str
+    size: Size
+    batch: int
 
     def open(self) -> Stylise:
         """Raises CheckpointError if the checkpoint is unreadable or is not the one of the engines."""
@@ -58,11 +69,35 @@ def kind_of(peer: Peer) -> Kind:
 
 
 def _torch_eager(subject: PeerSubject) -> Stylise:
+    return _torch(_picture_module(subject))
+
+
+def _torch_channels_last(subject: PeerSubject) -> Stylise:
     import torch
 
-    from nstopt.export.contract import PictureModule
+    return _torch(_picture_module(subject).to(memory_format=torch.channels_last))
 
-    module = PictureModule(_checked_net(subject))
+
+def _torch_compile(subject: PeerSubject) -> Stylise:
+    """Compiled here and now: torch does it at the first call, which would otherwise count as warm-up."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes, which would outlive this one
+    import torch
+
+    stylise = _torch(torch.compile(_picture_module(subject), dynamic=False))
+    images = np.zeros((subject.batch, *subject.size, 3), np.uint8)
+    try:
+        stylise(images, np.empty_like(images))
+    except Exception as error:  # of torch, of its compiler, of the C++ compiler's process
+        reason = str(error).strip().splitlines()
+        raise BuildError(
+            f"torch.compile cannot compile {subject.peer.checkpoint}: {reason[0] if reason else type(error).__name__}; "
+            "it needs a C++ compiler (g++) and Python's headers: install them, or leave torch-compile out of --compare"
+        ) from error
+    return stylise
+
+
+def _torch(module: Any) -> Stylise:
+    import torch
 
     @torch.inference_mode()
     def stylise(images: Picture, out: Picture) -> None:
@@ -71,8 +106,39 @@ def _torch_eager(subject: PeerSubject) -> Stylise:
     return stylise
 
 
-def _checked_net(subject: PeerSubject) -> Any:
-    """The net of the peer's checkpoint. A comparison with another net would be worth nothing."""
+def _raw_export(backend: str, subject: PeerSubject) -> Stylise:
+    """Raises ExportError or BuildError too."""
+    from nstopt import engines
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        path = Path(folder) / "raw.nst"
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+            other.submit(write_raw_export, backend, subject, path).result()
+        return engines.load(path)
+
+
+def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
+    """Export the peer's net for its size and batch and compile it as it is, into a bundle."""
+    import onnx
+
+    from nstopt import engines
+    from nstopt.bench.raw import build_raw
+    from nstopt.bundle import ShapeInfo
+    from nstopt.export.to_onnx import name_dimensions, to_onnx, to_torchscript
+
+    module = _picture_module(subject)
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        model = Path(folder) / f"raw{engines.backend(backend).capabilities.takes}"
+        if model.suffix == ".onnx":
+            onnx.save(name_dimensions(to_onnx(module, subject.size), subject.size, subject.batch), model)
+        else:
+            to_torchscript(module, model, subject.size)
+        build_raw(model, backend, ShapeInfo(subject.batch, *subject.size), "fp32", path)
+
+
+def _picture_module(subject: PeerSubject) -> Any:
+    """The net of the peer's checkpoint under the contract. A comparison with another net would be worth nothing."""
+    from nstopt.export.contract import PictureModule
     from nstopt.nets import load_net
 
     checkpoint = subject.peer.checkpoint
@@ -82,7 +148,20 @@ def _checked_net(subject: PeerSubject) -> Any:
             f"{checkpoint}: the engines were not made from this checkpoint (its sha256 is {net.source_sha256[:12]}…, "
             f"theirs {subject.source_sha256[:12]}…); give the one they were exported from, or export and build again"
         )
-    return net
+    return PictureModule(net).eval()
 
 
-PEERS = {"torch": Kind("torch eager", "torch", "fp32", _torch_eager)}
+PEERS = {
+    "torch": Kind("torch eager", "torch", "fp32", _torch_eager),
+    "torch-channels-last": Kind("torch channels-last", "torch", "fp32", _torch_channels_last),
+    "torch-compile": Kind("torch.compile", "torch", "fp32", _torch_compile),
+    "torchscript": Kind("TorchScript", "torchscript", "fp32", partial(_raw_export, "torchscript")),
+    "onnxruntime": Kind("ONNX Runtime", "onnxruntime", "fp32", partial(_raw_export, "onnxruntime")),
+    "openvino": Kind("OpenVINO", "openvino", "fp32", partial(_raw_export, "openvino")),
+}
+ALL = "all"
+
+
+def named(text: str) -> list[str]:
+    """Names of peers with commas between, or all of them: what --compare takes."""
+    return list(PEERS) if text.strip() == ALL else list(dict.fromkeys(name.strip() for name in text.split(",")))

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nstopt.bench.peers import PEERS
 from nstopt.bench.record import Machine, Record
 from nstopt.bench.startup import Startup
 from nstopt.bench.target import NOT_COMPARED, caption, columns, times
@@ -22,11 +23,13 @@ STYLES = {True: "green", False: "yellow", None: "dim"}
 
 def render(records: Sequence[Record]) -> RenderableType:
     """Everything there is to show of a run of at least one record. With a peer in it, a column says how many times
-    faster than the first peer of the same size and batch each row is, by medians."""
+    faster than torch, or else the first peer, of the same size and batch each row is, by medians; with several, a table
+    says so of each engine and each peer."""
     ordered = sorted(records, key=_group_key)
     parts: list[RenderableType] = [
         machine_text(records[0].machine),
         _latency(ordered),
+        *_speedups(ordered),
         _quality(ordered),
         *_notes(records),
     ]
@@ -59,8 +62,8 @@ def machine_text(machine: Machine) -> Text:
 
 
 def _latency(records: Sequence[Record]) -> Table:
-    peer = next((record.label for record in records if record.is_peer), None)
-    titles = ["p50", "p90", "p99", "FPS", "MiB", "on"] + ([f"vs {peer}"] if peer else [])
+    peer = _reference(records)
+    titles = ["p50", "p90", "p99", "FPS", "MiB", "on"] + ([f"vs {peer.label}"] if peer else [])
     runs, name = len(records[0].latency_ms.samples), records[0].input
     title = f"Milliseconds a batch, {runs} runs on {name}; MiB: peak of the process"
     return _grouped(title, titles, records, lambda record: _latency_row(record, records))
@@ -72,9 +75,30 @@ def _latency_row(record: Record, records: Sequence[Record]) -> Row:
     row = [*(f"{value:.1f}" for value in (latency.p50, latency.p90, latency.p99)), f"{record.fps:.1f}"]
     row += [f"{record.peak_memory_mib:.0f}", on]
     if any(other.is_peer for other in records):
-        beside = [other for other in records if other.is_peer and _group_key(other) == _group_key(record)]
-        row.append(times(beside[0].latency_ms.p50 / latency.p50) if beside else NOT_COMPARED)
+        peer = _reference(other for other in records if _group_key(other) == _group_key(record))
+        row.append(times(peer.latency_ms.p50 / latency.p50) if peer else NOT_COMPARED)
     return row
+
+
+def _reference(records: Iterable[Record]) -> Record | None:
+    """The peer that all rows are set against: torch eager, which is what a net comes in, or else the first one."""
+    peers = [record for record in records if record.is_peer]
+    return min(peers, key=lambda record: record.label != PEERS["torch"].label, default=None)
+
+
+def _speedups(records: Sequence[Record]) -> list[RenderableType]:
+    """A line for each engine: how many times as fast as each peer of its size and batch, by medians."""
+    lines: list[RenderableType] = []
+    for _, group in groupby(records, key=_group_key):
+        section = list(group)
+        peers = [record for record in section if record.is_peer]
+        if len(peers) < 2:
+            continue
+        for engine in (record for record in section if not record.is_peer):
+            ratios = (f"{peer.label} {times(peer.latency_ms.p50 / engine.latency_ms.p50)}" for peer in peers)
+            name = f"Speed of {engine.label.removesuffix('.nst')} at {engine.size} against: "
+            lines.append(Text(name, style="bold").append(", ".join(ratios), style="not bold"))
+    return [Text(), *lines] if lines else []
 
 
 def _quality(records: Sequence[Record]) -> Table:

@@ -9,61 +9,64 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-BINS = 8192
+BINS = 4096
+SMALLEST_RADIUS = 2.0**-10
 
 
 class Histogram:
-    """Counts of float values over [-R, R), R a power of two that doubles when a larger value comes.
+    """Counts of float values, channel by channel, each over [-R, R) with an R of its own.
 
-    Doubling merges neighbouring bins, so nothing seen before is lost and one pass over the data is enough. `low` and
-    `high` are the exact extremes.
+    R is a power of two and doubles when a larger value comes. Doubling merges neighbouring bins, so nothing seen
+    before is lost and one pass over the data is enough. `low` and `high` [C] are the exact extremes.
     """
 
-    def __init__(self) -> None:
-        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
-        self.radius = 2.0**-10
-        self.low = np.inf
-        self.high = -np.inf
+    def __init__(self, channels: int) -> None:
+        self.counts: NDArray[np.int64] = np.zeros((channels, BINS), np.int64)
+        self.radius: NDArray[np.float64] = np.full(channels, SMALLEST_RADIUS)
+        self.low: NDArray[np.float64] = np.full(channels, np.inf)
+        self.high: NDArray[np.float64] = np.full(channels, -np.inf)
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count the values of an array of any shape. Raises ValueError if one of them is not finite."""
-        low, high = float(values.min()), float(values.max())
-        if not np.isfinite(low) or not np.isfinite(high):
+        """Count values [N, C, ...]. Raises ValueError if one of them is not finite."""
+        rows = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+        low, high = rows.min(axis=1), rows.max(axis=1)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ValueError("activations are not finite")
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        while max(-self.low, self.high) >= self.radius:
-            self._double()
-        index = ((values.ravel() + self.radius) * (BINS / (2 * self.radius))).astype(np.int32)
-        self.counts += np.bincount(np.minimum(index, BINS - 1), minlength=BINS)
+        self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+        self._widen()
+        width = (2 * self.radius / BINS).astype(np.float32)[:, None]
+        index = np.minimum((rows + self.radius.astype(np.float32)[:, None]) / width, BINS - 1).astype(np.int64)
+        index += np.arange(len(rows))[:, None] * BINS
+        self.counts += np.bincount(index.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
 
-    def _double(self) -> None:
-        quarter = BINS // 4
-        merged = self.counts.reshape(-1, 2).sum(axis=1)
-        self.counts = np.pad(merged, quarter)
-        self.radius *= 2
+    def _widen(self) -> None:
+        """Double the radius of the channels that need it, until all values fit."""
+        while (small := np.maximum(-self.low, self.high) >= self.radius).any():
+            merged = self.counts[small].reshape(-1, BINS // 2, 2).sum(axis=2)
+            self.counts[small] = np.pad(merged, ((0, 0), (BINS // 4, BINS // 4)))
+            self.radius[small] *= 2
 
     @property
     def centres(self) -> NDArray[np.float64]:
-        """The middle of each bin."""
-        width = 2 * self.radius / BINS
-        return np.asarray((np.arange(BINS) + 0.5) * width - self.radius, np.float64)
+        """The middle of each bin, [C, BINS]."""
+        unit = (np.arange(BINS) + 0.5) * (2 / BINS) - 1
+        return self.radius[:, None] * unit
 
 
 def observe(
     model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable[NDArray[np.uint8]], batch: int = 1
 ) -> dict[str, Histogram]:
-    """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and count the values of the named tensors.
+    """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and count the values of the named NCHW tensors.
 
     A model of a fixed `batch` sees each picture that many times. Raises ValueError if a value is not finite.
     """
     watched = onnx.ModelProto.FromString(model.SerializeToString())
-    inputs = {value.name for value in watched.graph.input}
-    histograms = {name: Histogram() for name in tensors}
-    names = [name for name in histograms if name not in inputs]
+    names = list(tensors)
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    histograms: dict[str, Histogram] = {}
     for picture in pictures:
         feed = {session.get_inputs()[0].name: np.repeat(picture[None], batch, axis=0)}
         for name, values in zip(names, session.run(names, feed), strict=True):
-            histograms[name].add(values)
+            histograms.setdefault(name, Histogram(values.shape[1])).add(values)
     return histograms

@@ -2,64 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from nstopt.bundle import CalibrationInfo
+from nstopt.bundle import CalibrationInfo, CandidateInfo
 from nstopt.calib.fp16 import to_fp16
-from nstopt.calib.int8 import quantise, quantised_tensors
-from nstopt.calib.observe import observe
+from nstopt.calib.int8 import quantised_tensors
+from nstopt.calib.observe import Histogram, observe
 from nstopt.calib.pictures import PictureSet
-from nstopt.calib.ranges import best_range
+from nstopt.calib.search import Aim, Candidate, Render, Search
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
 from nstopt.progress import Progress
 from nstopt.size import Size
 
 PRECISIONS = ("fp32", "fp16", "int8")
-INT8_METHOD = "asymmetric uint8 inputs of multiplying, least mean squared error per layer; int8 weights per channel"
+INT8_METHOD = (
+    "8-bit inputs of convolutions, ranges of least mean squared error; int8 weights per channel; channels equalised "
+    "through the norms; exponents and levels of layers searched by the error of the picture"
+)
+# Pictures that candidates of the search are judged by, spread over the calibration set.
+SEARCHED_PICTURES = 6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What INT8 is found with: `pictures`, run at `size` and in batches of `batch`; the operators whose inputs may have
+    any zero point; the backend as a judge of candidates; and how close to FP32 the picture shall be."""
+
+    pictures: PictureSet | None
+    size: Size
+    batch: int
+    free_zero_point: frozenset[str]
+    render: Render
+    aim: Aim
 
 
 class Precise(NamedTuple):
-    """`layers`: precision of each convolution by name; `calibration` is None but for INT8."""
+    """`layers`: level of each convolution by name; `calibration` and `search` say how INT8 was found. `search` holds
+    the candidates that no other one beats in both time and picture."""
 
     model: onnx.ModelProto
     layers: dict[str, str]
     calibration: CalibrationInfo | None
+    search: tuple[CandidateInfo, ...]
 
 
-def to_precision(
-    model: onnx.ModelProto,
-    precision: str,
-    free_zero_point: frozenset[str],
-    pictures: PictureSet | None,
-    size: Size,
-    batch: int,
-    progress: Progress,
-) -> Precise:
-    """Put `precision` into FP32 `model` (I/O contract, shapes inferred, multiplying named).
+def to_precision(model: onnx.ModelProto, precision: str, calibration: Calibration, progress: Progress) -> Precise:
+    """Put `precision` into FP32 `model` (I/O contract, shapes inferred, convolutions named).
 
-    INT8 inputs of the operators in `free_zero_point` take any zero point, those of others 0. INT8 runs the model on
-    `pictures`, resampled to `size`. Raises CalibrationError if INT8 has no pictures, or if the net gives no finite
-    activations on them.
+    Raises CalibrationError if INT8 has no pictures, or if the net gives no finite activations on them.
     """
     layers = {node.name: precision for node in multiplying(model.graph)}
     if precision == "fp16":
-        return Precise(to_fp16(model), layers, None)
-    if precision != "int8":
-        return Precise(model, layers, None)
+        return Precise(to_fp16(model), layers, None, ())
+    if precision == "int8":
+        return _to_int8(model, calibration, progress)
+    return Precise(model, layers, None, ())
+
+
+def _to_int8(model: onnx.ModelProto, calibration: Calibration, progress: Progress) -> Precise:
+    pictures = calibration.pictures
     if pictures is None:
         raise CalibrationError("INT8 needs pictures to find its ranges from: give a folder of photographs with --calib")
     count = len(pictures.pictures)
-    loaded = progress.track(pictures.load(size), count, "calibrating")
-    tensors = quantised_tensors(model.graph)
+    judged: list[NDArray[np.uint8]] = []
+    seen = _observe(model, calibration, pictures, progress, judged)
+    search = Search(model, seen, calibration.free_zero_point, calibration.render, judged)
+    best = search.run(calibration.aim, progress)
+    layers = {node.name: best.recipe.levels.get(node.name, "int8") for node in multiplying(model.graph)}
+    record = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD)
+    return Precise(search.build(best.recipe), layers, record, pareto(search.tried))
+
+
+def _observe(
+    model: onnx.ModelProto,
+    calibration: Calibration,
+    pictures: PictureSet,
+    progress: Progress,
+    judged: list[NDArray[np.uint8]],
+) -> dict[str, Histogram]:
+    """Activations over the pictures; every so many of these are added to `judged`."""
+    count = len(pictures.pictures)
+    step = max(1, count // SEARCHED_PICTURES)
+
+    def loaded() -> Iterator[NDArray[np.uint8]]:
+        for index, picture in enumerate(progress.track(pictures.load(calibration.size), count, "calibrating")):
+            if index % step == 0 and len(judged) < SEARCHED_PICTURES:
+                judged.append(picture)
+            yield picture
+
     try:
-        histograms = observe(model, tensors, loaded, batch)
+        return observe(model, quantised_tensors(model.graph), loaded(), calibration.batch)
     except ValueError as error:
         raise CalibrationError(
             f"{pictures.source}: the net gives no finite numbers on these pictures: {error}"
         ) from error
-    ranges = {name: best_range(seen, not tensors[name] <= free_zero_point) for name, seen in histograms.items()}
-    record = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD)
-    return Precise(quantise(model, ranges), layers, record)
+
+
+def pareto(tried: Sequence[Candidate]) -> tuple[CandidateInfo, ...]:
+    """The candidates that no other one beats in both milliseconds and mean PSNR, fastest first."""
+    front: list[Candidate] = []
+    for candidate in sorted(tried, key=lambda c: (c.latency_ms, -c.mean_db)):
+        if not front or candidate.mean_db > front[-1].mean_db:
+            front.append(candidate)
+    return tuple(CandidateInfo(_describe(c), c.latency_ms, c.mean_db, c.worst_db) for c in front)
+
+
+def _describe(candidate: Candidate) -> str:
+    recipe = candidate.recipe
+    raised = [f"{layer} {level}" for layer, level in recipe.levels.items()]
+    exponents = " ".join("-" if exponent is None else f"{exponent:g}" for exponent in dict.fromkeys(recipe.exponents))
+    return f"equalised {exponents}; " + (", ".join(raised) or "all int8")

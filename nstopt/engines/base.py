@@ -3,24 +3,28 @@ Backend."""
 
 from __future__ import annotations
 
+import functools
 import statistics
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nstopt.bundle import Bundle, Manifest, ShapeInfo
-from nstopt.errors import BuildError, BundleError
+from nstopt.errors import BuildError, BundleError, DeviceError
+from nstopt.graph.work import Work
 from nstopt.size import MIN_SIDE
 
 Picture = NDArray[np.uint8]
+Feed = Mapping[str, NDArray[Any]]
+Compiled = Callable[[Feed], Sequence[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,18 @@ class Built(NamedTuple):
 
 class LayerTime(NamedTuple):
     """One kernel of an engine: its name (that of the graph's layer where the backend keeps it), what it does in the
-    backend's words, its median time, and its work. `work` is None for what the backend put in by itself, such as a
+    backend's words, the time of each run, and its work. `work` is None for what the backend put in by itself, such as a
     change of layout: no graph asks for it."""
 
     name: str
     kind: str
-    ms: float
+    samples_ms: tuple[float, ...]
     work: Work | None
+
+    @property
+    def ms(self) -> float:
+        """The median."""
+        return statistics.median(self.samples_ms)
 
 
 class Backend(ABC):
@@ -72,13 +81,13 @@ class Backend(ABC):
         """Backend, version and device: what a measured time is true for."""
         raise BuildError(f"the {self.name} backend has no forms of layers to choose from: build without --tune")
 
-    def runner(self, model: bytes) -> Callable[[], object]:
-        """A function that runs an ONNX model once on random input. Raises BuildError."""
-        raise BuildError(f"the {self.name} backend has no forms of layers to choose from: build without --tune")
+    def compile(self, model: bytes) -> Compiled:
+        """An ONNX model as a function of its inputs by name, for searches that judge many models. Raises BuildError."""
+        raise BuildError(f"the {self.name} backend takes no ONNX model: choose another --backend")
 
-    def measure(self, models: Sequence[bytes], rounds: int = 10) -> list[float]:
+    def measure(self, models: Sequence[bytes], feed: Feed, rounds: int = 10) -> list[float]:
         """Median milliseconds of a run of each model. They take turns, so that noise of the machine hits all alike."""
-        runners = [self.runner(model) for model in models]
+        runners = [functools.partial(self.compile(model), feed) for model in models]
         samples: list[list[float]] = [[] for _ in runners]
         for round_ in range(rounds + 2):
             for run, times in zip(runners, samples, strict=True):

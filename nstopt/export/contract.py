@@ -6,11 +6,26 @@ an engine in any language have nothing to get wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nstopt.errors import ExportError
 from nstopt.nets.net import Convention, Net
+from nstopt.size import Size
+
+MAX_CROPPED = 32
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's exception says first, in at most 300 characters; exporters wrap the one that tells the
+    reason."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
 
 
 class PictureIn(nn.Module):
@@ -26,7 +41,7 @@ class PictureIn(nn.Module):
     def __init__(self, convention: Convention, multiple: int) -> None:
         super().__init__()
         low, high = convention.input_range
-        mean, std = (torch.tensor(values).reshape(1, 3, 1, 1) for values in (convention.mean, convention.std))
+        mean, std = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (convention.mean, convention.std))
         self.register_buffer("scale", (high - low) / 255.0 / std)
         self.register_buffer("offset", (low - mean) / std)
         self.identity = bool((self.scale == 1).all() and (self.offset == 0).all())
@@ -61,6 +76,17 @@ class PictureOut(nn.Module):
         return y.round().clamp(0, 255).permute(0, 2, 3, 1).to(torch.uint8).contiguous()
 
 
+def check_keeps_size(before: Sequence[int], after: Sequence[int]) -> None:
+    """Whether a net that makes `after` of `before`, [N, 3, H', W'] each, keeps a picture's size but for a few rows and
+    columns, which rounding up inside the net adds and PictureOut crops. Raises ExportError if it does not."""
+    kept = len(after) == 4 and after[1] == 3
+    if not kept or not all(0 <= out - into < MAX_CROPPED for into, out in zip(before[2:], after[2:], strict=True)):
+        raise ExportError(
+            f"not an image-to-image net: it makes {list(after)} of {list(before)} (N, channels, height, width); "
+            "wanted 3 channels of the same size (if its sizes must be multiples of a number, state --multiple)"
+        )
+
+
 class PictureModule(nn.Module):
     """A net between its two conversions: the module that is exported, and the reference that exports are judged by."""
 
@@ -74,3 +100,16 @@ class PictureModule(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         result: Tensor = self.picture_out(self.net(self.picture_in(image)), image)
         return result
+
+    def net_shapes(self, size: Size) -> tuple[Sequence[int], Sequence[int]]:
+        """Shapes of the net's input and output, [N, C, H', W'] each, for two pictures of `size`. Raises ExportError if
+        the net does not run on them."""
+        try:
+            with torch.inference_mode():
+                x = self.picture_in(torch.zeros(2, *size, 3, dtype=torch.uint8))
+                return x.shape, self.net(x).shape
+        except Exception as error:  # the user's own code can raise anything
+            raise ExportError(
+                f"the net does not run on two pictures of {size}: {first_line(error)}; "
+                "it must take any number of pictures, and if it takes one size only, name that with --res"
+            ) from error

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from nstopt.bundle import NetInfo
 from nstopt.errors import ExportError
-from nstopt.export.contract import PictureModule
+from nstopt.export.contract import PictureModule, check_keeps_size
 from nstopt.export.metadata import ExportInfo, write_info
-from nstopt.export.onnx_source import OnnxReference, fixed_size, fulfils_contract, read_onnx, wrap_onnx
+from nstopt.export.onnx_source import OnnxReference, fixed_shape, fulfils_contract, read_onnx, wrap_onnx
 from nstopt.export.parity import check_parity
-from nstopt.export.to_onnx import to_onnx, to_torchscript
+from nstopt.export.run_onnx import OnnxRun
+from nstopt.export.to_onnx import EXAMPLE_SIZE, to_onnx, to_torchscript
 from nstopt.files import atomic_path, sha256_file
 from nstopt.nets import Convention, Style, load_net
+from nstopt.nets.custom import load_torchscript
 from nstopt.progress import Progress, Silent
 from nstopt.size import Size
 
@@ -58,15 +59,22 @@ class Exported(NamedTuple):
 def export_net(spec: ExportSpec, progress: Progress | None = None) -> Exported:
     """Export, check parity, write. Raises CheckpointError or ExportError; then nothing is written."""
     progress = progress or Silent()
+    with contextlib.ExitStack() as files:
+        script = files.enter_context(_written(spec.torchscript)) if spec.torchscript else None
+        onnx_file = files.enter_context(_written(spec.onnx))
+        if spec.checkpoint.suffix == ".onnx":
+            return _export_onnx(spec, onnx_file, progress)
+        return _export_module(spec, onnx_file, script, progress)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """`atomic_path`, with its OSError as an ExportError."""
     try:
-        with contextlib.ExitStack() as files:
-            onnx_file = files.enter_context(atomic_path(spec.onnx))
-            script = files.enter_context(atomic_path(spec.torchscript)) if spec.torchscript else None
-            if spec.checkpoint.suffix == ".onnx":
-                return _export_onnx(spec, onnx_file, progress)
-            return _export_module(spec, onnx_file, script, progress)
+        with atomic_path(path) as temporary:
+            yield temporary
     except OSError as error:
-        raise ExportError(f"{spec.onnx}: cannot be written ({error.strerror or error})") from error
+        raise ExportError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _export_module(spec: ExportSpec, onnx_file: Path, script: Path | None, progress: Progress) -> Exported:
@@ -82,12 +90,13 @@ def _export_module(spec: ExportSpec, onnx_file: Path, script: Path | None, progr
     )
     module = PictureModule(net).eval()
     progress.step("tracing the net")
+    check_keeps_size(*module.net_shapes(spec.size or EXAMPLE_SIZE))
     model = to_onnx(module, spec.size)
     progress.step("comparing the graph with the net")
-    worst = check_parity("the exported graph", _OnnxRun(model), _TorchRun(module), spec.size)
+    worst = check_parity("the exported graph", OnnxRun("the exported graph", model), _TorchRun(module), spec.size)
     if script:
         to_torchscript(module, script, spec.size)
-        traced = _TorchRun(torch.jit.load(script))
+        traced = _TorchRun(load_torchscript(script))
         worst = max(worst, check_parity("the TorchScript file", traced, _TorchRun(module), spec.size))
     info = NetInfo(spec.onnx.stem, net.family, net.widths, net.blocks, net.source_sha256)
     write_info(model, ExportInfo(info, sha256_file(script) if script else None))
@@ -103,7 +112,8 @@ def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Expor
     info = NetInfo(spec.onnx.stem, "custom", (), 0, sha256_file(spec.checkpoint))
     if fulfils_contract(source):
         raise ExportError(f"{spec.checkpoint}: takes and gives uint8 pictures already: go on with nstopt build-engine")
-    size = fixed_size(source, spec.checkpoint)
+    shape = fixed_shape(source, spec.checkpoint)
+    size = shape.size
     if size and spec.size and size != spec.size:
         raise ExportError(
             f"{spec.checkpoint}: this graph takes {size} only, not {spec.size}; export it again for that size"
@@ -112,24 +122,13 @@ def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Expor
     if spec.convention is None:
         raise ExportError(f"{spec.checkpoint}: state the range of its input with --input-range, such as 0,255 or 0,1")
     multiple = spec.multiple or (1 if size else 4)
-    model = wrap_onnx(source, spec.convention, multiple, size)
+    model = wrap_onnx(source, spec.convention, multiple, size, shape.batch)
     progress.step("comparing the graph with the net")
     reference = OnnxReference(source, spec.convention, multiple)
-    worst = check_parity("the wrapped graph", _OnnxRun(model), reference, size)
+    worst = check_parity("the wrapped graph", OnnxRun("the wrapped graph", model), reference, size, shape.batch)
     write_info(model, ExportInfo(info, None))
     onnx.save(model, onnx_file)
     return Exported(spec.onnx, None, info, size, worst, ())
-
-
-class _OnnxRun:
-    """An exported graph in ONNX Runtime, as a function of uint8 [N, H, W, 3]."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        result: NDArray[np.uint8] = self._session.run(None, {self._session.get_inputs()[0].name: images})[0]
-        return result
 
 
 class _TorchRun:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import onnx
 
 from nstopt.bundle import NetInfo
+from nstopt.errors import ExportError
 
 PREFIX = "nstopt."
 
@@ -23,9 +26,13 @@ def write_info(model: onnx.ModelProto, info: ExportInfo) -> None:
     onnx.helper.set_model_props(model, {f"{PREFIX}export": msgspec.json.encode(info).decode()})
 
 
-def read_info(model: onnx.ModelProto) -> ExportInfo | None:
-    """What `write_info` stored, or None if the file was not exported by nstopt."""
-    for entry in model.metadata_props:
-        if entry.key == f"{PREFIX}export":
-            return msgspec.json.decode(entry.value, type=ExportInfo)
-    return None
+def read_info(model: onnx.ModelProto, path: Path) -> ExportInfo | None:
+    """What `write_info` stored, or None if the file was not exported by nstopt. Raises ExportError if it is damaged;
+    `path` is what the message calls the model."""
+    stored = {entry.key: entry.value for entry in model.metadata_props}.get(f"{PREFIX}export")
+    if stored is None:
+        return None
+    try:
+        return msgspec.json.decode(stored, type=ExportInfo)
+    except msgspec.DecodeError as error:
+        raise ExportError(f"{path}: what nstopt noted in it is damaged ({error}); export the net again") from error

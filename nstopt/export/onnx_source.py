@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, numpy_helper
 
+from nstopt.bundle import ShapeInfo
 from nstopt.errors import ExportError
-from nstopt.export.contract import PictureIn, PictureOut
+from nstopt.export.contract import PictureIn, PictureOut, check_keeps_size
 from nstopt.export.opset import OPSET, to_opset_17
+from nstopt.export.run_onnx import OnnxRun
 from nstopt.export.to_onnx import name_dimensions
 from nstopt.nets.net import Convention
 from nstopt.size import Size
@@ -44,8 +45,8 @@ def fulfils_contract(model: onnx.ModelProto) -> bool:
     )
 
 
-def fixed_size(model: onnx.ModelProto, path: Path) -> Size | None:
-    """The one height and width a float NCHW net takes, or None if it takes any.
+def fixed_shape(model: onnx.ModelProto, path: Path) -> ShapeInfo:
+    """The batch, height and width a float NCHW net takes; None where it takes any.
 
     Raises ExportError if the graph is no image net: one float32 input and one output, [N, 3, H, W] each.
     """
@@ -63,8 +64,8 @@ def fixed_size(model: onnx.ModelProto, path: Path) -> Size | None:
                 f"{path}: not an image-to-image net: '{value.name}' is {TensorProto.DataType.Name(tensor.elem_type)} "
                 f"{shape}; wanted FLOAT [N, 3, H, W]"
             )
-    height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value for axis in (2, 3))
-    return Size(height, width) if height and width else None
+    batch, height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value or None for axis in (0, 2, 3))
+    return ShapeInfo(batch, height, width)
 
 
 # PictureIn and PictureOut of contract.py, in ONNX's own text form.
@@ -97,8 +98,11 @@ after (float[N, 3, P, Q] y, uint8[N, H, W, 3] image) => (uint8[N, H, W, 3] styli
 """
 
 
-def wrap_onnx(model: onnx.ModelProto, convention: Convention, multiple: int, size: Size | None) -> onnx.ModelProto:
-    """Put the picture conversions around a float NCHW net. Raises ExportError if the parts cannot be joined."""
+def wrap_onnx(
+    model: onnx.ModelProto, convention: Convention, multiple: int, size: Size | None, batch: int | None
+) -> onnx.ModelProto:
+    """Put the picture conversions around a float NCHW net, which takes `batch` and `size`, or any where that is None.
+    Raises ExportError if the net cannot be brought to opset 17."""
     before = PictureIn(convention, multiple)
     after = PictureOut(convention)
     head = _part(
@@ -117,7 +121,7 @@ def wrap_onnx(model: onnx.ModelProto, convention: Convention, multiple: int, siz
         axes=np.array([2, 3], np.int64),
     )
     body = compose.add_prefix_graph(to_opset_17(model).graph, "net/")
-    return name_dimensions(_chain(head, body, tail), size)
+    return name_dimensions(_chain(head, body, tail), size, batch)
 
 
 def _part(text: str, **constants: NDArray[np.generic]) -> onnx.GraphProto:
@@ -150,13 +154,15 @@ class OnnxReference:
     """
 
     def __init__(self, model: onnx.ModelProto, convention: Convention, multiple: int) -> None:
-        self._session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._net = OnnxRun("the net", model)
         self._before = PictureIn(convention, multiple)
         self._after = PictureOut(convention)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         picture = torch.from_numpy(images)
-        y = self._session.run(None, {self._session.get_inputs()[0].name: self._before(picture).numpy()})[0]
+        x = self._before(picture).numpy()
+        y = self._net(x)
+        check_keeps_size(x.shape, y.shape)
         result: NDArray[np.uint8] = self._after(torch.from_numpy(y), picture).numpy()
         return result
 

@@ -7,9 +7,12 @@ undone here; each differs from its opset-17 form only in where an argument stand
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import onnx
-from onnx import numpy_helper
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from nstopt.errors import ExportError
 
@@ -17,7 +20,7 @@ OPSET = 17
 REDUCTIONS = frozenset(
     f"Reduce{kind}" for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
 )
-Constants = dict[str, onnx.TensorProto]
+Constants = dict[str, NDArray[Any]]
 
 
 def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -27,7 +30,10 @@ def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
         try:
             return onnx.version_converter.convert_version(model, OPSET)
         except RuntimeError as error:
-            raise ExportError(f"cannot raise the graph from opset {version} to {OPSET}: {error}") from error
+            reason = str(error).rpartition(" failed: ")[2]  # a place in onnx's own source comes before
+            raise ExportError(
+                f"cannot raise the graph from opset {version} to {OPSET}: {reason}; export the net with opset {OPSET}"
+            ) from error
     if version > OPSET:
         model = onnx.ModelProto.FromString(model.SerializeToString())
         constants = _constants(model.graph)
@@ -49,16 +55,20 @@ def _version(model: onnx.ModelProto) -> int:
 
 def _constants(graph: onnx.GraphProto) -> Constants:
     """Tensors known now, by name: initialisers and the outputs of Constant nodes."""
-    known = {tensor.name: tensor for tensor in graph.initializer}
+    known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            known[node.output[0]] = node.attribute[0].t
+        if node.op_type == "Constant":
+            value = helper.get_attribute_value(node.attribute[0])
+            known[node.output[0]] = numpy_helper.to_array(value) if hasattr(value, "dims") else np.asarray(value)
     return known
 
 
 def _lower(node: onnx.NodeProto, constants: Constants, version: int) -> None:
     since = onnx.defs.get_schema(node.op_type, version).since_version
-    if since <= OPSET or node.op_type in SAME_MEANING:
+    if since <= OPSET:
+        return
+    if node.op_type in SAME_MEANING:
+        _drop_new_options(node, version)
         return
     if node.op_type not in RULES:
         raise ExportError(
@@ -80,6 +90,16 @@ SAME_MEANING = frozenset(
 )
 
 
+def _drop_new_options(node: onnx.NodeProto, version: int) -> None:
+    """Attributes that opset 17 does not know may be left out where they say what is the default."""
+    known, options = (onnx.defs.get_schema(node.op_type, opset).attributes for opset in (OPSET, version))
+    new = {attribute.name: attribute for attribute in node.attribute if attribute.name not in known}
+    for name, attribute in new.items():
+        if helper.get_attribute_value(attribute) != helper.get_attribute_value(options[name].default_value):
+            raise ExportError(f"{node.op_type} '{node.name}' sets {name}, which opset {OPSET} cannot")
+    _drop_attributes(node, *new)
+
+
 def _drop_attributes(node: onnx.NodeProto, *names: str) -> None:
     kept = [attribute for attribute in node.attribute if attribute.name not in names]
     del node.attribute[:]
@@ -99,8 +119,8 @@ def _reduce(node: onnx.NodeProto, constants: Constants) -> None:
     if len(node.input) > 1 and node.input[1]:
         if node.input[1] not in constants:
             raise ExportError(f"{node.op_type} '{node.name}' computes its axes, which opset {OPSET} cannot")
-        axes = numpy_helper.to_array(constants[node.input[1]])
-        node.attribute.append(onnx.helper.make_attribute("axes", [int(axis) for axis in axes]))
+        axes = [int(axis) for axis in constants[node.input[1]]]
+        node.attribute.append(helper.make_attribute("axes", axes))
     elif any(attribute.name == "noop_with_empty_axes" and attribute.i for attribute in node.attribute):
         raise ExportError(f"{node.op_type} '{node.name}' reduces nothing, which opset {OPSET} cannot say; remove it")
     del node.input[1:]
@@ -109,7 +129,7 @@ def _reduce(node: onnx.NodeProto, constants: Constants) -> None:
 
 def _resize(node: onnx.NodeProto, constants: Constants) -> None:
     """Resize-18 adds antialiasing and axes; without them it is Resize-13."""
-    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if values.get("antialias", 0) or values.get("axes"):
         raise ExportError(f"Resize '{node.name}' antialiases or names axes, which opset {OPSET} cannot")
     _drop_attributes(node, "antialias", "axes", "keep_aspect_ratio_policy")

@@ -20,29 +20,37 @@ MAX_GREY_LEVELS = 1
 ANY_SIZE = (Size(128, 128), Size(192, 112), Size(97, 131))
 
 
-def check_parity(what: str, run: Run, reference: Run, size: Size | None) -> int:
+def check_parity(what: str, run: Run, reference: Run, size: Size | None, batch: int | None = None) -> int:
     """Compare `run` with `reference` and return the largest difference in grey levels (0 or 1).
 
-    Each size is run as a batch of two, noise and a photograph; `size` limits the check to the one size of a fixed
-    graph. Raises ExportError if a picture differs by more than one grey level or in its size.
+    Each size is run as a batch of two, noise and a photograph; `size` and `batch` are those of a graph that takes no
+    other. Raises ExportError if a picture differs by more than one grey level or in its size.
     """
     photograph = read_picture(demo_photograph("astronaut")).rgb
     worst = 0
     for shape in (size,) if size else ANY_SIZE:
         noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-        images = np.stack([noise, cover(photograph, shape)])
-        expected, found = reference(images), run(images)
-        if found.shape != images.shape or expected.shape != images.shape:
-            raise ExportError(
-                f"{what}: a picture of {shape} came back as {found.shape[1]}x{found.shape[2]} "
-                f"(the net itself: {expected.shape[1]}x{expected.shape[2]}); state the net's --multiple"
-            )
-        difference = np.abs(expected.astype(np.int16) - found)
-        worst = max(worst, int(difference.max()))
-        if worst > MAX_GREY_LEVELS:
-            count = float((difference > MAX_GREY_LEVELS).mean())
-            raise ExportError(
-                f"{what} differs from the net by up to {worst} grey levels at {shape} "
-                f"({count:.2%} of values by more than {MAX_GREY_LEVELS}); nothing was written"
-            )
+        pair = np.stack([noise, cover(photograph, shape)])
+        batches = [np.repeat(one[None], batch, axis=0) for one in pair] if batch else [pair]
+        for images in batches:
+            expected = reference(images)
+            worst = max(worst, _difference(what, run(images), expected, shape))
+    return worst
+
+
+def _difference(what: str, found: Images, expected: Images, shape: Size) -> int:
+    sizes = [Size(*images.shape[1:3]) for images in (found, expected)]
+    if sizes != [shape, shape]:
+        raise ExportError(
+            f"{what}: a picture of {shape} came back as {sizes[0]} (the net itself: {sizes[1]}); "
+            "state the net's --multiple"
+        )
+    difference = np.abs(expected.astype(np.int16) - found)
+    worst = int(difference.max())
+    if worst > MAX_GREY_LEVELS:
+        count = float((difference > MAX_GREY_LEVELS).mean())
+        raise ExportError(
+            f"{what} differs from the net by up to {worst} grey levels at {shape} "
+            f"({count:.2%} of values by more than {MAX_GREY_LEVELS}); nothing was written"
+        )
     return worst

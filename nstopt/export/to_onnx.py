@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nstopt.errors import ExportError
-from nstopt.export.contract import PictureModule
+from nstopt.export.contract import PictureModule, first_line
 from nstopt.export.opset import OPSET, to_opset_17
 from nstopt.size import MIN_SIDE, Size
 
@@ -50,8 +50,7 @@ def to_onnx(module: PictureModule, size: Size | None) -> onnx.ModelProto:
                 assert program is not None
                 model = program.model_proto
     except Exception as error:
-        hint = "" if size else "; if the net takes one size only, name it with --res"
-        raise ExportError(f"torch cannot export this net to ONNX: {_first_line(error)}{hint}") from error
+        raise ExportError(f"torch cannot export this net to ONNX: {first_line(error)}") from error
     return name_dimensions(to_opset_17(model), size)
 
 
@@ -81,27 +80,33 @@ def _export_torchscript(module: PictureModule, example: Tensor, free: Mapping[in
     return onnx.load_from_string(buffer.getvalue())
 
 
-def name_dimensions(model: onnx.ModelProto, size: Size | None) -> onnx.ModelProto:
+def name_dimensions(model: onnx.ModelProto, size: Size | None, batch: int | None = None) -> onnx.ModelProto:
     """State the contract's shape on both ends (exporters write an expression of H for the output's height), and
-    check."""
+    check. Raises ExportError if the graph is not valid in opset 17."""
     height, width = size or ("H", "W")
     for value in (model.graph.input[0], model.graph.output[0]):
         shape = value.type.tensor_type.shape
-        for dimension, what in zip(shape.dim, ("N", height, width, 3), strict=True):
+        for dimension, what in zip(shape.dim, (batch or "N", height, width, 3), strict=True):
             dimension.Clear()
             setattr(dimension, "dim_value" if isinstance(what, int) else "dim_param", what)
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # the checker and shape inference each raise their own
+        raise ExportError(f"the graph is not valid in opset {OPSET}: {first_line(error)}") from error
     return model
 
 
 def to_torchscript(module: PictureModule, path: Path, size: Size | None) -> None:
-    """Trace to a TorchScript file with the same contract; it takes any size. Raises ExportError."""
+    """Trace to a TorchScript file with the same contract; it takes any size. Raises ExportError, or OSError if `path`
+    cannot be written."""
     try:
         with _quiet():
             traced = torch.jit.trace(module, _example(size))
-            torch.jit.save(traced, path)
+            buffer = io.BytesIO()
+            torch.jit.save(traced, buffer)
     except Exception as error:
-        raise ExportError(f"torch cannot trace this net to TorchScript: {_first_line(error)}") from error
+        raise ExportError(f"torch cannot trace this net to TorchScript: {first_line(error)}") from error
+    path.write_bytes(buffer.getvalue())  # torch's own writer has no OSError for a full disk
 
 
 @contextlib.contextmanager
@@ -116,8 +121,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"

@@ -31,12 +31,12 @@ from nstopt.graph.rules.upsample_conv import UpsampleConv
 PASSES: tuple[type[Rule], ...] = (
     # Less of everything, on any backend.
     DropNoopPad,
+    CropIntoTransposed,  # before anything can come between the two
     SinkLayout,
     AffineIntoConv,
     AffineOutOfConv,
     PointwiseIntoConv,
     PadIntoConv,
-    CropIntoTransposed,
     DropBiasBeforeNorm,
     MeanSquare,
     # Forms of a layer, chosen for the backend.

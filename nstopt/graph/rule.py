@@ -91,6 +91,7 @@ class Rule(RewriteRuleClassBase):
         node = out.producer()
         assert node is not None
         result, reason = self.apply(op, node, self._plan)
+        _name_apart(op, node)
         self.context.events.append(Event(self.name, layer_name(node), True, reason))
         return result
 
@@ -101,6 +102,15 @@ class Rule(RewriteRuleClassBase):
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
         """Build the replacement of the node's output; also says in a few words what was done."""
         raise NotImplementedError
+
+
+def _name_apart(op: Tape, node: ir.Node) -> None:
+    """Give no new constant the name of an old one, whose place it would take: nodes may lack names or share weights."""
+    taken = node.graph.initializers if node.graph is not None else {}
+    for value in op.initializers:  # type: ignore[attr-defined]  # the builder's list, not an operator
+        name, number = value.name, 2
+        while value.name in taken:
+            value.name, number = f"{name}#{number}", number + 1
 
 
 def layer_name(node: ir.Node) -> str:
@@ -157,12 +167,15 @@ class Convolution(NamedTuple):
 
 
 def read_convolution(node: ir.Node) -> Convolution | None:
-    """The convolution, or None if it is not two-dimensional, its weights are not known, or its padding is implicit."""
+    """The convolution, or None if it is not two-dimensional in float32, its weights are not known, or its padding is
+    implicit."""
     weight = constant(node.inputs[1])
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     implicit = node.attributes.get("auto_pad")
     unknown_bias = len(node.inputs) > 2 and node.inputs[2] is not None and bias is None
-    if weight is None or weight.ndim != 4 or unknown_bias or (implicit and implicit.as_string() != "NOTSET"):
+    if weight is None or weight.ndim != 4 or weight.dtype != np.float32:
+        return None
+    if unknown_bias or (implicit and implicit.as_string() != "NOTSET"):
         return None
     strides, pads = ints(node, "strides", [1, 1]), ints(node, "pads", [0, 0, 0, 0])
     group = node.attributes.get("group")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import onnx
 import onnxscript.optimizer
+from onnxscript import ir
 
 from nstopt.bundle import ShapeInfo
 
@@ -22,5 +23,13 @@ def specialise(model: onnx.ModelProto, shape: ShapeInfo) -> onnx.ModelProto:
                 dim.Clear()
                 dim.dim_value = number
     del model.graph.value_info[:]  # the exporter's shapes still speak of H and W
-    folded: onnx.ModelProto = onnxscript.optimizer.optimize(model)
-    return onnx.shape_inference.infer_shapes(folded, strict_mode=True)
+    graph = ir.from_proto(model)
+    onnxscript.optimizer.optimize_ir(graph, should_fold=_should_fold)
+    return onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """Vectors of one number too, which onnxscript leaves alone by default: torch's older exporter makes the amounts of
+    a padding of them. None stands for the default."""
+    shape = node.outputs[0].shape
+    return True if node.op_type == "ConstantOfShape" and shape is not None and len(shape) == 1 else None

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """`macs`: multiply-adds of convolutions and matrix products, 0 for all else. Bytes are those of the tensors, weights
-    included, each counted once. `int8`: whether it multiplies 8-bit integers."""
+    """`macs`: multiply-adds of convolutions and matrix products, 0 for all else. Bytes are those of the tensors,
+    weights included, each counted once. `int8`: whether it multiplies 8-bit integers."""
 
     macs: int
     bytes_read: int

@@ -40,10 +40,16 @@ def plan(source: Path, target: Path, keep_alpha: bool) -> list[Job]:
         pictures = list_pictures(source)
         if not pictures:
             raise MediaError(f"{source}: no pictures in this folder")
+        if target.is_file():
+            raise MediaError(f"{target}: is a file; the results of a folder need a folder to go to")
         jobs = [Job(path, target / _result_name(path, keep_alpha)) for path in pictures]
     else:
         jobs = [Job(source, target / _result_name(source, keep_alpha) if target.is_dir() else target)]
+    taken: dict[Path, Path] = {}
     for job in jobs:
+        if taken.setdefault(job.target, job.source) is not job.source:
+            both = f"{taken[job.target].name} and {job.source.name}"
+            raise MediaError(f"{job.target}: would be the result of both {both}; rename one of them")
         if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
             raise MediaError(f"{job.target}: the result would overwrite the picture itself; choose another output")
     return jobs

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import msgspec
+import psutil
 import pytest
 
-from nstopt.bench.machine import device_of, load_warnings, this_machine
+from nstopt.bench.machine import CpuTime, cpu_time, device_of, interference_warnings, load_warnings, this_machine
 
 
 def test_this_machine_is_described() -> None:
@@ -29,3 +30,19 @@ def test_a_busy_machine_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_warnings() == ()
     monkeypatch.setattr(os, "getloadavg", lambda: (3.14, 0.0, 0.0))
     assert load_warnings() == ("load average 3.1 on 2 cores at the start of the run",)
+
+
+def test_what_others_used_is_noted_and_what_we_used_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    start, alone, crowded = CpuTime(0, 0, 0), CpuTime(10, 16, 15), CpuTime(10, 20, 11)
+    assert interference_warnings([(start, alone)]) == ()
+    assert interference_warnings([(start, crowded)]) == ("others used 45% of the processors while this was timed",)
+
+
+def test_our_own_work_counts_as_ours() -> None:
+    start = cpu_time([os.getpid()])
+    while cpu_time([os.getpid()]).ours < start.ours + 0.05:
+        pass
+    end = cpu_time([os.getpid()])
+    assert end.wall > start.wall
+    assert end.busy > start.busy

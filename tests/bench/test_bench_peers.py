@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from nstopt import engines
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.inputs import noise
-from nstopt.bench.peers import Peer, PeerSubject
-from nstopt.errors import CheckpointError
+from nstopt.bench.peers import PEERS, Peer, PeerSubject, named, write_raw_export
+from nstopt.bench.subject import Stylise
+from nstopt.errors import BuildError, CheckpointError
 from nstopt.export.contract import PictureModule
 from nstopt.nets import load_net
 from nstopt.size import Size
@@ -49,10 +51,54 @@ def test_torch_eager_computes_the_net_under_the_contract_of_engines(checkpoint: 
     net = load_net(checkpoint)
     images = noise(SIZE, batch=2)
     out = np.empty_like(images)
-    PeerSubject(Peer("torch", checkpoint), net.source_sha256).open()(images, out)
+    PeerSubject(Peer("torch", checkpoint), net.source_sha256, SIZE, 2).open()(images, out)
     with torch.inference_mode():
         expected = PictureModule(net)(torch.from_numpy(images)).numpy()
     np.testing.assert_array_equal(out, expected)
+
+
+def difference(stylise: Stylise, checkpoint: Path) -> int:
+    """Largest difference from the net on two pictures, in grey levels."""
+    images = noise(SIZE, batch=2)
+    out = np.empty_like(images)
+    stylise(images, out)
+    with torch.inference_mode():
+        expected = PictureModule(load_net(checkpoint))(torch.from_numpy(images)).numpy()
+    return int(np.abs(out.astype(int) - expected).max())
+
+
+@pytest.mark.parametrize("name", ["torch-channels-last", "openvino"])
+def test_a_peer_computes_the_net(name: str, checkpoint: Path) -> None:
+    subject = PeerSubject(Peer(name, checkpoint), load_net(checkpoint).source_sha256, SIZE, 2)
+    assert difference(subject.open(), checkpoint) <= 1
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "torchscript"])
+def test_a_raw_export_computes_the_net(name: str, checkpoint: Path, tmp_path: Path) -> None:
+    subject = PeerSubject(Peer(name, checkpoint), load_net(checkpoint).source_sha256, SIZE, 2)
+    write_raw_export(name, subject, tmp_path / "raw.nst")
+    with engines.load(tmp_path / "raw.nst") as engine:
+        assert engine.manifest.rewrites == ()
+        assert difference(engine, checkpoint) <= 1
+
+
+def test_torch_compile_without_a_compiler_says_what_it_needs(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(module: object, dynamic: bool) -> object:
+        def fail(images: object) -> None:
+            raise RuntimeError("InvalidCxxCompiler: no working C++ compiler found")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    subject = PeerSubject(Peer("torch-compile", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(BuildError, match=r"no working C\+\+ compiler found; it needs a C\+\+ compiler \(g\+\+\)"):
+        subject.open()
+
+
+def test_all_is_every_peer_and_a_name_counts_once() -> None:
+    assert named("all") == list(PEERS)
+    assert named("openvino, torch,openvino") == ["openvino", "torch"]
 
 
 @pytest.mark.usefixtures("short_warm_up")

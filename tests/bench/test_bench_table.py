@@ -53,6 +53,16 @@ def test_a_size_without_the_peer_has_no_ratio(make_record: MakeRecord) -> None:
     ]
 
 
+def test_rows_stand_against_torch_and_a_line_names_every_peer(make_record: MakeRecord) -> None:
+    openvino = make_record((80.0,), label="OpenVINO", is_peer=True)
+    eager = make_record((400.0,), label="torch eager", is_peer=True)
+    text = shown(render([make_record(), openvino, eager]), 80)
+    assert "vs torch eager" in text
+    assert "Speed of wave-512x512-int8 at 512x512 against: OpenVINO 2.0×, torch eager 10×" in text
+    assert "vs OpenVINO" in shown(render([make_record(), openvino]), 80)
+    assert "Speed of" not in shown(render([make_record(), openvino]), 80)
+
+
 def test_a_precision_that_is_not_computed_in_is_said(make_record: MakeRecord) -> None:
     assert "fp16→fp32" in shown(render([make_record(precision="fp16", computes="fp32")]), 100)
 

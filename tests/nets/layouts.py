@@ -20,6 +20,13 @@ def conv(state: State, name: str, inputs: int, outputs: int, kernel: int) -> Non
     state[f"{name}.bias"] = tensor(outputs)
 
 
+def vivid(state: State, layer: str, gain: float, middle: float) -> State:
+    """With the last layer's output spread around `middle`: random weights alone paint pictures of a few levels."""
+    state[f"{layer}.weight"] *= gain
+    state[f"{layer}.bias"] += middle
+    return state
+
+
 def instance_norm(state: State, name: str, channels: int) -> None:
     """Scale and shift of an instance norm."""
     state[f"{name}.weight"] = 1 + tensor(channels)

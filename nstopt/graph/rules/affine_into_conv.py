@@ -55,8 +55,7 @@ class AffineIntoConv(Rule):
             scale = operand
         else:
             shift = operand if affine.op_type == "Add" else -operand
-        zeros = any(read.pads) or any(p is None or p.mode == "constant" for p in map(read_padding, pads))
-        if zeros and shift.any():
+        if pads_with_zeros(read, pads) and shift.any():
             raise Declined("its padding is zeros, which the shift before it does not reach")
         return Plan(read, affine.inputs[0], pads, scale, shift)
 
@@ -81,12 +80,22 @@ def pads_before(node: ir.Node) -> list[ir.Node]:
     return pads
 
 
+def pads_with_zeros(read: Convolution, pads: list[ir.Node]) -> bool:
+    """Whether zeros come into the picture before the convolution. Declines what is no known padding of it."""
+    paddings = [read_padding(pad) for pad in pads]
+    if None in paddings:
+        raise Declined("what is padded is computed, not zero, or not height and width")
+    return any(read.pads) or any(padding.mode == "constant" for padding in paddings if padding is not None)
+
+
 def per_channel(node: ir.Node, channels: int) -> Array | None:
-    """The constant operand of a Mul, Add or Sub as one number per channel of NCHW, or None if it is none."""
-    operand = constant(node.inputs[1])
-    if operand is None:
+    """The constant operand of a Mul, Add or Sub as one number per channel of NCHW, or None if it is none, or if it
+    gives the other operand channels or dimensions that it has not."""
+    operand, other = constant(node.inputs[1]), node.inputs[0]
+    shape = None if other is None else other.shape
+    if operand is None or operand.ndim > 4 or shape is None or len(shape) != 4 or shape[1] != channels:
         return None
     if operand.size == 1:
         return np.full(channels, operand.item())
-    shape = (1,) * (4 - operand.ndim) + operand.shape
-    return operand.reshape(-1) if shape == (1, channels, 1, 1) else None
+    broadcast = (1,) * (4 - operand.ndim) + operand.shape
+    return operand.reshape(-1) if broadcast == (1, channels, 1, 1) else None

@@ -41,9 +41,12 @@ class CropIntoTransposed(Rule):
         cut = [0, 0, 0, 0]
         for start, end, axis in zip(starts, ends, axes, strict=True):
             side = axis % 4 - 2
-            if end > 0 and size is not None:
-                end = min(end, size[side]) - size[side]
-            if start < 0 or end > 0:
+            if size is not None:
+                start, stop, _ = slice(start, end).indices(size[side])
+                end = stop - size[side]
+                if start >= stop:
+                    return None
+            elif start < 0 or end >= 0:
                 return None
             cut[side], cut[side + 2] = start, -end
         return cut

@@ -18,7 +18,7 @@ from onnxscript import ir
 from nstopt.graph.rule import Array, Declined, Layer, Rule, Tape, constant, initialiser, only_use, producer, spatial
 
 KIND = "few-channel-norm"
-MAX_CHANNELS = 4
+MAX_CHANNELS = 3
 
 
 class FewChannelNorm(Rule):
@@ -26,12 +26,15 @@ class FewChannelNorm(Rule):
 
     def plan(self, node: ir.Node) -> Any:
         scale, shift = constant(node.inputs[1]), constant(node.inputs[2])
+        x = node.inputs[0]
         if scale is None or shift is None:
             raise Declined("its scale or shift is computed")
         if scale.size > MAX_CHANNELS:
             return None
+        if scale.dtype != np.float32 or x is None or x.shape is None or len(x.shape) != 4:
+            raise Declined("it is not of pictures in float32")
         form = self.context.choose(Layer(KIND, (scale.size, *(spatial(node.inputs[0]) or (0, 0)))))
-        return None if form == "plain" else (scale.astype(np.float32), shift.astype(np.float32))
+        return None if form == "plain" else (scale, shift)
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
         scale, shift = plan

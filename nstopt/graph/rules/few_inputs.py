@@ -25,12 +25,12 @@ class FewInputs(Rule):
         read = read_convolution(node)
         if read is None or read.weight.shape[1] > MAX_INPUTS or max(read.weight.shape[2:]) < MIN_KERNEL:
             return None
-        size, half = spatial(node.inputs[0]), read.weight.shape[2] // 2
+        size, (kernel, half) = spatial(node.inputs[0]), (read.weight.shape[2], read.weight.shape[2] // 2)
         if self.context.choose(Layer(KIND, (*read.weight.shape, *(size or (0, 0))))) == "plain":
             return None
         if read.group != 1 or read.strides != (1, 1) or read.dilated or read.weight.shape[2] != read.weight.shape[3]:
             raise Declined("it is grouped, strided, dilated, or its kernel is not square")
-        if half % 2 or read.pads not in ((half,) * 4, (0,) * 4):
+        if kernel % 4 != 1 or read.pads not in ((half,) * 4, (0,) * 4):
             raise Declined("its kernel does not begin at a block of 2x2 pixels")
         if size is None or size[0] % 2 or size[1] % 2:
             raise Declined(f"phase form needs an even height and width, not {size or 'any'}")

@@ -22,10 +22,12 @@ class MeanSquare(Rule):
         if square is None or square.inputs[0] is None or only_use(square.outputs[0]) is None:
             return None
         exponent = constant(square.inputs[1])
-        is_square = square.op_type == "Pow" and exponent is not None and np.all(exponent == 2)
+        is_square = square.op_type == "Pow" and exponent is not None and exponent.shape in ((), (1,)) and exponent == 2
         if not is_square and not (square.op_type == "Mul" and square.inputs[0] is square.inputs[1]):
             return None
         size = spatial(square.inputs[0])
+        if square.inputs[0].dtype != ir.DataType.FLOAT:
+            raise Declined("it is not in float32")
         keep = node.attributes.get("keepdims")
         if sorted(axis % 4 for axis in ints(node, "axes", [])) != [2, 3] or (keep and keep.as_int() == 0):
             raise Declined("it is not over height and width")

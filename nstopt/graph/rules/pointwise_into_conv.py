@@ -19,9 +19,8 @@ from nstopt.graph.rule import (
     only_use,
     producer,
     read_convolution,
-    read_padding,
 )
-from nstopt.graph.rules.affine_into_conv import pads_before
+from nstopt.graph.rules.affine_into_conv import pads_before, pads_with_zeros
 
 # Folding a wider one could multiply more than it saves.
 MAX_INPUTS = 4
@@ -47,8 +46,7 @@ class PointwiseIntoConv(Rule):
             return None
         if first.group != 1 or read.group != 1 or first.strides != (1, 1) or any(first.pads):
             raise Declined("it is grouped, strided or padded")
-        zeros = any(read.pads) or any(p is None or p.mode == "constant" for p in map(read_padding, pads))
-        if zeros and first.bias is not None and first.bias.any():
+        if pads_with_zeros(read, pads) and first.bias is not None and first.bias.any():
             raise Declined("zeros are padded after it, which its bias does not reach")
         return Plan(read, first, before.inputs[0], pads)
 

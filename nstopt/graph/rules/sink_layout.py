@@ -27,13 +27,14 @@ class SinkLayout(Rule):
             return None
         if node.op_type == "Cast" and node.attributes["to"].as_int() != ir.DataType.UINT8:
             return None
-        if node.op_type in BINARY and not self._is_scalar(node.inputs[1]):
+        if node.op_type in BINARY and not self._is_scalar(node.inputs[1], layout.outputs[0]):
             raise Declined("its other operand is not one number for all channels")
         return layout
 
-    def _is_scalar(self, value: ir.Value | None) -> bool:
+    def _is_scalar(self, value: ir.Value | None, other: ir.Value) -> bool:
+        """Whether `value` is one number, which gives `other` no further dimensions."""
         array = constant(value)
-        return array is not None and array.size == 1
+        return array is not None and array.size == 1 and other.shape is not None and array.ndim <= len(other.shape)
 
     def apply(self, op: Tape, node: ir.Node, plan: ir.Node) -> tuple[ir.Value, str]:
         changed = op.op(node.op_type, plan.inputs[0], *node.inputs[1:], _name=node.name, **node.attributes)

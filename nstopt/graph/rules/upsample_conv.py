@@ -12,6 +12,7 @@ x does; zeros stay zeros. Both forms are therefore exact at the border too.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,11 @@ KIND = "upsample-conv"
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 # Rows of the 2x2 kernels of phase 0 (the lower pixel of the block before) and phase 1 (the upper pixel of this one).
 PHASES = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
+# Ways to map coordinates and to round them that repeat each pixel when the ratio is two.
+REPEATING = [
+    ("asymmetric", "floor"),
+    *itertools.product(("half_pixel", "pytorch_half_pixel"), ("round_prefer_floor", "round_prefer_ceil")),
+]
 
 
 class Match(NamedTuple):
@@ -62,7 +68,7 @@ class UpsampleConv(Rule):
         if not doubles(resize):
             raise Declined("the upsampling is not a doubling by repeated pixels")
         mode = _edge_mode(read, padding.mode if padding else None, padding.pads if padding else (0, 0, 0, 0))
-        if mode is None:
+        if mode is None or (pad is not None and padding is None):
             raise Declined("the padding between upsampling and convolution is not by 1 all around")
         size = spatial(resize.inputs[0])
         form = self.context.choose(Layer(KIND, (*read.weight.shape, *(size or (0, 0)))))
@@ -82,19 +88,18 @@ def doubles(resize: ir.Node) -> bool:
     if scales is not None and scales.size == 4:
         ratio = [float(scale) for scale in scales]
     else:
-        before, after = spatial(resize.inputs[0]), spatial(resize.outputs[0])
-        if before is None or after is None:
+        x, y = resize.inputs[0], resize.outputs[0]
+        before, after = spatial(x), spatial(y)
+        if before is None or after is None or x.shape[:2] != y.shape[:2]:  # type: ignore[union-attr,index]
             return False
         ratio = [1.0, 1.0, after[0] / before[0], after[1] / before[1]]
-    # At a ratio of two, every way to map coordinates but these rounds back to the repeated pixel.
     transform = resize.attributes.get("coordinate_transformation_mode")
     rounding = resize.attributes.get("nearest_mode")
     how = (
         transform.as_string() if transform else "half_pixel",
         rounding.as_string() if rounding else "round_prefer_floor",
     )
-    usual = how == ("asymmetric", "floor") or how[0] in ("half_pixel", "pytorch_half_pixel")
-    return ratio == [1.0, 1.0, 2.0, 2.0] and usual and how != ("half_pixel", "ceil") and how != ("half_pixel", "floor")
+    return ratio == [1.0, 1.0, 2.0, 2.0] and how in REPEATING
 
 
 def _edge_mode(read: Convolution, mode: str | None, pads: tuple[int, ...]) -> str | None:

@@ -1,0 +1,37 @@
+"""Tiny nets as FP32 graphs of one size, as calibration gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx
+import pytest
+from conftest import SMALL
+from export.graphs import run
+
+from nstopt.bundle import ShapeInfo
+from nstopt.export.exporter import Exported
+from nstopt.graph.nodes import name_convolutions
+from nstopt.graph.specialise import specialise
+from nstopt.pictures import RGB
+
+MakeGraph = Callable[[str], onnx.ModelProto]
+
+
+@pytest.fixture(scope="session")
+def make_graph(tiny_onnx: Path, export_family: Callable[[str], Exported]) -> MakeGraph:
+    """The graph of johnson, fast-style or frn for 48x64; a new one at each call."""
+
+    def make(name: str) -> onnx.ModelProto:
+        path = tiny_onnx if name == "johnson" else export_family(name).onnx
+        graph = specialise(onnx.load(path), ShapeInfo(1, *SMALL))
+        name_convolutions(graph)
+        return graph
+
+    return make
+
+
+def render(model: onnx.ModelProto, pictures: Sequence[RGB]) -> tuple[list[RGB], float]:
+    """What a model makes of pictures [H, W, 3] in ONNX Runtime; every model counts as equally fast."""
+    return [run(model, picture[None])[0] for picture in pictures], 1.0

@@ -1,0 +1,70 @@
+"""FP16 in the graph, and the norms' statistics in FP32."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from conftest import SMALL, noise
+from export.graphs import run
+from onnx import TensorProto
+
+from nstopt.calib.fp16 import to_fp16
+from nstopt.graph.nodes import producers
+from nstopt.pictures import RGB, cover
+
+from .conftest import MakeGraph
+
+NETS = ["johnson", "fast-style", "frn"]
+
+
+def kinds(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type of each tensor."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
+    found = {value.name: value.type.tensor_type.elem_type for value in values}
+    return found | {tensor.name: tensor.data_type for tensor in inferred.graph.initializer}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_pictures_are_equal_within_two_levels(make_graph: MakeGraph, photographs: list[RGB], name: str) -> None:
+    model = make_graph(name)
+    before = model.SerializeToString()
+    half = to_fp16(model)
+    assert model.SerializeToString() == before
+    onnx.checker.check_model(half, full_check=True)
+    for picture in (cover(photographs[0], SMALL), noise(*SMALL)):
+        difference = run(half, picture[None]).astype(int) - run(model, picture[None]).astype(int)
+        assert np.abs(difference).max() <= 2
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_convolutions_are_fp16_and_statistics_fp32(make_graph: MakeGraph, name: str) -> None:
+    half = to_fp16(make_graph(name))
+    kind, made_by = kinds(half), producers(half.graph)
+    convolutions = [node for node in half.graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert convolutions
+    for node in convolutions:
+        assert {kind[tensor] for tensor in (*node.input, *node.output)} == {TensorProto.FLOAT16}
+    norms = [n for n in half.graph.node if n.op_type in ("InstanceNormalization", "ReduceMean", "GlobalAveragePool")]
+    assert len(norms) >= 7
+    for node in norms:
+        assert {kind[tensor] for tensor in (*node.input[:1], *node.output)} == {TensorProto.FLOAT}
+        square = made_by[node.input[0]]
+        if square.op_type in ("Mul", "Pow"):
+            assert kind[square.input[0]] == TensorProto.FLOAT  # else it is 65504 at 256
+    small = {name for node in norms if node.op_type != "InstanceNormalization" for name in node.output}
+    for node in half.graph.node:
+        if small & set(node.input) and node.op_type in ("Add", "Sqrt", "Reciprocal", "Abs", "Pow"):
+            assert {kind[tensor] for tensor in node.output} == {TensorProto.FLOAT}
+            small.update(node.output)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_ends_stay_bytes(make_graph: MakeGraph, name: str) -> None:
+    model = make_graph(name)
+    half = to_fp16(model)
+    assert half.graph.input == model.graph.input
+    assert half.graph.output == model.graph.output
+    names = [output for node in half.graph.node for output in node.output]
+    assert len(set(names)) == len(names)

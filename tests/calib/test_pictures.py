@@ -1,0 +1,81 @@
+"""Which pictures calibrate, and which others judge."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import noise
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nstopt.calib.pictures import MAX_CALIBRATION, MAX_HELD_OUT, PictureSet, at_most, demo, from_folder, split
+from nstopt.errors import CalibrationError, MediaError
+from nstopt.size import Size
+
+
+def numbered(count: int) -> PictureSet:
+    return PictureSet("numbered", "0" * 64, tuple(Path(f"{number:03}.png") for number in range(count)))
+
+
+@given(st.integers(2, 300))
+def test_no_picture_both_calibrates_and_judges(count: int) -> None:
+    pictures = numbered(count)
+    calibration, held_out = split(pictures)
+    assert not set(calibration.pictures) & set(held_out.pictures)
+    assert len(calibration.pictures) == min(MAX_CALIBRATION, count - max(1, count // 5))
+    assert len(held_out.pictures) == min(MAX_HELD_OUT, max(1, count // 5))
+    assert set(calibration.pictures) | set(held_out.pictures) <= set(pictures.pictures)
+    assert split(pictures) == (calibration, held_out)
+    assert (calibration.source, calibration.sha256) == (pictures.source, pictures.sha256)
+
+
+def test_pictures_are_taken_from_all_over_the_set() -> None:
+    chosen = [int(str(path)[:3]) for path in at_most(numbered(100), 10).pictures if isinstance(path, Path)]
+    assert chosen == list(range(0, 100, 10))
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_pictures(count: int) -> None:
+    with pytest.raises(CalibrationError, match=r"numbered: one picture is not enough .* with --val$"):
+        split(numbered(count))
+
+
+def test_the_hash_is_of_names_and_bytes(photos: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(photos, copy)
+    assert from_folder(copy).sha256 == from_folder(photos).sha256
+    data = bytearray((copy / "3.png").read_bytes())
+    data[-1] ^= 1
+    (copy / "3.png").write_bytes(data)
+    assert from_folder(copy).sha256 != from_folder(photos).sha256
+    shutil.copyfile(photos / "3.png", copy / "3.png")
+    (copy / "3.png").rename(copy / "4b.png")
+    assert from_folder(copy).sha256 != from_folder(photos).sha256
+
+
+def test_pictures_come_at_the_size_asked_for(photos: Path) -> None:
+    loaded = list(from_folder(photos).load(Size(20, 50)))
+    assert [picture.shape for picture in loaded] == [(20, 50, 3)] * 6
+    arrays = PictureSet("arrays", "", (noise(20, 50),))
+    np.testing.assert_array_equal(next(arrays.load(Size(20, 50))), noise(20, 50))
+
+
+def test_folders_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(CalibrationError, match="no pictures in this folder; give one with some dozens of photographs"):
+        from_folder(tmp_path)
+    with pytest.raises(MediaError, match="no such folder of pictures"):
+        from_folder(tmp_path / "no")
+    (tmp_path / "bad.png").write_text("no picture")
+    with pytest.raises(MediaError, match=r"bad\.png: not a picture"):
+        list(from_folder(tmp_path).load(Size(20, 50)))
+
+
+def test_the_demo_set_is_said_to_be_one() -> None:
+    pictures = demo()
+    assert pictures.source == "scikit-image's photographs"
+    assert demo().sha256 == pictures.sha256
+    assert len(pictures.pictures) == 6

@@ -1,0 +1,64 @@
+"""PSNR and SSIM."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import pytest
+from conftest import noise
+from skimage.metrics import peak_signal_noise_ratio
+
+from nstopt.calib.quality import PSNR_CAP_DB, judge, psnr_db, ssim
+from nstopt.pictures import RGB
+
+
+@dataclass
+class Shift:
+    """Makes a picture brighter."""
+
+    levels: int
+
+    def __call__(self, picture: RGB) -> RGB:
+        return (picture // 2 + self.levels).astype(np.uint8)
+
+
+def test_psnr_is_its_formula() -> None:
+    left, right = noise(20, 30), noise(20, 30, 1)
+    mse = np.mean([(int(a) - int(b)) ** 2 for a, b in zip(left.ravel(), right.ravel(), strict=True)])
+    assert psnr_db(left, right) == pytest.approx(10 * np.log10(255 * 255 / mse), rel=1e-6)
+    assert psnr_db(left, right) == pytest.approx(peak_signal_noise_ratio(left, right), rel=1e-6)
+    assert psnr_db(left, right) == psnr_db(right, left)
+
+
+def test_equal_pictures() -> None:
+    assert psnr_db(noise(20, 30), noise(20, 30)) == PSNR_CAP_DB == 100
+    assert ssim(noise(20, 30), noise(20, 30)) == pytest.approx(1)
+
+
+def test_black_and_white() -> None:
+    black, white = np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 255, np.uint8)
+    assert psnr_db(black, white) == pytest.approx(0, abs=1e-6)
+    assert ssim(black, white) < 0.01
+
+
+def test_one_value_of_a_large_picture_counts() -> None:
+    left = np.zeros((2000, 1000, 3), np.uint8)
+    right = left.copy()
+    right[5, 5, 1] = 1
+    assert psnr_db(left, right) == pytest.approx(10 * np.log10(255**2 * left.size), abs=1e-3) or (
+        psnr_db(left, right) == 100
+    )
+
+
+def test_mean_and_worst_are_told_apart(photographs: list[RGB]) -> None:
+    shifts = iter([1, 3, 7, 0, 2, 1])
+    quality = judge("photos", photographs, lambda picture: Shift(next(shifts))(picture), Shift(0))
+    each = [min(100, 20 * np.log10(255 / shift)) if shift else 100 for shift in (1, 3, 7, 0, 2, 1)]
+    assert quality.psnr_db_mean == pytest.approx(np.mean(each), rel=1e-6)
+    assert quality.psnr_db_worst == pytest.approx(20 * np.log10(255 / 7), rel=1e-6)
+    assert quality.ssim_worst < quality.ssim_mean < 1
+    assert (quality.source, quality.pictures, quality.max_grey_levels) == ("photos", 6, 7)
+    json.loads(msgspec.json.encode(quality))

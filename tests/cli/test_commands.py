@@ -1,0 +1,135 @@
+"""The commands as a user meets them: what they print and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import noise
+
+from nstopt.bundle import open_bundle
+from nstopt.pictures import read_picture
+
+from .conftest import Cli
+
+
+def test_help_lists_the_commands(cli: Cli) -> None:
+    ran = cli("--help")
+    assert ran.code == 0
+    assert all(command in ran.out for command in ("export", "build-engine", "bench", "stylize", "inspect"))
+
+
+def test_the_five_commands_on_the_sample(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def ran(*arguments: object) -> list[str]:
+        code, out, err = cli(*arguments)
+        assert (code, err) == (0, "")
+        return out.splitlines()
+
+    lines = ran("export")
+    assert lines[0].startswith("took the bundled sample (johnson_")
+    assert lines[1].startswith("johnson ")
+    assert lines[2].startswith("wrote nstopt-out/sample.onnx: opset 17, any size, within ")
+    assert lines[3] == "wrote nstopt-out/sample.ts"
+    lines = ran("build-engine", "--int8", "--res", 64)
+    assert lines[0] == "took nstopt-out/sample.onnx"
+    assert "calibrated on 5 pictures of scikit-image's photographs" in lines
+    assert lines[-1] == "wrote nstopt-out/sample-64x64-int8.nst"
+    quality = open_bundle(Path("nstopt-out/sample-64x64-int8.nst")).manifest.quality
+    assert quality
+    assert quality.psnr_db_worst > 30
+    lines = ran("bench", "--res", 64, "--runs", 2)
+    assert lines[0] == "took nstopt-out/sample-64x64-int8.nst"
+    (records,) = Path("nstopt-out").glob("bench-*.json")
+    assert lines[-1] == f"wrote {records}"
+    record = json.loads(records.read_text())
+    assert "sample" in json.dumps(record)
+    lines = ran("stylize")
+    assert lines[0] == "took nstopt-out/sample-64x64-int8.nst"
+    assert lines[1].endswith("astronaut.png")
+    assert lines[2].startswith("wrote nstopt-out/astronaut-stylized.png: 512x512, the net ran at 64x64")
+    assert read_picture(Path("nstopt-out/astronaut-stylized.png")).rgb.shape == (512, 512, 3)
+    lines = ran("inspect")
+    assert lines[0] == "took nstopt-out/sample-64x64-int8.nst"
+    assert "sample: johnson" in "\n".join(lines)
+
+
+def test_the_same_commands_with_arguments(folder: Path, cli: Cli) -> None:
+    out = folder / "made" / "net.nst"
+    ran = cli(
+        "build-engine", "net.onnx", "--fp16", "--res", "48x64", "--val", "one", "--backend", "onnxruntime", "-o", out
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert "note: the graph is fp16, which this device computes in fp32" in ran.out
+    manifest = open_bundle(out).manifest
+    assert (manifest.backend.name, manifest.precision.asked, manifest.precision.computes) == (
+        "onnxruntime",
+        "fp16",
+        "fp32",
+    )
+    ran = cli("inspect", "made/net.nst", "--json")
+    assert json.loads(ran.out) == json.loads((out / "manifest.json").read_text())
+    ran = cli("stylize", out, "photo.png", "-o", "made/out.jpg", "--before-after", "made/both.png")
+    assert ran.out.splitlines() == [
+        "wrote made/out.jpg: 40x60, the net ran at 43x64 (its engine takes 48x64)",
+        "wrote made/both.png: before and after",
+    ]
+    assert read_picture(Path("made/both.png")).rgb.shape == (40, 120, 3)
+    ran = cli("bench", out, "--runs", 1, "--image", "photo.png", "--json", "made/bench.json")
+    assert (ran.code, ran.err) == (0, "")
+    assert "photo.png" in Path("made/bench.json").read_text()
+
+
+def test_a_users_own_net(folder: Path, cli: Cli) -> None:
+    ran = cli("export", "user.onnx", "--input-range", "0,1", "-o", "own.onnx")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines() == ["custom", "wrote own.onnx: opset 17, any size, within 0 grey level of the net"]
+    ran = cli("build-engine", "own.onnx", "--dynamic", "--val", "one", "-o", "own.nst")
+    assert (ran.code, ran.err) == (0, "")
+    assert cli("stylize", "own.nst", "photo.png", "-o", "out.png").code == 0
+    np.testing.assert_array_equal(read_picture(Path("out.png")).rgb, noise(40, 60)[..., [2, 0, 1]])
+
+
+def test_a_folder_with_one_bad_picture(folder: Path, cli: Cli) -> None:
+    ran = cli("stylize", "net.nst", "mixed", "-o", "out")
+    assert ran.code == 1
+    assert ran.err == "error: 1 of 2 pictures could not be stylised; the others were written\n"
+    wrote, left_out = ran.out.splitlines()
+    assert wrote.startswith("wrote out/a.png: 40x60")
+    assert left_out.startswith("left out: mixed/b.png: not a picture")
+    assert read_picture(Path("out/a.png")).rgb.shape == (40, 60, 3)
+
+
+def test_ctrl_c(folder: Path) -> None:
+    command = [sys.executable, "-um", "nstopt", "bench", "--res", "48x64", "--runs", "1000000"]
+    Path("nstopt-out").mkdir(exist_ok=True)
+    shutil.copytree("net.nst", "nstopt-out/net.nst")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
+        assert bench.stdout
+        assert bench.stderr
+        assert bench.stdout.readline() == "took nstopt-out/net.nst\n"
+        time.sleep(1)
+        os.kill(bench.pid, signal.SIGINT)
+        assert bench.wait(20) == 130
+        assert "Traceback" not in bench.stderr.read()
+
+
+def test_help_and_stylize_import_little(folder: Path) -> None:
+    code = (
+        "import sys; from nstopt.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as e: assert not e.code\n"
+        "print(*sorted({'torch', 'onnx', 'onnxscript', 'skimage', 'scipy', 'safetensors'} & sys.modules.keys()))"
+    )
+    for arguments in (["--help"], ["stylize", "net.nst", "photo.png", "-o", "out.png"]):
+        ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines()[-1] == ""

@@ -1,0 +1,179 @@
+"""Everything bad that a user can hand over: one line on stderr, exit code 1 or 2, nothing lost."""
+
+from __future__ import annotations
+
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nstopt.bundle import open_bundle
+from nstopt.engines.tensorrt import count_gpus
+
+from .conftest import Cli
+
+WRONG: dict[str, str] = {
+    # arguments: what the one line on stderr says, after "error: "
+    "export no.pth": r"there is no checkpoint at no\.pth",
+    "export empty.pth": r"empty\.pth is empty \(0 bytes\): download or save it again",
+    "export half.pth": r"cannot read half\.pth: truncated, damaged, or no PyTorch checkpoint \(5000 bytes; ",
+    "export pickle.pth": r"pickle\.pth needs the Python object pathlib\..*, and nstopt never unpickles code: save only",
+    "export shape.pth": r"shape\.pth is a johnson net whose tensors .*: in1\.weight is \[9\] instead of \[4\]",
+    "export unknown.pth": r"unknown\.pth is no net that is known\. Looked for: johnson .*fast.*Nearest: .*missing: ",
+    "export none": r"none is a folder without manifest\.json",
+    "export decoder.pth": r"an AdaIN decoder needs the VGG it was trained with: .* --vgg",
+    "export decoder.pth --vgg no.pth --style photo.png": r"there is no checkpoint at no\.pth",
+    "export net.pth --input-range 0,1": r"net\.pth is a johnson net, which has a convention and multiple of its own",
+    "export net.pth -o file/a.onnx": r"file/a\.onnx: cannot be written \(file is not a folder\)",
+    "export net.pth --torchscript file/a.ts": r"file/a\.ts: cannot be written \(file is not a folder\)",
+    "export no.onnx": r"no\.onnx: no such file",
+    "export garbage.onnx": r"garbage\.onnx: not a valid ONNX file \(",
+    "export classifier.onnx --input-range 0,1": r"classifier\.onnx: not an image-to-image net: 'y' is FLOAT ",
+    "export user.onnx": r"user\.onnx: state the range of its input with --input-range, such as 0,255 or 0,1",
+    "export net.onnx": r"net\.onnx: takes and gives uint8 pictures already: go on with nstopt build-engine",
+    "build-engine": r"no ONNX file in \./nstopt-out: name one, or run nstopt export first",
+    "build-engine no.onnx": r"no\.onnx: no such file",
+    "build-engine garbage.onnx": r"garbage\.onnx: not a valid ONNX file \(",
+    "build-engine user.onnx": r"user\.onnx: does not take and give uint8 .*; run nstopt export on it first",
+    "build-engine net.onnx --int8": r"net\.onnx: INT8 needs pictures .* with --calib",
+    "build-engine net.onnx --int8 --calib none": r"none: no pictures in this folder; give one with some dozens",
+    "build-engine net.onnx --int8 --calib no": r"no: no such folder of pictures",
+    "build-engine net.onnx --int8 --calib one": r"one: one picture is not enough to calibrate and to judge .* --val",
+    "build-engine net.onnx --int8 --calib bad": r"bad/[ab]\.png: not a picture",
+    "build-engine net.onnx --val none": r"none: no pictures in this folder",
+    "build-engine net.onnx --backend magic": r"unknown backend 'magic'; there are: openvino, onnxruntime, ",
+    "build-engine net.onnx --backend torchscript --fp16": r"the torchscript backend runs fp32 only, not fp16",
+    "build-engine net.onnx --backend torchscript": r"net\.onnx: the torchscript backend needs the T.*export",
+    "build-engine net.onnx --res 48 --val one -o file/a.nst": r"file/a\.nst: cannot be written: file is not a folder",
+    "build-engine net.onnx --res 48 --val one -o none": r"none: cannot be written: it exists and is no",
+    "bench": r"no engine bundle in \./nstopt-out: name one, or run nstopt build-engine first",
+    "bench no.nst": r"no\.nst: no such folder; build one with: nstopt build-engine",
+    "bench changed.nst": r"changed\.nst: model\.bin does not match its hash \(damaged or changed\); build",
+    "bench net.nst --res 512": r"no engine to bench at 512x512: built are net\.nst for 48x64; build the other with: ",
+    "bench net.nst --image text.png": r"text\.png: not a picture",
+    "bench net.nst --json file/a.json": r".*file/a\.json",
+    "bench net.nst --compare magic --checkpoint net.pth": r".*magic",
+    "stylize": r"no engine bundle in \./nstopt-out: name one",
+    "stylize no.nst photo.png": r"no\.nst: no such folder",
+    "stylize changed.nst photo.png": r"changed\.nst: model\.bin does not match its hash",
+    "stylize net.nst no.png": r"no\.png: no such picture",
+    "stylize net.nst text.png": r"text\.png: not a picture",
+    "stylize net.nst tiny.png": r"tiny\.png: 9x60 is too small; each side needs 16 pixels",
+    "stylize net.nst none": r"none: no pictures in this folder",
+    "stylize net.nst bad -o out": r"2 of 2 pictures could not be stylised$",
+    "stylize net.nst photo.png -o photo.png": r"photo\.png: the result would overwrite the picture itself",
+    "stylize net.nst photo.png -o file/a.png": r"file/a\.png: cannot be written \(file is not a folder\)",
+    "stylize net.nst photo.png -o out.gif": r"out\.gif: unknown picture format; write \.png, \.jpg or \.webp",
+    "inspect": r"no engine bundle in \./nstopt-out",
+    "inspect none": r"none: not an engine bundle \(no manifest\.json in it\)",
+    "inspect changed.nst": r"changed\.nst: model\.bin does not match its hash",
+}  # fmt: skip
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_what_goes_wrong_is_said_in_one_line_and_nothing_is_lost(
+    wrong: Path, cli: Cli, arguments: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(wrong)
+    before = files(wrong)
+    ran = cli(*arguments.split())
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "Traceback" not in ran.out + ran.err
+    assert "a bug in nstopt" not in ran.err
+    assert re.match(f"error: {WRONG[arguments]}", ran.err), ran.err
+    assert files(wrong) == before
+
+
+@pytest.mark.skipif(count_gpus() > 0, reason="this machine has an NVIDIA GPU")
+def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
+    ran = cli("build-engine", "net.onnx", "--backend", "tensorrt", "--res", 48, "--val", "one")
+    assert ran.code == 1
+    assert ran.err.startswith("error: cannot build an engine with TensorRT: it needs an NVIDIA GPU")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("polish", "No such command 'polish'"),
+        ("stylize a b c d", "unexpected extra argument"),
+        ("export --res 15", "out of range: each side must lie in 16..16384"),
+        ("export --res wide", "is not a size: write 512, or HEIGHTxWIDTH"),
+        ("export --res 512 --dynamic", "--res fixes the size and --dynamic keeps it free"),
+        ("export a.pth --input-range 1,0", "first number must be the smaller one"),
+        ("export a.pth --mean 0.5", "need --input-range"),
+        ("export a.pth --input-range 0,1 --std 0", "each number must be above 0"),
+        ("export a.pth --alpha 2", "'--alpha': Input should be less than or equal to 1"),
+        ("build-engine --int8 --fp16", "--int8 and --fp16 exclude each other"),
+        ("build-engine --res 512 --dynamic", "--res fixes the size and --dynamic keeps it free"),
+        ("build-engine --batch 0", "'--batch': Input should be greater than or equal to 1"),
+        ("bench --runs 0", "'--runs': Input should be greater than or equal to 1"),
+        ("inspect --colour", "No such option"),
+    ],
+)
+def test_usage_errors(tmp_path: Path, cli: Cli, arguments: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    ran = cli(*arguments.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert message in " ".join(ran.err.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 4000 bytes, as if the disk were full then."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "export large.onnx --input-range 0,1 -o out/a.onnx",
+        "build-engine net.onnx --res 48x64 --val one -o out/a.nst",
+        "build-engine net.onnx --res 48x64 --val one -o out/a.nst --backend onnxruntime",
+        "build-engine net.onnx --res 48x64 --val one -o net.nst",
+        "stylize net.nst photo.png -o out/a.png",
+    ],
+)
+def test_a_full_disk(folder: Path, cli: Cli, full_disk: None, arguments: str) -> None:
+    before = files(folder)
+    ran = cli(*arguments.split())
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "cannot be written" in ran.err
+    assert "File too large" in ran.err
+    assert files(folder) == before
+    assert not Path("out").exists() or list(Path("out").iterdir()) == []
+    open_bundle(Path("net.nst"))
+
+
+def in_a_process(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nstopt", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_errors_of_a_process(folder: Path) -> None:
+    ran = in_a_process("inspect", "changed.nst")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("error: changed.nst: model.bin does not match its hash")
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("--debug", "inspect", "no.nst"), ("inspect", "no.nst", "--debug")])
+def test_debug_shows_the_traceback(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    ran = in_a_process(*arguments, cwd=tmp_path)
+    assert ran.returncode == 1
+    assert "Traceback (most recent call last)" in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("nstopt.errors.BundleError: no.nst: no such folder")

@@ -1,0 +1,254 @@
+"""Every backend: what all engines do alike, each one real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import SMALL, noise
+from export.graphs import run
+from PIL import Image
+
+import nstopt
+from nstopt import engines
+from nstopt.bundle import Bundle, open_bundle
+from nstopt.engines.base import Engine
+from nstopt.errors import BuildError, BundleError, DeviceError
+from nstopt.pictures import RGB
+from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.size import Size
+
+BACKENDS = ["openvino", "onnxruntime", "torchscript"]
+Build = Callable[..., Bundle]
+
+
+@pytest.fixture(scope="module")
+def build(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Builds the tiny net for a backend, size, precision and batch, each once."""
+    made: dict[tuple[object, ...], Bundle] = {}
+    folder = tmp_path_factory.mktemp("bundles")
+    one = tmp_path_factory.mktemp("one")
+    (one / "0.png").write_bytes((photos / "0.png").read_bytes())
+
+    def make(backend: str, size: Size | None = SMALL, precision: str = "fp32", batch: int = 1) -> Bundle:
+        key = (backend, size, precision, batch)
+        if key not in made:
+            spec = BuildSpec(
+                tiny_onnx, folder, None, precision, backend, size, batch, calib=photos, val=one, min_psnr_db=20
+            )
+            made[key] = build_engine(spec)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(params=BACKENDS)
+def engine(request: pytest.FixtureRequest, build: Build) -> Engine:
+    return nstopt.load(build(request.param).path)
+
+
+@pytest.fixture(scope="module")
+def net(tiny_onnx: Path) -> Callable[[RGB], RGB]:
+    """The exported graph in ONNX Runtime, for a picture of any size."""
+    model = onnx.load(tiny_onnx)
+    return lambda picture: np.asarray(run(model, picture[None])[0], np.uint8)
+
+
+def differ(left: RGB, right: RGB) -> int:
+    return int(np.abs(left.astype(int) - right).max())
+
+
+def test_a_picture_and_a_batch_of_one(engine: Engine, net: Callable[[RGB], RGB]) -> None:
+    picture = noise(*SMALL)
+    result = engine(picture)
+    assert result.shape == (*SMALL, 3)
+    assert result.dtype == np.uint8
+    assert differ(result, net(picture)) <= 1
+    np.testing.assert_array_equal(engine(picture[None]), result[None])
+    assert engine.spec.size == SMALL
+
+
+def test_the_picture_is_not_changed_and_results_are_not_shared(engine: Engine) -> None:
+    first, second = noise(*SMALL), noise(*SMALL, 1)
+    kept = first.copy()
+    result = engine(first)
+    before = result.copy()
+    engine(second)
+    np.testing.assert_array_equal(result, before)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_out_is_written_in_place(engine: Engine) -> None:
+    picture = noise(*SMALL)
+    out = np.zeros_like(picture)
+    assert engine(picture, out=out) is out
+    np.testing.assert_array_equal(out, engine(picture))
+    batch = np.zeros((1, *SMALL, 3), np.uint8)
+    assert engine(picture[None], out=batch) is batch
+    np.testing.assert_array_equal(batch[0], out)
+
+
+def test_pictures_that_are_not_contiguous(engine: Engine) -> None:
+    large = noise(2 * SMALL.height, 2 * SMALL.width)
+    for view in (large[::2, ::2], large[: SMALL.height, : SMALL.width][::-1, ::-1, ::-1]):
+        np.testing.assert_array_equal(engine(view), engine(view.copy()))
+
+
+def test_pictures_that_cannot_be_written_as_pillow_gives_them(engine: Engine) -> None:
+    picture = noise(*SMALL)
+    frozen = np.asarray(Image.fromarray(picture))
+    assert not frozen.flags.writeable
+    np.testing.assert_array_equal(engine(frozen), engine(picture))
+
+
+def test_the_result_may_take_the_pictures_place(engine: Engine) -> None:
+    picture = noise(*SMALL)
+    expected = engine(picture)
+    assert engine(picture, out=picture) is picture
+    np.testing.assert_array_equal(picture, expected)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((*SMALL, 3), np.float32), r"engine takes uint8 RGB arrays .*, not float32 \[48, 64, 3\]"),
+        (np.zeros((*SMALL, 4), np.uint8), r"not uint8 \[48, 64, 4\]"),
+        (np.zeros(SMALL, np.uint8), r"not uint8 \[48, 64\]"),
+        (np.zeros((1, 1, *SMALL, 3), np.uint8), r"not uint8 \[1, 1, 48, 64, 3\]"),
+        (
+            np.zeros((64, 48, 3), np.uint8),
+            r"tiny is built for pictures of \(batch x height x width\) 1x48x64, not 1x64x48; build with --res 64x48",
+        ),
+        (np.zeros((2, *SMALL, 3), np.uint8), r"1x48x64, not 2x48x64; build with --res 48x64 --batch 2"),
+        (np.zeros((0, *SMALL, 3), np.uint8), "not 0x48x64"),
+    ],
+)
+def test_pictures_that_do_not_fit(engine: Engine, picture: RGB, message: str) -> None:
+    with pytest.raises(BundleError, match=message):
+        engine(picture)
+
+
+def test_an_out_that_does_not_fit(engine: Engine) -> None:
+    picture = noise(*SMALL)
+    outs: list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = [
+        np.zeros((*SMALL, 3), np.float32),
+        np.zeros((1, *SMALL, 3), np.uint8),
+        np.zeros((SMALL.height, 2 * SMALL.width, 3), np.uint8)[:, ::2],
+        np.asarray(Image.fromarray(picture)),  # read-only
+    ]
+    for out in outs:
+        with pytest.raises(
+            BundleError, match=r"`out` must be a writable C-contiguous uint8 array of shape \[48, 64, 3\]"
+        ):
+            engine(picture, out=out)  # type: ignore[arg-type]
+
+
+def test_threads_share_an_engine(engine: Engine) -> None:
+    pictures = [noise(*SMALL, seed) for seed in range(8)]
+    expected = [engine(picture) for picture in pictures]
+    found: dict[int, RGB] = {}
+
+    def work(number: int) -> None:
+        found[number] = [engine(pictures[number]) for _ in range(5)][-1]
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(pictures))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, result in enumerate(expected):
+        np.testing.assert_array_equal(found[number], result)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_for_any_size(build: Build, net: Callable[[RGB], RGB], backend: str) -> None:
+    with engines.load(build(backend, size=None).path) as engine:
+        assert engine.spec.size is None
+        for size in ((16, 16), (33, 51), (48, 64), (17, 90), (33, 51)):
+            picture = noise(*size)
+            assert differ(engine(picture), net(picture)) <= 1
+        with pytest.raises(BundleError, match="a picture of 15x64 is too small: each side needs 16 pixels"):
+            engine(noise(15, 64))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_of_a_batch(build: Build, net: Callable[[RGB], RGB], backend: str) -> None:
+    with engines.load(build(backend, batch=3).path) as engine:
+        pictures = np.stack([noise(*SMALL, seed) for seed in range(3)])
+        for picture, result in zip(pictures, engine(pictures), strict=True):
+            assert differ(result, net(picture)) <= 1
+        with pytest.raises(BundleError, match=r"3x48x64, not 1x48x64; build with --res 48x64 --batch 1"):
+            engine(pictures[0])
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_other_precisions(build: Build, photographs: list[RGB], backend: str, precision: str) -> None:
+    bundle = build(backend, precision=precision)
+    info = bundle.manifest.precision
+    assert (info.asked, info.computes) == (
+        precision,
+        "int8" if (backend, precision) == ("openvino", "int8") else "fp32",
+    )
+    assert bundle.manifest.quality
+    assert bundle.manifest.quality.psnr_db_mean > 30
+    with engines.load(bundle.path) as engine:
+        assert engine(noise(*SMALL)).shape == (*SMALL, 3)
+
+
+def test_backends_and_manifests_say_what_they_are(build: Build) -> None:
+    files = {"openvino": {"model.xml", "model.bin"}, "onnxruntime": {"model.onnx"}, "torchscript": {"model.ts"}}
+    for backend, names in files.items():
+        manifest = open_bundle(build(backend).path).manifest
+        assert manifest.files.keys() == names
+        assert manifest.backend.name == backend
+        assert manifest.backend.device
+        assert all(manifest.backend.versions.values())
+
+
+def test_what_a_backend_cannot_do(build: Build) -> None:
+    with pytest.raises(BuildError, match="the torchscript backend runs fp32 only, not int8; choose another --backend"):
+        build("torchscript", precision="int8")
+    with pytest.raises(
+        BuildError, match="unknown backend 'magic'; there are: openvino, onnxruntime, torchscript, tens"
+    ):
+        build("magic")
+
+
+def test_tensorrt_says_what_it_needs(build: Build) -> None:
+    from nstopt.engines.tensorrt import count_gpus
+
+    if count_gpus():
+        pytest.skip("this machine has an NVIDIA GPU")
+    with pytest.raises(DeviceError, match="cannot build an engine with TensorRT: it needs an NVIDIA GPU, and this mac"):
+        build("tensorrt")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_files_that_match_their_hash_but_not_the_runtime(build: Build, tmp_path: Path, backend: str) -> None:
+    good = build(backend)
+    names = good.manifest.files
+    for name in names:
+        (tmp_path / name).write_bytes(b"nonsense")
+    with pytest.raises(DeviceError, match=r"cannot load .*: \S") as raised:
+        engines.backend(backend).load(Bundle(tmp_path, good.manifest))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_running_a_bundle_imports_neither_torch_nor_onnx(build: Build, backend: str) -> None:
+    code = (
+        "import sys, numpy, nstopt\n"
+        f"engine = nstopt.load({str(build(backend, precision='int8').path)!r})\n"
+        "engine(numpy.zeros((48, 64, 3), numpy.uint8))\n"
+        "print(*sorted({'torch', 'onnx', 'onnxscript', 'skimage', 'scipy', 'rich'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    assert done.stderr == ""

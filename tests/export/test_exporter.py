@@ -1,0 +1,281 @@
+"""Whole exports: each family in ONNX Runtime and TorchScript against its formula, at sizes of every kind."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from conftest import noise
+from nets import layouts, reference
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nstopt.errors import CheckpointError, ExportError
+from nstopt.export.contract import PictureModule
+from nstopt.export.exporter import Exported, ExportSpec, export_net
+from nstopt.export.metadata import read_info
+from nstopt.nets import Convention, load_net
+from nstopt.nets.custom import load_torchscript
+from nstopt.size import Size
+
+Images = NDArray[np.uint8]
+Formula = Callable[[Tensor], Tensor]
+UNIT = Convention(input_range=(0.0, 1.0), output_range=(0.0, 1.0))
+SIZES = [(16, 16), (17, 16), (33, 51), (40, 24)]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def images(size: tuple[int, int], batch: int = 2) -> Images:
+    return np.stack([noise(*size, seed) for seed in range(batch)])
+
+
+def onnx_runner(path: Path) -> Callable[[Images], Images]:
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda pictures: np.asarray(session.run(["stylized"], {"image": pictures})[0])
+
+
+def torchscript_runner(path: Path) -> Callable[[Images], Images]:
+    script = load_torchscript(path)
+
+    def run(pictures: Images) -> Images:
+        with torch.inference_mode():
+            return np.asarray(script(torch.from_numpy(pictures)))
+
+    return run
+
+
+def run_onnx(path: Path, pictures: Images) -> Images:
+    return onnx_runner(path)(pictures)
+
+
+def run_torchscript(path: Path, pictures: Images) -> Images:
+    return torchscript_runner(path)(pictures)
+
+
+def picture_formula(formula: Formula, scale: float, shift: float, multiple: int) -> Callable[[Images], Images]:
+    """uint8 NHWC in and out, around a formula over 0..255."""
+
+    def run(pictures: Images) -> Images:
+        height, width = pictures.shape[1:3]
+        pads = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
+        padded = np.pad(pictures, pads, mode="reflect").transpose(0, 3, 1, 2).astype(np.float32)
+        with torch.no_grad():
+            y = formula(torch.from_numpy(padded) * scale + shift).numpy()
+        y = (y - shift) / scale
+        return np.clip(np.rint(y), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)[:, :height, :width]
+
+    return run
+
+
+def check_against(done: Exported, expected: Callable[[Images], Images]) -> None:
+    assert done.torchscript
+    assert done.size is None
+    assert done.max_grey_levels <= 1
+    runners = [onnx_runner(done.onnx), torchscript_runner(done.torchscript)]
+    for size in SIZES:
+        for batch in (1, 2):
+            pictures = images(size, batch)
+            wanted = expected(pictures).astype(int)
+            assert len(np.unique(wanted)) > 10  # no empty picture: there is something to get wrong
+            for found in (run(pictures) for run in runners):
+                assert found.dtype == np.uint8
+                assert np.abs(found - wanted).max() <= 1
+
+
+def test_johnson(tiny_checkpoint: Path, tiny_onnx: Path) -> None:
+    state = torch.load(tiny_checkpoint, weights_only=True)
+    info = read_info(onnx.load(tiny_onnx), tiny_onnx)
+    assert info is not None
+    assert info.net.name == "tiny"
+    done = Exported(tiny_onnx, tiny_onnx.with_suffix(".ts"), info.net, None, 0, ())
+    check_against(done, picture_formula(lambda x: reference.johnson(x, state, 1), 1, 0, 4))
+
+
+def test_fast_style(export_family: Callable[[str], Exported]) -> None:
+    done = export_family("fast-style")
+    state = torch.load(done.onnx.with_suffix(".pth"), weights_only=True)
+    check_against(done, picture_formula(lambda x: reference.fast_style(x, state, 1), 1, 0, 4))
+
+
+@pytest.mark.parametrize("norm", ["instance norm", "frn"])
+def test_reconet(export_family: Callable[[str], Exported], norm: str) -> None:
+    done = export_family(norm)
+    checkpoint = done.onnx.with_suffix(".pth")
+    state, convention = torch.load(checkpoint, weights_only=True), load_net(checkpoint).convention
+    assert (convention.input_range, convention.output_range) == ((-1.0, 1.0), (-1.0, 1.0))
+    check_against(done, picture_formula(lambda x: reference.reconet(x, state, 1, norm == "frn"), 2 / 255, -1, 4))
+
+
+def test_adain(tmp_path: Path) -> None:
+    decoder, vgg = tmp_path / "decoder.pth", tmp_path / "vgg.pth"
+    torch.save(layouts.vivid(layouts.adain_decoder(), "28", 0.15, 0.5), decoder)
+    torch.save(layouts.adain_vgg(), vgg)
+    styles = [(noise(40, 50), 1.0)]
+    done = export_net(ExportSpec(decoder, tmp_path / "a.onnx", tmp_path / "a.ts", vgg=vgg, styles=styles, alpha=0.8))
+    assert done.notes == ("style baked in: array [40, 50, 3] 100%; alpha 0.8",)
+    net = load_net(decoder, vgg=vgg, styles=styles, alpha=0.8).module
+    check_against(done, picture_formula(net, 1 / 255, 0, 8))
+
+
+def test_a_graph_says_what_it_takes(tiny_onnx: Path, tiny_checkpoint: Path) -> None:
+    model = onnx.load(tiny_onnx)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
+    for value, name in ((model.graph.input, "image"), (model.graph.output, "stylized")):
+        (one,) = value
+        assert one.name == name
+        assert one.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        dims = one.type.tensor_type.shape.dim
+        assert [dim.dim_param or dim.dim_value for dim in dims] == ["N", "H", "W", 3]
+    info = read_info(model, tiny_onnx)
+    assert info is not None
+    assert info.net.source_sha256 == hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest()
+    script = tiny_onnx.with_suffix(".ts")
+    assert info.torchscript_sha256 == hashlib.sha256(script.read_bytes()).hexdigest()
+
+
+def test_a_fixed_size(tiny_checkpoint: Path, tiny_fixed_onnx: Path) -> None:
+    dims = onnx.load(tiny_fixed_onnx).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_param or dim.dim_value for dim in dims] == ["N", 33, 50, 3]
+    with torch.no_grad():
+        expected = PictureModule(load_net(tiny_checkpoint))(torch.from_numpy(images((33, 50)))).numpy()
+    assert np.abs(run_onnx(tiny_fixed_onnx, images((33, 50))).astype(int) - expected).max() <= 1
+    with pytest.raises(Exception, match="Got invalid dimensions"):
+        run_onnx(tiny_fixed_onnx, images((32, 50)))
+
+
+class Scaled(nn.Module):
+    """Half of every value: what torch.jit.script and torch.export take too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.5]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+class Noisy(Scaled):
+    """Each run of it is another: nothing that is traced can equal it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand_like(x)
+
+
+class Branching(Scaled):
+    """Decides by the picture, which a trace cannot follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale if float(x.mean()) > 0.5 else x
+
+
+class Larger(Scaled):
+    """Its picture grows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.interpolate(x, scale_factor=2.0)
+
+
+class Smaller(Scaled):
+    """Its picture loses its border."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, 2:-2, 2:-2]
+
+
+class Grey(Scaled):
+    """One channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :1]
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint of the classes above, which can be imported as test_nets."""
+    monkeypatch.setitem(sys.modules, "test_nets", sys.modules[__name__])
+    torch.save(Scaled().state_dict(), tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+@pytest.mark.parametrize("size", [None, Size(40, 24)])
+def test_a_class_of_the_users(weights: Path, tmp_path: Path, size: Size | None) -> None:
+    spec = ExportSpec(weights, tmp_path / "a.onnx", tmp_path / "a.ts", size, "test_nets:Scaled", UNIT)
+    done = export_net(spec)
+    assert (done.net.family, done.net.widths, done.net.name) == ("custom", (), "a")
+    pictures = images((40, 24))
+    for found in (run_onnx(tmp_path / "a.onnx", pictures), run_torchscript(tmp_path / "a.ts", pictures)):
+        np.testing.assert_allclose(found, pictures / 2, atol=0.51)
+
+
+def test_a_torchscript_file(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(Scaled()).save(str(tmp_path / "net.ts"))
+    export_net(ExportSpec(tmp_path / "net.ts", tmp_path / "a.onnx", tmp_path / "a.ts", convention=UNIT))
+    pictures = images((21, 35))
+    for found in (run_onnx(tmp_path / "a.onnx", pictures), run_torchscript(tmp_path / "a.ts", pictures)):
+        np.testing.assert_allclose(found, pictures / 2, atol=0.51)
+
+
+def test_an_exported_program_of_one_size(tmp_path: Path) -> None:
+    program = torch.export.export(Scaled(), (torch.rand(2, 3, 24, 32),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    spec = ExportSpec(tmp_path / "net.pt2", tmp_path / "a.onnx", convention=UNIT)
+    with pytest.raises(
+        ExportError, match=r"does not run on two pictures of 96x80: .* and if it takes one size only, nam"
+    ):
+        export_net(spec)
+    sized = ExportSpec(tmp_path / "net.pt2", tmp_path / "a.onnx", size=Size(24, 32), convention=UNIT)
+    free = {"x": {0: torch.export.Dim("N")}}
+    torch.export.save(torch.export.export(Scaled(), (torch.rand(2, 3, 24, 32),), dynamic_shapes=free), spec.checkpoint)
+    export_net(sized)
+    pictures = images((24, 32))
+    np.testing.assert_allclose(run_onnx(tmp_path / "a.onnx", pictures), pictures / 2, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("arch", "message"),
+    [
+        ("Noisy", r"the exported graph differs from the net by up to \d+ grey levels at 128x128 .*; nothing was w"),
+        ("Branching", "torch cannot export this net to ONNX: "),
+        ("Larger", r"not an image-to-image net: it makes \[2, 3, 192, 160\] of \[2, 3, 96, 80\]"),
+        ("Smaller", r"not an image-to-image net: it makes \[2, 3, 92, 76\] of \[2, 3, 96, 80\]"),
+        ("Grey", r"not an image-to-image net: it makes \[2, 1, 96, 80\] of \[2, 3, 96, 80\]"),
+    ],
+)
+def test_what_differs_from_the_net_is_not_written(weights: Path, tmp_path: Path, arch: str, message: str) -> None:
+    out = tmp_path / "out"
+    black = Convention((0.0, 1.0), output_range=(0.0, 1.0))
+    with pytest.raises(ExportError, match=message) as raised:
+        export_net(ExportSpec(weights, out / "a.onnx", out / "a.ts", arch=f"test_nets:{arch}", convention=black))
+    assert "\n" not in str(raised.value)
+    assert list(out.iterdir()) == []
+
+
+def test_an_older_export_survives_one_that_fails(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_text("older")
+    with pytest.raises(CheckpointError):
+        export_net(ExportSpec(tmp_path / "missing.pth", tmp_path / "a.onnx"))
+    assert (tmp_path / "a.onnx").read_text() == "older"
+
+
+@pytest.mark.parametrize("which", ["onnx", "torchscript"])
+def test_where_nothing_can_be_written(weights: Path, tmp_path: Path, which: str) -> None:
+    (tmp_path / "file").write_text("")
+    paths = {"onnx": tmp_path / "a.onnx", "torchscript": tmp_path / "a.ts", which: tmp_path / "file" / "out"}
+    with pytest.raises(ExportError, match=r"out: cannot be written \(.*file is not a folder\)$"):
+        export_net(ExportSpec(weights, paths["onnx"], paths["torchscript"]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "weights.pth"]

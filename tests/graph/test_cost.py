@@ -1,0 +1,73 @@
+"""Work of layers against numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.ranges import Range
+from nstopt.graph.cost import LayerCost, Total, costs, total
+from nstopt.graph.work import Work, convolution_macs
+
+
+def graph(body: str, **weights: tuple[int, ...]) -> onnx.ModelProto:
+    """float `x` [1, 4, 10, 12] through `body`, with weights of those shapes."""
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4, 10, 12] x) => (float[A, B, C, D] y) {' + body + "}"
+    model = onnx.parser.parse_model(text)
+    for name, shape in weights.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.full(shape, 0.5, np.float32), name))
+    for node in model.graph.node:
+        node.name = f"the {node.op_type}"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+
+
+def only(model: onnx.ModelProto, op: str) -> LayerCost:
+    (layer,) = [layer for layer in costs(model) if layer.op == op]
+    return layer
+
+
+def test_a_convolution_multiplies_and_moves() -> None:
+    layer = only(graph("y = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w, b)", w=(8, 4, 3, 3), b=(8,)), "Conv")
+    assert (layer.name, layer.shape) == ("the Conv", (1, 8, 5, 6))
+    assert layer.work == Work(macs=8 * 4 * 9 * 5 * 6, bytes_read=4 * (480 + 288 + 8), bytes_written=4 * 240, int8=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "weight", "macs"),
+    [
+        ("y = Conv <group = 4> (x, w)", (8, 1, 3, 3), 8 * 9 * 8 * 10),
+        ("y = ConvTranspose <strides = [2, 2]> (x, w)", (4, 6, 3, 3), 4 * 6 * 9 * 10 * 12),
+        ("y = MatMul (x, w)", (12, 7), 4 * 10 * 7 * 12),
+    ],
+)
+def test_multiplications(body: str, weight: tuple[int, ...], macs: int) -> None:
+    assert total(costs(graph(body, w=weight))).macs == macs
+
+
+def test_a_layer_that_reads_a_tensor_twice_moves_it_once() -> None:
+    assert only(graph("y = Mul (x, x)"), "Mul").work == Work(0, 4 * 480, 4 * 480)
+
+
+def test_a_new_shape_for_the_same_bytes_is_no_layer() -> None:
+    model = graph("z = Relu (x) shape = Shape (z) flat = Flatten (z) y = Reshape (flat, shape)")
+    assert total(costs(model)) == Total(layers=1, macs=0, bytes_moved=2 * 4 * 480)
+
+
+def test_a_quantised_convolution_reads_bytes() -> None:
+    model = graph("y = Conv (x, w)", w=(8, 4, 3, 3))
+    int8 = quantise(model, {name: Range(0.5, 128) for name in quantised_tensors(model.graph)})
+    int8 = onnx.shape_inference.infer_shapes(int8, strict_mode=True)
+    before, after = only(model, "Conv").work, only(int8, "Conv").work
+    assert (before.int8, after.int8) == (False, True)
+    assert after.macs == before.macs
+    assert (after.bytes_read, after.bytes_written) == (480 + 288, before.bytes_written)
+    assert [layer.op for layer in costs(int8)] == ["QuantizeLinear", "Conv"]
+
+
+def test_macs_of_shapes() -> None:
+    assert convolution_macs((8, 4, 3, 3), (2, 4, 10, 10), (2, 8, 5, 5), transposed=False) == 8 * 4 * 9 * 2 * 25
+    assert convolution_macs((4, 8, 3, 3), (2, 4, 10, 10), (2, 8, 20, 20), transposed=True) == 8 * 4 * 9 * 2 * 100

@@ -1,0 +1,222 @@
+"""All families, whole: rewritten graphs paint what the raw export paints."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import noise as picture
+from nets import layouts
+from onnxscript import ir
+
+from nstopt.bundle import ShapeInfo
+from nstopt.engines.onnxruntime import session
+from nstopt.errors import RewriteError
+from nstopt.export.contract import PictureModule
+from nstopt.export.onnx_source import wrap_onnx
+from nstopt.export.to_onnx import to_onnx
+from nstopt.graph.forms import CHOICES
+from nstopt.graph.nodes import name_convolutions
+from nstopt.graph.passes import PASSES, apply, rewrite
+from nstopt.graph.rule import Context, Layer, Rule, Tape
+from nstopt.graph.specialise import specialise
+from nstopt.nets import Convention, load_net
+from nstopt.pictures import RGB, cover
+from nstopt.size import Size
+
+from .rules.equivalence import Graph, noise, operators
+
+EVEN, ODD, ANY = ShapeInfo(1, 48, 64), ShapeInfo(2, 37, 51), ShapeInfo(None, None, None)
+FAMILIES = ("johnson", "fast-style", "reconet", "reconet-frn", "adain", "custom")
+Export = Callable[[str], onnx.ModelProto]
+
+
+def custom() -> onnx.ModelProto:
+    """A user's own net: channels last for no reason, no node has a name, zero padding, nearest and transposed doubling,
+    and a norm of three channels at the end."""
+    g = Graph(("N", 3, "H", "W"))
+    x = g.Transpose(g.Transpose("x", perm=[0, 2, 3, 1]), perm=[0, 3, 1, 2])
+    x = g.Conv(g.Pad(x, np.array([0, 0, 2, 2, 0, 0, 2, 2]), mode="edge"), noise(8, 3, 5, 5) / 50, noise(8))
+    x = g.Relu(g.InstanceNormalization(x, noise(8), noise(8)))
+    x = g.Conv(g.Pad(x, np.array([0, 0, 1, 1, 0, 0, 1, 1])), noise(6, 8, 3, 3), noise(6), strides=[2, 2])
+    x = g.Conv(g.Relu(x), noise(8, 6, 3, 3), pads=[1, 1, 1, 1], strides=[2, 2])
+    x = g.Add(g.Mul(x, np.full((1, 8, 1, 1), 0.3, np.float32)), noise(8, 1, 1))
+    x = g.Conv(g.Resize(g.Tanh(x), None, np.array([1, 1, 2, 2], np.float32)), noise(8, 8, 3, 3), pads=[1, 1, 1, 1])
+    x = g.ConvTranspose(g.Relu(x), noise(8, 8, 3, 3), noise(8), strides=[2, 2])
+    x = g.Slice(x, np.array([0, 0]), np.array([-1, -1]), np.array([2, 3]))
+    x = g.InstanceNormalization(g.Conv(g.Relu(x), noise(3, 8, 3, 3), pads=[1, 1, 1, 1]), noise(3), noise(3))
+    y = g.Add(g.Mul(g.Tanh(x), np.array([[[[120]]]], np.float32)), np.float32(127))
+    return wrap_onnx(g.model(y), Convention(input_range=(-1, 1)), 4, None, None)
+
+
+def random_net(family: str, folder: Path) -> onnx.ModelProto:
+    """An export with random weights, which fill the range of grey levels. All but one go the way of a user's
+    TorchScript net: the older exporter draws other graphs than the one that Johnson's came from, in a twentieth of the
+    time."""
+    path, more = folder / f"{family}.pth", {}
+    state = {
+        "fast-style": lambda: layouts.fast_style((8, 6, 5), blocks=1),
+        "reconet": lambda: layouts.reconet(False, (8, 6, 5), blocks=1),
+        "reconet-frn": lambda: layouts.reconet(True, (8, 6, 5), blocks=1),
+        "adain": lambda: layouts.vivid(layouts.adain_decoder(), "28", 1, 0.5),
+    }[family]()
+    if family == "fast-style":
+        path = path.with_suffix(".npz")
+        np.savez(path, **{name: tensor.numpy() for name, tensor in state.items()})  # type: ignore[arg-type]
+    else:
+        torch.save(state, path)
+    if family == "adain":
+        torch.save(layouts.adain_vgg(), folder / "vgg.pth")
+        more = {"vgg": folder / "vgg.pth", "styles": [(picture(40, 50, 1), 1.0)]}
+    net = load_net(path, **more)  # type: ignore[arg-type]
+    if family != "fast-style":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing is deprecated
+            net = dataclasses.replace(net, module=torch.jit.trace(net.module, torch.rand(2, 3, 48, 64)))
+    return to_onnx(PictureModule(net).eval(), None)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Export:
+    """The raw export of a family, for any size."""
+
+    @functools.cache
+    def export(family: str) -> onnx.ModelProto:
+        if family == "johnson":
+            return onnx.load(tiny_onnx)
+        if family == "custom":
+            return custom()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return random_net(family, tmp_path_factory.mktemp("net"))
+
+    return export
+
+
+Reference = Callable[[str, ShapeInfo], tuple[onnx.ModelProto, RGB, RGB]]
+
+
+@pytest.fixture(scope="module")
+def reference(exported: Export, photographs: list[RGB]) -> Reference:
+    """The export of a family for a shape (any size: run at the odd one), pictures, and what it paints of them."""
+
+    @functools.cache
+    def paint(family: str, shape: ShapeInfo) -> tuple[onnx.ModelProto, RGB, RGB]:
+        graph = specialise(exported(family), shape)
+        name_convolutions(graph)
+        batch, size = (shape.batch or 2), (shape.size or Size(37, 51))
+        images = np.stack([cover(photo, size) for photo in photographs[:batch]])
+        expected = painted(graph, images)
+        assert np.ptp(expected) > 100
+        return graph, images, expected
+
+    return paint
+
+
+def painted(graph: onnx.ModelProto, images: RGB) -> RGB:
+    result: RGB = session(graph.SerializeToString()).run(None, {"image": images})[0]
+    return result
+
+
+def assert_same_pictures(graph: onnx.ModelProto, images: RGB, expected: RGB) -> None:
+    found = painted(graph, images)
+    assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    assert np.abs(found.astype(np.int16) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "shape"),
+    [("openvino", EVEN), ("openvino", ODD), ("openvino", ANY), ("onnxruntime", ODD)],
+    ids=["openvino-even", "openvino-odd", "openvino-any", "onnxruntime-odd"],
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_defaults(reference: Reference, backend: str, family: str, shape: ShapeInfo) -> None:
+    graph, images, expected = reference(family, shape)
+    result = rewrite(graph, backend, "fp32")
+    assert_same_pictures(result.model, images, expected)
+    kinds = operators(result.model)
+    assert "Resize" not in kinds
+    # The phase form of the last convolution, where that is wide and the size is known.
+    wide = family in ("fast-style", "reconet", "reconet-frn", "custom")
+    assert kinds.count("DepthToSpace") == (wide and shape is not ANY)
+    assert kinds[-1] == "Transpose"
+    if backend == "openvino" and "DepthToSpace" in kinds:
+        assert "Cast" in kinds[kinds.index("Conv") : kinds.index("DepthToSpace")]  # bytes are moved, not floats
+    assert {event.rule for event in result.events} <= {kind.__name__ for kind in PASSES}
+
+
+@pytest.mark.parametrize("family", ["johnson", "fast-style", "adain", "custom"])
+def test_a_backend_without_defaults_keeps_the_forms(reference: Reference, family: str) -> None:
+    graph, images, expected = reference(family, ODD)
+    result = rewrite(graph, "tensorrt", "fp32")
+    assert_same_pictures(result.model, images, expected)
+    kinds = operators(result.model)
+    for kind in ("Conv", "ConvTranspose", "Resize", "InstanceNormalization"):
+        pointwise = kind == "Conv" and family == "adain"  # VGG's first one
+        assert kinds.count(kind) == operators(graph).count(kind) - pointwise
+    assert "DepthToSpace" not in kinds
+
+
+@pytest.mark.parametrize(("shape", "number"), [(EVEN, 1), (ODD, -1), (ANY, -1)], ids=["even", "odd", "any"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_forced_forms(reference: Reference, family: str, shape: ShapeInfo, number: int) -> None:
+    graph, images, expected = reference(family, shape)
+    asked: set[str] = set()
+
+    def choose(layer: Layer) -> str:
+        asked.add(layer.kind)
+        return CHOICES[layer.kind].forms[number]
+
+    result = rewrite(graph, "openvino", "fp32", choose)
+    assert_same_pictures(result.model, images, expected)
+    assert "Resize" not in operators(result.model)
+    assert ("transposed-conv" if family == "fast-style" else "upsample-conv") in asked
+
+
+def test_transposes_that_cancel_are_gone(reference: Reference) -> None:
+    assert operators(custom()).count("Transpose") == 4
+    graph, _, _ = reference("custom", EVEN)
+    assert operators(rewrite(graph, "openvino", "fp32").model).count("Transpose") == 2
+
+
+def test_the_log_says_what_was_done_and_what_was_not(reference: Reference) -> None:
+    graph, _, _ = reference("custom", ANY)
+    events = rewrite(graph, "openvino", "fp32").events
+    assert any(event.applied and event.rule == "UpsampleConv" and "transposed form" in event.reason for event in events)
+    assert any(not event.applied and "not any" in event.reason for event in events)
+    assert len(set(events)) == len(events)
+
+
+class Broken(Rule):
+    """What no rule must do: the result has another shape than its readers expect."""
+
+    anchors = ("Relu",)
+
+    def plan(self, node: ir.Node) -> ir.Value | None:
+        return node.inputs[0]
+
+    def apply(self, op: Tape, node: ir.Node, plan: ir.Value) -> tuple[ir.Value, str]:
+        return op.DepthToSpace(plan, blocksize=2), "broken"
+
+
+def test_a_rule_that_leaves_an_invalid_graph() -> None:
+    g = Graph((1, 4, 6, 6))
+    model = g.model(g.Conv(g.Relu("x"), noise(2, 4, 3, 3)))
+    with pytest.raises(RewriteError, match=r"Broken left an invalid graph: .ShapeInferenceError") as caught:
+        apply(model, Broken, Context("openvino", "fp32", lambda layer: "plain"))
+    assert caught.value.__cause__ is not None
+
+
+def test_the_model_given_stays_as_it_is() -> None:
+    g = Graph((1, 4, 6, 6))
+    model = g.model(g.Conv(g.Mul("x", np.float32(2)), noise(2, 4, 3, 3)))
+    before = model.SerializeToString()
+    assert operators(rewrite(model, "openvino", "fp32").model) == ["Conv"]
+    assert model.SerializeToString() == before
