@@ -20,7 +20,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto
 
 # Debian's python3 comes without ensurepip; its package brings it, where we may install packages.
 $(READY): pyproject.toml constraints.txt

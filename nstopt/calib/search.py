@@ -144,9 +144,9 @@ class Search:
         return best
 
     def _raise_levels(self, best: Candidate, level: str, layers: Sequence[str], aim: Aim) -> Candidate:
-        """Raise one layer after the other, in the order of what each gains alone for its multiply-adds, until the aim is
-        met. Multiply-adds stand for time here: milliseconds change from run to run, and the same set of pictures shall
-        give the same engine."""
+        """Raise one layer after the other, in the order of what each gains alone for its multiply-adds, until the aim
+        is met. Multiply-adds stand for time here: milliseconds change from run to run, and the same set of pictures
+        shall give the same engine."""
 
         def raised(candidate: Candidate, layer: str) -> Candidate:
             return self._try(replace(candidate.recipe, levels={**candidate.recipe.levels, layer: level}))
