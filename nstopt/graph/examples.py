@@ -48,6 +48,17 @@ def transposed_conv(shape: Shape) -> onnx.ModelProto:
     return _normed(nodes, {"w": _weights(inputs, outputs, rows, columns)}, (1, inputs, height, width), outputs)
 
 
+def subpixel_conv(shape: Shape) -> onnx.ModelProto:
+    """Convolution and interleaving of its phases, norm. `shape`: outputs, inputs, kernel, height, width."""
+    outputs, inputs, rows, columns, height, width = shape
+    pads = [(rows - 1) // 2, (columns - 1) // 2, rows // 2, columns // 2]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["phases"], name="layer", pads=pads),
+        helper.make_node("DepthToSpace", ["phases"], ["c"], blocksize=2, mode="CRD"),
+    ]
+    return _normed(nodes, {"w": _weights(outputs, inputs, rows, columns)}, (1, inputs, height, width), outputs // 4)
+
+
 def few_outputs(shape: Shape) -> onnx.ModelProto:
     """Convolution to few channels, and to bytes. `shape`: outputs, inputs, kernel, height and width of the result."""
     outputs, inputs, rows, columns, height, width = shape

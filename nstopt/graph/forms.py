@@ -12,7 +12,7 @@ import onnx
 
 from nstopt.graph import examples
 from nstopt.graph.rule import Layer
-from nstopt.graph.rules import few_channel_norm, few_inputs, few_outputs, transposed_conv, upsample_conv
+from nstopt.graph.rules import few_channel_norm, few_inputs, few_outputs, subpixel_conv, transposed_conv, upsample_conv
 
 
 class Choice(NamedTuple):
@@ -31,6 +31,7 @@ CHOICES: dict[str, Choice] = {
         examples.upsample_conv,
     ),
     transposed_conv.KIND: Choice(("plain", "phase"), {}, examples.transposed_conv),
+    subpixel_conv.KIND: Choice(("plain", "transposed"), {}, examples.subpixel_conv),
     few_outputs.KIND: Choice(
         ("plain", "phase", "split"), {"openvino": "phase", "onnxruntime": "phase"}, examples.few_outputs
     ),

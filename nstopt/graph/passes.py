@@ -25,6 +25,7 @@ from nstopt.graph.rules.mean_square import MeanSquare
 from nstopt.graph.rules.pad_into_conv import PadIntoConv
 from nstopt.graph.rules.pointwise_into_conv import PointwiseIntoConv
 from nstopt.graph.rules.sink_layout import SinkLayout
+from nstopt.graph.rules.subpixel_conv import SubpixelConv
 from nstopt.graph.rules.transposed_conv import TransposedConv
 from nstopt.graph.rules.upsample_conv import UpsampleConv
 
@@ -40,8 +41,9 @@ PASSES: tuple[type[Rule], ...] = (
     DropBiasBeforeNorm,
     MeanSquare,
     # Forms of a layer, chosen for the backend.
-    UpsampleConv,
+    SubpixelConv,
     TransposedConv,
+    UpsampleConv,
     FewInputs,
     FewOutputs,
     FewChannelNorm,

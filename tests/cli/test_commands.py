@@ -133,3 +133,16 @@ def test_help_and_stylize_import_little(folder: Path) -> None:
     for arguments in (["--help"], ["stylize", "net.nst", "photo.png", "-o", "out.png"]):
         ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
         assert ran.stdout.splitlines()[-1] == ""
+
+
+def test_tune_shows_what_was_measured(folder: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ran = cli("build-engine", "net.onnx", "--tune", "--res", "48x64", "--val", "one", "-o", "tuned.nst")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("Forms, measured")
+    tuning = open_bundle(Path("tuned.nst")).manifest.tuning
+    assert {"upsample-conv", "few-inputs"} <= {one.layer.split()[0] for one in tuning}
+    assert all(one.form == min(one.latency_ms, key=one.latency_ms.__getitem__) for one in tuning)
+    ran = cli("build-engine", "net.onnx", "--tune", "--dynamic", "--val", "one", "-o", "free.nst")
+    assert ran.code == 1
+    assert "--tune measures layers in their shape" in ran.err
