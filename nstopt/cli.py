@@ -17,12 +17,23 @@ import typer
 from nstopt import artefacts
 from nstopt.console import Bar, console, fail, say, table
 from nstopt.errors import MediaError, NstoptError
-from nstopt.options import Range, Triple, Weighted, parse_divisor, parse_range, parse_triple, parse_weighted
+from nstopt.options import (
+    Alpha,
+    Arch,
+    InputRange,
+    Mean,
+    Multiple,
+    OutputRange,
+    Res,
+    Std,
+    Styles,
+    Vgg,
+    net_options,
+)
 from nstopt.size import Size
 
 if TYPE_CHECKING:
     from nstopt.bench.record import Record
-    from nstopt.nets import Convention
 
 app = typer.Typer(
     help="Make a style-transfer net run in real time: export, build an engine, bench it, stylise pictures. "
@@ -31,33 +42,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-# Options that say how a net's file is to be read; `bench --compare` reads the same files as `export`.
-Arch = Annotated[str | None, typer.Option(help="Class of a net of no known family, as package.module:Class.")]
-InputRange = Annotated[
-    Range | None,
-    typer.Option(
-        parser=parse_range, metavar="LO,HI", help="What black and white are to a net of no known family: 0,255."
-    ),
-]
-OutputRange = Annotated[
-    Range | None,
-    typer.Option(parser=parse_range, metavar="LO,HI", help="The same of its output; default: as its input."),
-]
-Mean = Annotated[Triple | None, typer.Option(parser=parse_triple, metavar="R,G,B", help="Subtracted, in its range.")]
-Std = Annotated[Triple | None, typer.Option(parser=parse_divisor, metavar="R,G,B", help="Divided by, in its range.")]
-Multiple = Annotated[int | None, typer.Option(min=1, max=256, help="Its height and width must be multiples of this.")]
-Vgg = Annotated[Path | None, typer.Option(help="Normalised VGG of an AdaIN decoder.")]
-Styles = Annotated[
-    list[Weighted] | None,
-    typer.Option(
-        "--style", parser=parse_weighted, metavar="PICTURE[:WEIGHT]", help="Style to bake into AdaIN; repeatable."
-    ),
-]
-Alpha = Annotated[float, typer.Option(min=0.0, max=1.0, help="AdaIN: 0 keeps the content, 1 is the full style.")]
-Res = Annotated[
-    Size | None, typer.Option(parser=Size.parse, metavar="SIZE", help="512, or HEIGHTxWIDTH such as 480x640.")
-]
 
 
 @app.callback()
@@ -107,7 +91,7 @@ def export_command(
         onnx=output or artefacts.FOLDER / f"{checkpoint.stem}.onnx",
         torchscript=torchscript,
         size=res,
-        **_net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha),
+        **net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha),
     )
     with Bar() as bar:
         done = export_net(spec, bar)
@@ -243,7 +227,7 @@ def bench_command(
     if layers:
         _bench_layers(paths, res or [None], runs, image)
         return
-    net = _net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
+    net = net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
     cases = plan_cases(paths, res or [], peers=_peers(compare, checkpoint, paths[0], net))
     output = json or artefacts.FOLDER / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
     records: list[Record] = []
@@ -308,6 +292,33 @@ def stylize_command(
         say(f"wrote {before_after}: before and after")
 
 
+@app.command("compare")
+def compare_command(
+    left: Annotated[Path, typer.Argument(help="Engine bundle, such as FP32.")],
+    right: Annotated[Path, typer.Argument(help="Another one of the same size, such as INT8.")],
+    images: Annotated[Path, typer.Option(help="Folder of pictures.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where the worst picture goes: left, right, difference.")
+    ] = None,
+) -> None:
+    """Compare two engines picture by picture, the worst first, and show where they differ most."""
+    from nstopt import engines, pictures
+    from nstopt.media.compare import compare, side_by_side, stylised, worst_first
+    from nstopt.summary import compared
+
+    paths = pictures.list_pictures(images)
+    if not paths:
+        raise MediaError(f"{images}: no pictures in this folder")
+    with engines.load(left) as one, engines.load(right) as other:
+        with Bar() as bar:
+            found = worst_first(bar.track(compare(one, other, paths), len(paths), "comparing"))
+        worst = side_by_side(*stylised(one, other, found[0].picture))
+    console.print(compared(found))
+    target = output or artefacts.FOLDER / "compare.png"
+    pictures.write_picture(target, worst)
+    say(f"wrote {target}: {found[0].picture.name} of {left.name}, of {right.name}, and their difference, amplified")
+
+
 @app.command("inspect")
 def inspect_command(
     bundle: Annotated[Path | None, typer.Argument(help="Engine bundle.")] = None,
@@ -328,35 +339,6 @@ def inspect_command(
 def _took(path: Path) -> Path:
     say(f"took {path}")
     return path
-
-
-def _net_options(
-    arch: str | None,
-    input_range: Range | None,
-    output_range: Range | None,
-    mean: Triple | None,
-    std: Triple | None,
-    multiple: int | None,
-    vgg: Path | None,
-    style: list[Weighted] | None,
-    alpha: float,
-) -> dict[str, Any]:
-    """The keyword arguments that `nets.load_net` and ExportSpec have in common."""
-    convention: Convention | None = None
-    if input_range or output_range or mean or std:
-        from nstopt.nets import Convention
-
-        if input_range is None:
-            raise typer.BadParameter("--output-range, --mean and --std need --input-range: they are in its units")
-        convention = Convention(input_range, mean or (0.0,) * 3, std or (1.0,) * 3, output_range or input_range)
-    return {
-        "arch": arch,
-        "convention": convention,
-        "multiple": multiple,
-        "vgg": vgg,
-        "styles": tuple(style or ()),
-        "alpha": alpha,
-    }
 
 
 def _peers(compare: str, checkpoint: Path | None, bundle: Path, net: dict[str, Any]) -> list[Any]:

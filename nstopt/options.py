@@ -1,11 +1,18 @@
-"""Command-line values that are more than a word: ranges, colours, weighted pictures. Each raises ValueError with a
-reason."""
+"""Command-line options that several commands share, and values that are more than a word: ranges, colours, weighted
+pictures. Parsers raise ValueError with a reason."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from nstopt.size import Size
+
+if TYPE_CHECKING:
+    from nstopt.nets import Convention
 
 
 class Range(NamedTuple):
@@ -71,3 +78,60 @@ def parse_weighted(text: str) -> Weighted:
         return Weighted(Path(picture), float(weight)) if colon else Weighted(Path(text), 1.0)
     except ValueError:
         return Weighted(Path(text), 1.0)  # a colon in the file's own name
+
+
+# Options that say how a net's file is to be read; `bench --compare` reads the same files as `export`.
+Arch = Annotated[str | None, typer.Option(help="Class of a net of no known family, as package.module:Class.")]
+InputRange = Annotated[
+    Range | None,
+    typer.Option(
+        parser=parse_range, metavar="LO,HI", help="What black and white are to a net of no known family: 0,255."
+    ),
+]
+OutputRange = Annotated[
+    Range | None,
+    typer.Option(parser=parse_range, metavar="LO,HI", help="The same of its output; default: as its input."),
+]
+Mean = Annotated[Triple | None, typer.Option(parser=parse_triple, metavar="R,G,B", help="Subtracted, in its range.")]
+Std = Annotated[Triple | None, typer.Option(parser=parse_divisor, metavar="R,G,B", help="Divided by, in its range.")]
+Multiple = Annotated[int | None, typer.Option(min=1, max=256, help="Its height and width must be multiples of this.")]
+Vgg = Annotated[Path | None, typer.Option(help="Normalised VGG of an AdaIN decoder.")]
+Styles = Annotated[
+    list[Weighted] | None,
+    typer.Option(
+        "--style", parser=parse_weighted, metavar="PICTURE[:WEIGHT]", help="Style to bake into AdaIN; repeatable."
+    ),
+]
+Alpha = Annotated[float, typer.Option(min=0.0, max=1.0, help="AdaIN: 0 keeps the content, 1 is the full style.")]
+Res = Annotated[
+    Size | None, typer.Option(parser=Size.parse, metavar="SIZE", help="512, or HEIGHTxWIDTH such as 480x640.")
+]
+
+
+def net_options(
+    arch: str | None,
+    input_range: Range | None,
+    output_range: Range | None,
+    mean: Triple | None,
+    std: Triple | None,
+    multiple: int | None,
+    vgg: Path | None,
+    style: list[Weighted] | None,
+    alpha: float,
+) -> dict[str, Any]:
+    """The keyword arguments that `nets.load_net` and ExportSpec have in common."""
+    convention: Convention | None = None
+    if input_range or output_range or mean or std:
+        from nstopt.nets import Convention
+
+        if input_range is None:
+            raise typer.BadParameter("--output-range, --mean and --std need --input-range: they are in its units")
+        convention = Convention(input_range, mean or (0.0,) * 3, std or (1.0,) * 3, output_range or input_range)
+    return {
+        "arch": arch,
+        "convention": convention,
+        "multiple": multiple,
+        "vgg": vgg,
+        "styles": tuple(style or ()),
+        "alpha": alpha,
+    }

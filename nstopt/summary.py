@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from nstopt.bundle import Bundle, CandidateInfo, TunedInfo
+
+if TYPE_CHECKING:
+    from nstopt.media.compare import Compared
 
 
 def rows(bundle: Bundle) -> list[tuple[str, str]]:
@@ -59,4 +63,15 @@ def searched(candidates: Sequence[CandidateInfo]) -> Table:
     )
     for one in candidates:
         table.add_row(f"{one.latency_ms:.1f}", f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", one.recipe)
+    return table
+
+
+def compared(found: Sequence[Compared]) -> Table:
+    """Pictures in the order given, and their means."""
+    table = Table("picture", "dB", "SSIM", "grey levels", box=None, padding=(0, 2))
+    for one in found:
+        table.add_row(one.picture.name, f"{one.psnr_db:.2f}", f"{one.ssim:.4f}", str(one.max_grey_levels))
+    count = len(found)
+    mean_db, mean_ssim = sum(one.psnr_db for one in found) / count, sum(one.ssim for one in found) / count
+    table.add_row("mean", f"{mean_db:.2f}", f"{mean_ssim:.4f}", "", style="bold")
     return table

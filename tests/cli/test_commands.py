@@ -146,3 +146,17 @@ def test_tune_shows_what_was_measured(folder: Path, cli: Cli, monkeypatch: pytes
     ran = cli("build-engine", "net.onnx", "--tune", "--dynamic", "--val", "one", "-o", "free.nst")
     assert ran.code == 1
     assert "--tune measures layers in their shape" in ran.err
+
+
+def test_compare(folder: Path, cli: Cli) -> None:
+    assert cli("build-engine", "net.onnx", "--res", "48x64", "--val", "one", "-o", "fp32.nst").code == 0
+    ran = cli("compare", "fp32.nst", "net.nst", "--images", "one", "-o", "worst.png")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[0].split() == ["picture", "dB", "SSIM", "grey", "levels"]
+    assert lines[-2].split()[0] == "mean"
+    assert lines[-1].startswith("wrote worst.png: ")
+    assert read_picture(Path("worst.png")).rgb.shape == (48, 3 * 64, 3)
+    Path("empty").mkdir(exist_ok=True)
+    ran = cli("compare", "fp32.nst", "net.nst", "--images", "empty")
+    assert (ran.code, ran.err) == (1, "error: empty: no pictures in this folder\n")
