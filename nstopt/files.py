@@ -13,6 +13,12 @@ from pathlib import Path
 CHUNK_BYTES = 1 << 20
 
 
+def cache_folder() -> Path:
+    """Where measurements and calibrations are kept: $XDG_CACHE_HOME/nstopt, or ~/.cache/nstopt."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "nstopt"
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits. Raises OSError if the file cannot be read."""
     digest = hashlib.sha256()

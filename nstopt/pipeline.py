@@ -215,8 +215,15 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
         return results, min(times_ms)
 
     aim = Aim(spec.min_psnr_db + SEARCH_MARGIN_DB, spec.min_psnr_db - WORST_BELOW_DB + WORST_MARGIN_DB)
-    free = backend.capabilities.free_zero_point
-    return Calibration(pictures, spec.size or DEFAULT_SIZE, spec.batch, free, render, aim)
+    return Calibration(
+        pictures,
+        spec.size or DEFAULT_SIZE,
+        spec.batch,
+        backend.capabilities.free_zero_point,
+        render,
+        backend.identity() if spec.precision == "int8" else "",
+        aim,
+    )
 
 
 def _compile(

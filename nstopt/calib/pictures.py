@@ -25,11 +25,16 @@ DEMO = "scikit-image's photographs"
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures by name, read when asked for. `sha256` covers names and bytes, in order."""
+    """Pictures that are read when asked for. `digests` has the hash and name of each."""
 
     source: str
-    sha256: str
+    digests: tuple[str, ...]
     pictures: tuple[Path | NDArray[np.uint8], ...]
+
+    @property
+    def sha256(self) -> str:
+        """Over the names and bytes of all pictures, in order."""
+        return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
 
     def load(self, size: Size) -> Iterator[NDArray[np.uint8]]:
         """One after the other, as uint8 [H, W, 3] of that size, cropped to its aspect. Raises MediaError."""
@@ -42,14 +47,14 @@ def from_folder(folder: Path) -> PictureSet:
     paths = list_pictures(folder)
     if not paths:
         raise CalibrationError(f"{folder}: no pictures in this folder; give one with some dozens of photographs")
-    return PictureSet(str(folder), _hash([(path.name, sha256_file(path)) for path in paths]), tuple(paths))
+    return PictureSet(str(folder), tuple(f"{sha256_file(path)} {path.name}" for path in paths), tuple(paths))
 
 
 def demo() -> PictureSet:
     """The photographs that scikit-image ships."""
     photographs = demo_photographs()
-    names = [(name, hashlib.sha256(rgb.tobytes()).hexdigest()) for name, rgb in photographs]
-    return PictureSet(DEMO, _hash(names), tuple(rgb for _, rgb in photographs))
+    digests = (f"{hashlib.sha256(rgb.tobytes()).hexdigest()} {name}" for name, rgb in photographs)
+    return PictureSet(DEMO, tuple(digests), tuple(rgb for _, rgb in photographs))
 
 
 def split(pictures: PictureSet) -> tuple[PictureSet, PictureSet]:
@@ -80,8 +85,5 @@ def _spread(indices: list[int], count: int) -> list[int]:
 
 
 def _subset(pictures: PictureSet, indices: list[int]) -> PictureSet:
-    return PictureSet(pictures.source, pictures.sha256, tuple(pictures.pictures[i] for i in indices))
-
-
-def _hash(entries: list[tuple[str, str]]) -> str:
-    return hashlib.sha256("\n".join(f"{digest} {name}" for name, digest in entries).encode()).hexdigest()
+    digests = tuple(pictures.digests[i] for i in indices)
+    return PictureSet(pictures.source, digests, tuple(pictures.pictures[i] for i in indices))

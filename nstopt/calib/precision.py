@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +11,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+import nstopt
 from nstopt.bundle import CalibrationInfo, CandidateInfo
+from nstopt.calib import cache
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8 import quantised_tensors
 from nstopt.calib.observe import Histogram, observe
@@ -33,13 +36,15 @@ SEARCHED_PICTURES = 6
 @dataclass(frozen=True)
 class Calibration:
     """What INT8 is found with: `pictures`, run at `size` and in batches of `batch`; the operators whose inputs may have
-    any zero point; the backend as a judge of candidates; and how close to FP32 the picture shall be."""
+    any zero point; the backend as a judge of candidates, and `judge`, which names it; and how close to FP32 the
+    picture shall be."""
 
     pictures: PictureSet | None
     size: Size
     batch: int
     free_zero_point: frozenset[str]
     render: Render
+    judge: str
     aim: Aim
 
 
@@ -70,6 +75,26 @@ def _to_int8(model: onnx.ModelProto, calibration: Calibration, progress: Progres
     pictures = calibration.pictures
     if pictures is None:
         raise CalibrationError("INT8 needs pictures to find its ranges from: give a folder of photographs with --calib")
+    name = cache.key(
+        (
+            f"nstopt {nstopt.__version__} {INT8_METHOD}",
+            model.SerializeToString(deterministic=True),
+            f"{pictures.sha256} {len(pictures.pictures)} {calibration.size} {calibration.batch}",
+            f"{calibration.judge} {sorted(calibration.free_zero_point)} {calibration.aim}",
+        )
+    )
+    if (known := cache.load(name)) is not None:
+        found, entry = known
+        return Precise(found, entry.layers, entry.calibration, entry.search)
+    precise = _search(model, calibration, pictures, progress)
+    assert precise.calibration is not None
+    # A cache that cannot be written costs time later, and nothing else.
+    with contextlib.suppress(OSError):
+        cache.store(name, precise.model, precise.layers, precise.calibration, precise.search)
+    return precise
+
+
+def _search(model: onnx.ModelProto, calibration: Calibration, pictures: PictureSet, progress: Progress) -> Precise:
     count = len(pictures.pictures)
     judged: list[NDArray[np.uint8]] = []
     seen = _observe(model, calibration, pictures, progress, judged)

@@ -6,7 +6,6 @@ machine hits all alike. What was measured is kept on disk, by backend, version, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import msgspec
 import onnx
 
 from nstopt.bundle import TunedInfo
-from nstopt.files import atomic_path
+from nstopt.files import atomic_path, cache_folder
 from nstopt.graph.forms import CHOICES
 from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import Layer
@@ -26,9 +25,8 @@ Times = dict[str, float]
 
 
 def cache_path() -> Path:
-    """Where measurements are kept: $XDG_CACHE_HOME/nstopt/tuning.json, or ~/.cache/nstopt/tuning.json."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "nstopt" / "tuning.json"
+    """Where measurements are kept."""
+    return cache_folder() / "tuning.json"
 
 
 @dataclass

@@ -20,7 +20,7 @@ from .conftest import MakeGraph, render
 
 def convert(model: onnx.ModelProto, precision: str, photos: Path | None = None) -> Precise:
     pictures = from_folder(photos) if photos else None
-    calibration = Calibration(pictures, SMALL, 1, frozenset({"Conv"}), render, Aim(0, 0))
+    calibration = Calibration(pictures, SMALL, 1, frozenset({"Conv"}), render, "onnxruntime", Aim(0, 0))
     return to_precision(model, precision, calibration, Silent())
 
 
