@@ -40,7 +40,7 @@ from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_source import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
-from nstopt.graph.passes import rewrite
+from nstopt.graph.passes import Rewritten, rewrite
 from nstopt.graph.specialise import specialise
 from nstopt.graph.tune import Tuner
 from nstopt.progress import Progress, Silent
@@ -104,7 +104,11 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         graph = specialise(raw, shape)
         name_convolutions(graph)
         tuner = _tuner(spec, backend, progress) if spec.tune else None
-        rewritten = rewrite(graph, spec.backend, spec.precision, tuner.choose if tuner else None)
+        # A TorchScript file is run as it was traced: its graph stands for it here, and is left alone.
+        is_rewritten = backend.capabilities.takes == ".onnx"
+        rewritten = (
+            rewrite(graph, spec.backend, tuner.choose if tuner else None) if is_rewritten else Rewritten(graph, ())
+        )
         precise = to_precision(rewritten.model, spec.precision, _calibration(spec, backend, calibration), progress)
         progress.step(f"compiling with {spec.backend}")
         built = _compile(spec, backend, precise.model, shape, info, folder)

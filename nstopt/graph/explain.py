@@ -43,7 +43,7 @@ class Effect(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What the rewrites of a backend and precision make of a net at a size."""
+    """What the rewrites for a backend make of a net at a size."""
 
     title: str
     before: Total
@@ -52,14 +52,14 @@ class Explanation(NamedTuple):
     effects: tuple[Effect, ...]
 
 
-def explain(model: onnx.ModelProto, shape: ShapeInfo, backend: str, precision: str = "fp32") -> Explanation:
+def explain(model: onnx.ModelProto, shape: ShapeInfo, backend: str) -> Explanation:
     """Rewrite a copy of the exported `model` as a build for that shape would, and compare. Raises RewriteError."""
     graph = specialise(model, shape)
     name_convolutions(graph)
-    rewritten = rewrite(graph, backend, precision)
+    rewritten = rewrite(graph, backend)
     before, after = costs(graph), costs(rewritten.model)
     return Explanation(
-        f"Rewrites for {backend} {precision} at {shape.size or 'any size'}",
+        f"Rewrites for {backend} at {shape.size or 'any size'}",
         total(before),
         total(after),
         tuple(_changes(before, after)),

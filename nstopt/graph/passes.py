@@ -58,15 +58,13 @@ class Rewritten(NamedTuple):
     events: tuple[Event, ...]
 
 
-def rewrite(
-    model: onnx.ModelProto, backend: str, precision: str, choose: Callable[[Layer], str] | None = None
-) -> Rewritten:
+def rewrite(model: onnx.ModelProto, backend: str, choose: Callable[[Layer], str] | None = None) -> Rewritten:
     """Apply every pass to `model` (shapes inferred, convolutions named). `choose` names the form of each layer that has
-    several; by default the one that is best as a rule on this backend.
+    several; by default the one that is best as a rule on `backend`.
 
     The graph is checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
     """
-    context = Context(backend, precision, choose or (lambda layer: default_form(layer, backend)))
+    context = Context(choose or (lambda layer: default_form(layer, backend)))
     for kind in PASSES:
         model = apply(model, kind, context)
     return Rewritten(model, tuple(context.events))

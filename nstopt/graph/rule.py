@@ -51,8 +51,6 @@ class Declined(Exception):  # noqa: N818
 class Context:
     """What rules are run for. `choose` names the form that a layer shall take; `events` is the log."""
 
-    backend: str
-    precision: str
     choose: Callable[[Layer], str]
     events: list[Event] = field(default_factory=list)
 

@@ -60,7 +60,7 @@ class Tuner:
         self.on_layer(str(layer))
         choice = CHOICES[layer.kind]
         plain = choice.example(layer.shape)
-        graphs = [rewrite(plain, self.backend, self.precision, _force(layer.kind, form)).model for form in choice.forms]
+        graphs = [rewrite(plain, self.backend, _force(layer.kind, form)).model for form in choice.forms]
         times = dict(zip(choice.forms, self.measure(graphs), strict=True))
         known = read_cache(self.path)
         known[self._key(layer)] = times

@@ -48,7 +48,7 @@ def test_explain_shows_the_rewrites_and_leaves_the_raw_export(tiny_checkpoint: P
     command = ["export", str(tiny_checkpoint), "-o", str(written), "--res", "48x64", "--explain"]
     result = run(app, [*command, "--backend", "onnxruntime"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert "Rewrites for onnxruntime fp32 at 48x64" in result.output
+    assert "Rewrites for onnxruntime at 48x64" in result.output
     assert "UpsampleConv applied to 2 layers" in result.output
     assert b"Resize" in written.read_bytes()
 

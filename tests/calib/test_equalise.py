@@ -24,7 +24,7 @@ FAMILIES = ["johnson", "fast-style", "instance norm", "frn"]
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_the_picture_stays(make_graph: MakeGraph, photographs: list[RGB], family: str, exponent: float) -> None:
-    model = rewrite(make_graph(family), "openvino", "int8").model
+    model = rewrite(make_graph(family), "openvino").model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:2]]
     seen = observe(model, quantised_tensors(model.graph), pictures)
     chosen = [
@@ -43,7 +43,7 @@ def test_the_picture_stays(make_graph: MakeGraph, photographs: list[RGB], family
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_activations_are_divided(make_graph: MakeGraph, photographs: list[RGB], family: str) -> None:
-    model = rewrite(make_graph(family), "openvino", "int8").model
+    model = rewrite(make_graph(family), "openvino").model
     tensors = quantised_tensors(model.graph)
     pictures = [cover(photographs[0], SMALL)]
     seen = observe(model, tensors, pictures)
@@ -57,7 +57,7 @@ def test_activations_are_divided(make_graph: MakeGraph, photographs: list[RGB], 
 
 
 def test_a_residual_stream_is_one(make_graph: MakeGraph) -> None:
-    graph = rewrite(make_graph("fast-style"), "openvino", "int8").model.graph
+    graph = rewrite(make_graph("fast-style"), "openvino").model.graph
     (residual,) = [stream for stream in streams(graph) if len(stream.writers) > 1]
     assert [node.op_type for node in residual.writers] == ["InstanceNormalization"] * 2
     assert [node.op_type for node in residual.readers] == ["Conv", "ConvTranspose"]
@@ -86,7 +86,7 @@ def test_only_what_passes_a_factor_through(between: str, count: int) -> None:
 
 
 def test_dead_channels_keep_their_scale(make_graph: MakeGraph, photographs: list[RGB]) -> None:
-    model = rewrite(make_graph("johnson"), "openvino", "int8").model
+    model = rewrite(make_graph("johnson"), "openvino").model
     seen = observe(model, quantised_tensors(model.graph), [cover(photographs[0], SMALL)])
     stream = streams(model.graph)[0]
     for name in stream.tensors & seen.keys():

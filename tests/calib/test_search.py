@@ -19,7 +19,7 @@ from .conftest import MakeGraph, render
 
 @pytest.fixture
 def search(make_graph: MakeGraph, photographs: list[RGB]) -> Search:
-    model = rewrite(make_graph("fast-style"), "openvino", "int8").model
+    model = rewrite(make_graph("fast-style"), "openvino").model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:3]]
     return Search(
         model, observe(model, quantised_tensors(model.graph), pictures), frozenset({"Conv"}), render, pictures

@@ -207,6 +207,7 @@ def test_backends_and_manifests_say_what_they_are(build: Build) -> None:
     for backend, names in files.items():
         manifest = open_bundle(build(backend).path).manifest
         assert manifest.files.keys() == names
+        assert bool(manifest.rewrites) == (backend != "torchscript")  # which runs what was traced
         assert manifest.backend.name == backend
         assert manifest.backend.device
         assert all(manifest.backend.versions.values())

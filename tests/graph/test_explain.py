@@ -52,7 +52,7 @@ def test_it_fits_a_screen(explanation: Explanation) -> None:
     lines = shown(explanation).splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) < 50
-    assert lines[1] == "Rewrites for openvino fp32 at 512x512"
+    assert lines[1] == "Rewrites for openvino at 512x512"
     assert any(line.startswith("UpsampleConv applied to 2 layers: ") for line in lines)
     assert any(line.startswith("PadIntoConv declined ") for line in lines)
 

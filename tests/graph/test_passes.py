@@ -139,7 +139,7 @@ def assert_same_pictures(graph: onnx.ModelProto, images: RGB, expected: RGB) -> 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_defaults(reference: Reference, backend: str, family: str, shape: ShapeInfo) -> None:
     graph, images, expected = reference(family, shape)
-    result = rewrite(graph, backend, "fp32")
+    result = rewrite(graph, backend)
     assert_same_pictures(result.model, images, expected)
     kinds = operators(result.model)
     assert "Resize" not in kinds
@@ -155,7 +155,7 @@ def test_defaults(reference: Reference, backend: str, family: str, shape: ShapeI
 @pytest.mark.parametrize("family", ["johnson", "fast-style", "adain", "custom"])
 def test_a_backend_without_defaults_keeps_the_forms(reference: Reference, family: str) -> None:
     graph, images, expected = reference(family, ODD)
-    result = rewrite(graph, "tensorrt", "fp32")
+    result = rewrite(graph, "tensorrt")
     assert_same_pictures(result.model, images, expected)
     kinds = operators(result.model)
     for kind in ("Conv", "ConvTranspose", "Resize", "InstanceNormalization"):
@@ -174,7 +174,7 @@ def test_forced_forms(reference: Reference, family: str, shape: ShapeInfo, numbe
         asked.add(layer.kind)
         return CHOICES[layer.kind].forms[number]
 
-    result = rewrite(graph, "openvino", "fp32", choose)
+    result = rewrite(graph, "openvino", choose)
     assert_same_pictures(result.model, images, expected)
     assert "Resize" not in operators(result.model)
     assert ("transposed-conv" if family == "fast-style" else "upsample-conv") in asked
@@ -183,12 +183,12 @@ def test_forced_forms(reference: Reference, family: str, shape: ShapeInfo, numbe
 def test_transposes_that_cancel_are_gone(reference: Reference) -> None:
     assert operators(custom()).count("Transpose") == 4
     graph, _, _ = reference("custom", EVEN)
-    assert operators(rewrite(graph, "openvino", "fp32").model).count("Transpose") == 2
+    assert operators(rewrite(graph, "openvino").model).count("Transpose") == 2
 
 
 def test_the_log_says_what_was_done_and_what_was_not(reference: Reference) -> None:
     graph, _, _ = reference("custom", ANY)
-    events = rewrite(graph, "openvino", "fp32").events
+    events = rewrite(graph, "openvino").events
     assert any(event.applied and event.rule == "UpsampleConv" and "transposed form" in event.reason for event in events)
     assert any(not event.applied and "not any" in event.reason for event in events)
     assert len(set(events)) == len(events)
@@ -210,7 +210,7 @@ def test_a_rule_that_leaves_an_invalid_graph() -> None:
     g = Graph((1, 4, 6, 6))
     model = g.model(g.Conv(g.Relu("x"), noise(2, 4, 3, 3)))
     with pytest.raises(RewriteError, match=r"Broken left an invalid graph: .ShapeInferenceError") as caught:
-        apply(model, Broken, Context("openvino", "fp32", lambda layer: "plain"))
+        apply(model, Broken, Context(lambda layer: "plain"))
     assert caught.value.__cause__ is not None
 
 
@@ -218,5 +218,5 @@ def test_the_model_given_stays_as_it_is() -> None:
     g = Graph((1, 4, 6, 6))
     model = g.model(g.Conv(g.Mul("x", np.float32(2)), noise(2, 4, 3, 3)))
     before = model.SerializeToString()
-    assert operators(rewrite(model, "openvino", "fp32").model) == ["Conv"]
+    assert operators(rewrite(model, "openvino").model) == ["Conv"]
     assert model.SerializeToString() == before

@@ -166,7 +166,7 @@ def test_a_rule_logs_what_it_did_and_each_reason_once() -> None:
     model = g.model(g.Sigmoid(g.Relu("x")))
     for node in model.graph.node:
         node.name = node.op_type
-    context = Context("openvino", "fp32", lambda layer: "plain")
+    context = Context(lambda layer: "plain")
     apply(model, Shift, context)
     assert context.events == [
         Event("Shift", "Relu", True, "shifted"),
@@ -190,7 +190,7 @@ class Scale(Rule):
 def test_constants_of_one_name_are_kept_apart() -> None:
     g = Graph((1, 3, 8, 8))
     model = g.model(*(g.Tanh("x") for _ in range(3)))
-    after = apply(model, Scale, Context("openvino", "fp32", lambda layer: "plain"))
+    after = apply(model, Scale, Context(lambda layer: "plain"))
     assert sorted(tensor.name for tensor in after.graph.initializer) == ["factor", "factor#2", "factor#3"]
 
 

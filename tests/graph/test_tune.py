@@ -53,7 +53,7 @@ def test_every_form_of_an_example_is_another_graph_and_equal(kind: str) -> None:
     results = []
     for form in choice.forms:
         wanted = {kind: form}
-        after = rewrite(plain, "openvino", "fp32", lambda layer, wanted=wanted: wanted.get(layer.kind, "plain"))  # type: ignore[misc]
+        after = rewrite(plain, "openvino", lambda layer, wanted=wanted: wanted.get(layer.kind, "plain"))  # type: ignore[misc]
         assert any(event.applied and form in event.reason for event in after.events) == (form != "plain")
         results.append(ort.InferenceSession(after.model.SerializeToString()).run(None, feed)[0].astype(np.float64))
     assert len(results) > 1

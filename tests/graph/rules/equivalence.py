@@ -117,7 +117,7 @@ def rewritten(model: onnx.ModelProto, rule: type[Rule], form: str = "plain") -> 
     def choose(layer: Layer) -> str:
         return form
 
-    context = Context("openvino", "fp32", choose)
+    context = Context(choose)
     after = apply(model, rule, context)
     assert_equal(run(model), run(after))
     return after, context.events
