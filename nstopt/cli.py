@@ -191,7 +191,8 @@ def bench_command(
         typer.Option(
             metavar="PEERS",
             help="Peers to time in turns with the engines: all, or some of "
-            "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino (all FP32, from the raw export).",
+            "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino (all FP32, from the raw export); "
+            "and nncf (INT8, where it is installed).",
         ),
     ] = "",
     checkpoint: Annotated[Path | None, typer.Option(help="The net's own file, which peers run.")] = None,

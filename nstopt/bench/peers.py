@@ -106,34 +106,63 @@ def _torch(module: Any) -> Stylise:
     return stylise
 
 
-def _raw_export(backend: str, subject: PeerSubject) -> Stylise:
-    """Raises ExportError or BuildError too."""
+def _bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) -> Stylise:
+    """The engine of a bundle that `write` makes in another process, so that this one holds what it times alone. Raises
+    ExportError or BuildError too."""
     from nstopt import engines
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         path = Path(folder) / "raw.nst"
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
-            other.submit(write_raw_export, backend, subject, path).result()
+            other.submit(write, subject, path).result()
         return engines.load(path)
 
 
 def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
     """Export the peer's net for its size and batch and compile it as it is, into a bundle."""
-    import onnx
-
     from nstopt import engines
     from nstopt.bench.raw import build_raw
     from nstopt.bundle import ShapeInfo
-    from nstopt.export.to_onnx import name_dimensions, to_onnx, to_torchscript
+    from nstopt.export.to_onnx import to_torchscript
 
-    module = _picture_module(subject)
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         model = Path(folder) / f"raw{engines.backend(backend).capabilities.takes}"
         if model.suffix == ".onnx":
-            onnx.save(name_dimensions(to_onnx(module, subject.size), subject.size, subject.batch), model)
+            _save_raw_onnx(subject, model)
         else:
-            to_torchscript(module, model, subject.size)
+            to_torchscript(_picture_module(subject), model, subject.size)
         build_raw(model, backend, ShapeInfo(subject.batch, *subject.size), "fp32", path)
+
+
+def _save_raw_onnx(subject: PeerSubject, path: Path) -> None:
+    import onnx
+
+    from nstopt.export.to_onnx import name_dimensions, to_onnx
+
+    model = to_onnx(_picture_module(subject), subject.size)
+    onnx.save(name_dimensions(model, subject.size, subject.batch), path)
+
+
+def write_nncf(subject: PeerSubject, path: Path) -> None:
+    """Quantise the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle."""
+    try:
+        import nncf
+    except ImportError as error:
+        raise BuildError("the peer nncf is not installed: pip install 'nstopt[peers]'") from error
+    import openvino as ov
+
+    from nstopt.bench.raw import build_raw
+    from nstopt.bundle import ShapeInfo
+    from nstopt.calib.pictures import demo
+
+    pictures = (np.repeat(picture[None], subject.batch, axis=0) for picture in demo().load(subject.size))
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        _save_raw_onnx(subject, Path(folder) / "raw.onnx")
+        model = ov.Core().read_model(Path(folder) / "raw.onnx")
+        data = nncf.Dataset(list(pictures))
+        quantised = nncf.quantize(model, data, preset=nncf.QuantizationPreset.PERFORMANCE)
+        ov.save_model(quantised, Path(folder) / "quantised.xml", compress_to_fp16=False)
+        build_raw(Path(folder) / "quantised.xml", "openvino", ShapeInfo(subject.batch, *subject.size), "int8", path)
 
 
 def _picture_module(subject: PeerSubject) -> Any:
@@ -155,13 +184,19 @@ PEERS = {
     "torch": Kind("torch eager", "torch", "fp32", _torch_eager),
     "torch-channels-last": Kind("torch channels-last", "torch", "fp32", _torch_channels_last),
     "torch-compile": Kind("torch.compile", "torch", "fp32", _torch_compile),
-    "torchscript": Kind("TorchScript", "torchscript", "fp32", partial(_raw_export, "torchscript")),
-    "onnxruntime": Kind("ONNX Runtime", "onnxruntime", "fp32", partial(_raw_export, "onnxruntime")),
-    "openvino": Kind("OpenVINO", "openvino", "fp32", partial(_raw_export, "openvino")),
+    "torchscript": Kind(
+        "TorchScript", "torchscript", "fp32", partial(_bundle, partial(write_raw_export, "torchscript"))
+    ),
+    "onnxruntime": Kind(
+        "ONNX Runtime", "onnxruntime", "fp32", partial(_bundle, partial(write_raw_export, "onnxruntime"))
+    ),
+    "openvino": Kind("OpenVINO", "openvino", "fp32", partial(_bundle, partial(write_raw_export, "openvino"))),
+    "nncf": Kind("NNCF INT8", "openvino", "int8", partial(_bundle, write_nncf)),
 }
 ALL = "all"
 
 
 def named(text: str) -> list[str]:
-    """Names of peers with commas between, or all of them: what --compare takes."""
-    return list(PEERS) if text.strip() == ALL else list(dict.fromkeys(name.strip() for name in text.split(",")))
+    """Names of peers with commas between, or all that come with nstopt's own installation: what --compare takes."""
+    own = [name for name in PEERS if name != "nncf"]
+    return own if text.strip() == ALL else list(dict.fromkeys(name.strip() for name in text.split(",")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from nstopt import engines
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.inputs import noise
-from nstopt.bench.peers import PEERS, Peer, PeerSubject, named, write_raw_export
+from nstopt.bench.peers import PEERS, Peer, PeerSubject, named, write_nncf, write_raw_export
 from nstopt.bench.subject import Stylise
 from nstopt.errors import BuildError, CheckpointError
 from nstopt.export.contract import PictureModule
@@ -97,7 +98,7 @@ def test_torch_compile_without_a_compiler_says_what_it_needs(checkpoint: Path, m
 
 
 def test_all_is_every_peer_and_a_name_counts_once() -> None:
-    assert named("all") == list(PEERS)
+    assert [*named("all"), "nncf"] == list(PEERS)
     assert named("openvino, torch,openvino") == ["openvino", "torch"]
 
 
@@ -119,3 +120,12 @@ def test_another_net_is_refused(checkpoint: Path, make_bundle: MakeBundle) -> No
         CheckpointError, match=r"net.pth: the engines were not made from this checkpoint .* 000000000000…"
     ):
         list(run(cases, BenchSpec(runs=1, interleave=True)))
+
+
+def test_nncf_is_asked_for_where_it_is_missing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    subject = PeerSubject(Peer("nncf", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(BuildError, match=r"the peer nncf is not installed: pip install 'nstopt\[peers\]'"):
+        write_nncf(subject, tmp_path / "nncf.nst")
