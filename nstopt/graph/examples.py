@@ -48,6 +48,13 @@ def transposed_conv(shape: Shape) -> onnx.ModelProto:
     return _normed(nodes, {"w": _weights(inputs, outputs, rows, columns)}, (1, inputs, height, width), outputs)
 
 
+def wide_conv(shape: Shape) -> onnx.ModelProto:
+    """Convolution and norm. `shape`: outputs, inputs, kernel, height and width of the result."""
+    outputs, inputs, rows, columns, height, width = shape
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="layer", pads=[rows // 2, columns // 2] * 2)]
+    return _normed(nodes, {"w": _weights(outputs, inputs, rows, columns)}, (1, inputs, height, width), outputs)
+
+
 def subpixel_conv(shape: Shape) -> onnx.ModelProto:
     """Convolution and interleaving of its phases, norm. `shape`: outputs, inputs, kernel, height, width."""
     outputs, inputs, rows, columns, height, width = shape

@@ -12,15 +12,25 @@ import onnx
 
 from nstopt.graph import examples
 from nstopt.graph.rule import Layer
-from nstopt.graph.rules import few_channel_norm, few_inputs, few_outputs, subpixel_conv, transposed_conv, upsample_conv
+from nstopt.graph.rules import (
+    few_channel_norm,
+    few_inputs,
+    few_outputs,
+    subpixel_conv,
+    transposed_conv,
+    upsample_conv,
+    winograd,
+)
 
 
 class Choice(NamedTuple):
-    """The forms of one kind of layer, its default on each backend (else `plain`), and a graph to time it on."""
+    """The forms of one kind of layer, its default on each backend (else `plain`), and a graph to time it on. Forms for
+    FP32 only have sums between their parts that INT8 would round, and FP16 too coarsely."""
 
     forms: tuple[str, ...]
     defaults: dict[str, str]
     example: Callable[[tuple[int, ...]], onnx.ModelProto]
+    is_fp32_only: bool = False
 
 
 # The defaults are what won where it was measured: see docs/performance.md.
@@ -36,6 +46,7 @@ CHOICES: dict[str, Choice] = {
         ("plain", "phase", "split"), {"openvino": "phase", "onnxruntime": "phase"}, examples.few_outputs
     ),
     few_inputs.KIND: Choice(("plain", "phase"), {}, examples.few_inputs),
+    winograd.KIND: Choice(("plain", "winograd"), {}, examples.wide_conv, is_fp32_only=True),
     few_channel_norm.KIND: Choice(("plain", "means"), {"openvino": "means"}, examples.few_channel_norm),
 }
 

@@ -28,6 +28,7 @@ from nstopt.graph.rules.sink_layout import SinkLayout
 from nstopt.graph.rules.subpixel_conv import SubpixelConv
 from nstopt.graph.rules.transposed_conv import TransposedConv
 from nstopt.graph.rules.upsample_conv import UpsampleConv
+from nstopt.graph.rules.winograd import Winograd
 
 PASSES: tuple[type[Rule], ...] = (
     # Less of everything, on any backend.
@@ -47,6 +48,7 @@ PASSES: tuple[type[Rule], ...] = (
     FewInputs,
     FewOutputs,
     FewChannelNorm,
+    Winograd,
     SinkLayout,
 )
 

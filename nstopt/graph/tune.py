@@ -44,6 +44,8 @@ class Tuner:
 
     def choose(self, layer: Layer) -> str:
         """The fastest form of the layer. A layer of unknown size cannot be measured and keeps its default."""
+        if self.precision != "fp32" and CHOICES[layer.kind].is_fp32_only:
+            return "plain"
         if layer not in self.chosen:
             times = self._known(layer) or self._measured(layer)
             best = min(times, key=times.__getitem__)

@@ -23,6 +23,7 @@ SHAPES = {
     "few-outputs": (3, 8, 9, 9, 12, 14),
     "few-inputs": (8, 3, 9, 9, 20, 22),
     "few-channel-norm": (3, 12, 14),
+    "wide-conv": (64, 64, 3, 3, 8, 10),
 }
 LAYER = Layer("few-outputs", SHAPES["few-outputs"])
 
@@ -81,6 +82,14 @@ def test_what_was_measured_is_kept(tmp_path: Path) -> None:
     for other in (tuner(path, later, key="backend 2 device"), tuner(path, later, precision="int8")):
         assert other.choose(LAYER) == "plain"
     assert len(read_cache(path)) == 3
+
+
+def test_int8_is_offered_no_form_that_it_would_round(tmp_path: Path) -> None:
+    stopwatch = Stopwatch([2.0, 1.0])
+    layer = Layer("wide-conv", SHAPES["wide-conv"])
+    assert tuner(tmp_path / "tuning.json", stopwatch, precision="int8").choose(layer) == "plain"
+    assert stopwatch.asked == []
+    assert tuner(tmp_path / "tuning.json", stopwatch).choose(layer) == "winograd"
 
 
 def test_a_damaged_cache_is_measured_again(tmp_path: Path) -> None:
