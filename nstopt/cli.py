@@ -216,14 +216,11 @@ def bench_command(
     """Time engines: latency, FPS and memory for each size, beside real time and the published figures."""
     from nstopt.bench.cases import plan_cases
     from nstopt.bench.harness import BenchSpec, run
-    from nstopt.bench.table import render, render_startup
+    from nstopt.bench.table import render
 
     paths = bundles or [_took(artefacts.newest_bundle())]
     if startup:
-        from nstopt.bench.startup import measure_startup
-
-        for path in paths:
-            console.print(render_startup(measure_startup(path, image)))
+        _bench_startup(paths, image)
         return
     if layers:
         _bench_layers(paths, res or [None], runs, image)
@@ -240,6 +237,14 @@ def bench_command(
         if records:
             console.print(render(records))
             say(f"wrote {output}")
+
+
+def _bench_startup(paths: list[Path], image: Path | None) -> None:
+    from nstopt.bench.startup import measure_startup
+    from nstopt.bench.table import render_startup
+
+    for path in paths:
+        console.print(render_startup(measure_startup(path, image)))
 
 
 def _bench_layers(paths: list[Path], sizes: Sequence[Size | None], runs: int, image: Path | None) -> None:
