@@ -1,9 +1,10 @@
-"""The terminal: lines, progress bars, tables. Only cli.py uses it."""
+"""The terminal: lines, progress bars, tables. Only the commands use it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -22,6 +23,12 @@ errors = Console(stderr=True, highlight=False)
 def say(line: str) -> None:
     """Print a line as it is, unwrapped: paths in it can be copied."""
     console.print(line, markup=False, soft_wrap=True)
+
+
+def took(path: Path) -> Path:
+    """Say which file a command takes where none was named."""
+    say(f"took {path}")
+    return path
 
 
 def fail(message: str) -> NoReturn:

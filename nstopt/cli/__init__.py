@@ -1,0 +1,62 @@
+"""The `nstopt` command: arguments → spec → one call. The only package that prints or exits; one command a module.
+
+Rooms are imported inside the commands, so that `nstopt --help` answers at once and `nstopt stylize` loads neither
+torch nor onnx.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from nstopt.cli.bench import bench_command
+from nstopt.cli.build import build_command
+from nstopt.cli.compare import compare_command
+from nstopt.cli.export import export_command
+from nstopt.cli.inspect import inspect_command
+from nstopt.cli.stylize import stylize_command
+from nstopt.console import fail
+from nstopt.errors import NstoptError
+
+app = typer.Typer(
+    help="Make a style-transfer net run in real time: export, build an engine, bench it, stylise pictures. "
+    "Without arguments, each command takes the newest artefact of the one before it from ./nstopt-out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option(help="Show the whole traceback of an error.")] = False) -> None:
+    """`--debug` is read by `main`, before typer sees it."""
+
+
+# In the order in which `--help` lists them.
+app.command("export")(export_command)
+app.command("build-engine")(build_command)
+app.command("bench")(bench_command)
+app.command("stylize")(stylize_command)
+app.command("compare")(compare_command)
+app.command("inspect")(inspect_command)
+
+
+def main() -> NoReturn:
+    """Run the command. Exit code 0, 1 after an error (one line on stderr), 2 after a usage error, 130 after Ctrl-C."""
+    debug = "--debug" in sys.argv[1:]
+    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(prog_name="nstopt")
+    except NstoptError as error:
+        if debug:
+            raise
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        fail(f"unexpected {type(error).__name__}: {error} (a bug in nstopt: run again with --debug and report it)")
+    sys.exit(0)
