@@ -31,7 +31,7 @@ from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.precision import PRECISIONS, Calibration, Precise, to_precision
 from nstopt.calib.quality import judge
-from nstopt.calib.ranges import Range
+from nstopt.calib.ranges import SYMMETRIC, Inputs, Spread, whole_range
 from nstopt.calib.search import Aim
 from nstopt.engines.base import Backend, Built
 from nstopt.engines.onnxruntime import session
@@ -60,7 +60,7 @@ DEFAULT_SIZE = Size(512, 512)
 class BuildSpec:
     """What to build from the exported `model`. `size` None builds an engine for any size. `calib` and `val` are
     folders of pictures; without `val`, the result is judged on pictures of `calib` that are kept out of the
-    calibration."""
+    calibration. `symmetric` asks for INT8 as TensorRT has it, on any backend: int8 with a zero point of 0."""
 
     model: Path
     folder: Path
@@ -73,6 +73,7 @@ class BuildSpec:
     val: Path | None = None
     tune: bool = False
     min_psnr_db: float = 40.0
+    symmetric: bool = False
 
     def bundle_path(self) -> Path:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
@@ -144,20 +145,25 @@ def _backend(spec: BuildSpec) -> Backend:
     return backend
 
 
+def _inputs(spec: BuildSpec, backend: Backend) -> Inputs:
+    """What INT8 convolutions may be given."""
+    can = backend.capabilities
+    return SYMMETRIC if spec.symmetric else Inputs(tuple(sorted(can.free_zero_point)), can.unsigned)
+
+
 def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
     """Chooses forms of layers by timing them on the backend, at the precision that they will have."""
     if spec.size is None:
         raise BuildError(
             "--tune measures layers in their shape, which an engine for any size has not: name it with --res"
         )
-    free = backend.capabilities.free_zero_point
+    inputs = _inputs(spec, backend)
 
     def finished(model: onnx.ModelProto) -> bytes:
         if spec.precision == "int8":
-            tensors = quantised_tensors(model.graph)
-            model = quantise(
-                model, {name: Range(0.05, 0 if not readers <= free else 8) for name, readers in tensors.items()}
-            )
+            anything = Spread(np.array([0.0, 8.0]), np.ones(2), 0.0, 8.0)
+            tensors = quantised_tensors(model.graph).items()
+            model = quantise(model, {name: whole_range(anything, inputs.grid(nodes)) for name, nodes in tensors})
         serialised: bytes = model.SerializeToString()
         return serialised
 
@@ -223,7 +229,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
         pictures,
         spec.size or DEFAULT_SIZE,
         spec.batch,
-        backend.capabilities.free_zero_point,
+        _inputs(spec, backend),
         render,
         backend.identity() if spec.precision == "int8" else "",
         aim,

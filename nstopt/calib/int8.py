@@ -8,13 +8,16 @@ channel). Quantising its output too, before the norm that follows, costs 10–20
 before the convolution, the pair goes before the padding, which then moves bytes instead of floats.
 
 A layer whose input needs more than 8 bits gets them from a second INT8 convolution on what the first one's rounding
-left:
-sixteen bits for twice the time, where FP32 takes four times as long.
+left: sixteen bits for twice the time, where FP32 takes four times as long.
+
+A range with an offset c quantises x - c. What is padded with zeros is then padded with -c, the zeros that a convolution
+pads by itself are written as a padding, and its bias gets c times the sum of its weights: the same function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,18 +25,26 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nstopt.calib.ranges import SIGNED_LEVELS, Range, symmetric
+from nstopt.calib.rounding import nearest
 from nstopt.graph.nodes import initialisers, multiplying, producers
 
-LEVELS = ("int8", "int8x2", "fp32")
+Array = NDArray[Any]
+# (convolution, weight, scale that broadcasts to it) → its integers.
+Round = Callable[[onnx.NodeProto, Array, Array], NDArray[np.int8]]
 
 
-def quantised_tensors(graph: onnx.GraphProto) -> dict[str, set[str]]:
-    """The tensors that get a Q/DQ pair, in graph order, with the operators of the convolutions that read them."""
+def to_nearest(node: onnx.NodeProto, weight: Array, scale: Array) -> NDArray[np.int8]:
+    """Each weight by itself."""
+    return nearest(weight, scale)
+
+
+def quantised_tensors(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The tensors that get a Q/DQ pair, in graph order, with the convolutions that read them."""
     made_by = producers(graph)
-    found: dict[str, set[str]] = {}
+    found: dict[str, list[onnx.NodeProto]] = {}
     for node in multiplying(graph):
         tensor = node.input[0] if not (pads := _pads_before(node, made_by)) else pads[0].input[0]
-        found.setdefault(tensor, set()).add(node.op_type)
+        found.setdefault(tensor, []).append(node)
     return found
 
 
@@ -48,15 +59,18 @@ def _pads_before(node: onnx.NodeProto, made_by: Mapping[str, onnx.NodeProto]) ->
 
 
 def quantise(
-    model: onnx.ModelProto, ranges: Mapping[str, Range], levels: Mapping[str, str] | None = None
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    levels: Mapping[str, str] | None = None,
+    round_weight: Round = to_nearest,
 ) -> onnx.ModelProto:
     """A copy of FP32 `model` in which the convolutions multiply INT8.
 
-    `ranges` has an entry for each of `quantised_tensors`; `levels` gives the level of convolutions by name, `int8`
-    where it says nothing.
+    `ranges` has an entry for each of `quantised_tensors`; `levels` gives the level of convolutions by name, one of
+    int8, int8x2, fp32; `int8` where it says nothing. `round_weight` makes the integers of a convolution's weights.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    writer = _Writer(model.graph, ranges)
+    writer = _Writer(model.graph, ranges, round_weight)
     weighted = {node.name for node in multiplying(model.graph)}
     for node in list(model.graph.node):
         level = (levels or {}).get(node.name, "int8") if node.name in weighted else "fp32"
@@ -71,88 +85,137 @@ def quantise(
 class _Writer:
     """Writes the new node list. A tensor is quantised, and padded, once for all that read it."""
 
-    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, Range]) -> None:
+    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, Range], round_weight: Round) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self._graph, self._ranges = graph, ranges
-        self._made_by, self._weights = producers(graph), initialisers(graph)
+        self._graph, self._ranges, self._round = graph, ranges, round_weight
+        self._made_by, self._constants = producers(graph), initialisers(graph)
         self._done: set[str] = set()
 
     def write(self, node: onnx.NodeProto, level: str) -> None:
         if level == "fp32":
             self.nodes.append(node)
             return
-        weight = self._quantised_weight(node)
-        first = onnx.NodeProto()
-        first.CopyFrom(node)
-        first.input[0], first.input[1] = self._read(node, "dq"), weight
-        self.nodes.append(first)
-        if level == "int8x2":
-            out = node.output[0]
-            first.output[0] = f"{out}_high"
-            rest = onnx.NodeProto()
-            rest.CopyFrom(node)
-            del rest.input[2:]  # the bias is in the first one
-            rest.name, rest.output[0] = f"{node.name}#rest", f"{out}_rest"
-            rest.input[0], rest.input[1] = self._read(node, "rest_dq"), weight
-            self.nodes += [
-                rest,
-                helper.make_node("Add", [f"{out}_high", f"{out}_rest"], [out], name=f"{node.name}#sum"),
-            ]
-
-    def _read(self, node: onnx.NodeProto, kind: str) -> str:
-        """The quantised tensor (`dq`), or the quantised rest of it (`rest_dq`), through the paddings before `node`."""
         pads = _pads_before(node, self._made_by)
         source = pads[0].input[0] if pads else node.input[0]
         found = self._ranges[source]
-        self._pair(source, f"{source}_q", f"{source}_dq", found)
-        if kind == "rest_dq" and f"{source}_rest" not in self._done:
+        weight, sums = self._quantised_weight(node)
+        first = _copy(node)
+        shifted = self._shift(source, found.offset)
+        self._pair(shifted, source, found)
+        first.input[0], first.input[1] = self._pad(pads, f"{source}_dq", -found.offset), weight
+        if found.offset:
+            self._give_back(first, found.offset, sums)
+        self.nodes.append(first)
+        if level == "int8x2":
+            self._write_rest(node, first, pads, shifted, source)
+
+    def _write_rest(
+        self, node: onnx.NodeProto, first: onnx.NodeProto, pads: list[onnx.NodeProto], shifted: str, source: str
+    ) -> None:
+        """A second convolution, on what rounding left of the input. A padding's value is exact: it leaves 0."""
+        if f"{source}_rest" not in self._done:
             self._done.add(f"{source}_rest")
-            self.nodes.append(
-                helper.make_node("Sub", [source, f"{source}_dq"], [f"{source}_rest"], name=f"{source}_rest")
-            )
-            self._pair(f"{source}_rest", f"{source}_rest_q", f"{source}_rest_dq", symmetric(found.scale / 2))
-        current = f"{source}_{kind}"
+            self._add("Sub", [shifted, f"{source}_dq"], f"{source}_rest")
+            self._pair(f"{source}_rest", f"{source}_rest", symmetric(self._ranges[source].scale / 2))
+        rest, out = _copy(node), node.output[0]
+        del rest.input[2:]  # the bias is in the first one
+        rest.name, rest.output[0], first.output[0] = f"{node.name}#rest", f"{out}_rest", f"{out}_high"
+        rest.input[0], rest.input[1] = self._pad(pads, f"{source}_rest_dq", 0.0), first.input[1]
+        self.nodes.append(rest)
+        self._add("Add", [f"{out}_high", f"{out}_rest"], out, f"{node.name}#sum")
+
+    def _shift(self, tensor: str, offset: float) -> str:
+        """The tensor less a constant."""
+        if offset == 0:
+            return tensor
+        shifted = f"{tensor}_shifted"
+        if shifted not in self._done:
+            self._done.add(shifted)
+            self._add("Sub", [tensor, self._constant(np.array(offset, np.float32), f"{tensor}_offset")], shifted)
+        return shifted
+
+    def _pad(self, pads: list[onnx.NodeProto], current: str, value: float) -> str:
+        """A quantised tensor through the paddings that its convolution reads it through. Those that add a constant
+        add `value` to it, which is what a zero has become."""
         for pad in pads:
-            padded = f"{pad.output[0]}_{kind}"
+            padded = f"{pad.output[0]}_of_{current}"
             if padded not in self._done:
                 self._done.add(padded)
-                copy = onnx.NodeProto()
-                copy.CopyFrom(pad)
+                copy = _copy(pad)
                 copy.name, copy.input[0], copy.output[0] = padded, current, padded
+                if value and _mode(pad) == b"constant":
+                    inputs = [*copy.input, ""]
+                    own: Array = self._constants.get(inputs[2], np.zeros(()))
+                    inputs[2] = self._constant((own + value).astype(np.float32), f"{padded}_value")
+                    del copy.input[:]
+                    copy.input.extend(name for name in inputs if name)
                 self.nodes.append(copy)
             current = padded
         return current
 
-    def _pair(self, tensor: str, quantised: str, restored: str, found: Range) -> None:
-        if restored in self._done:
-            return
-        self._done.add(restored)
-        scale, zero = f"{tensor}_scale", f"{tensor}_zero_point"
-        kind = np.int8 if found.signed else np.uint8
-        self._constant(np.array(found.scale, np.float32), scale)
-        self._constant(np.array(found.zero_point, kind), zero)
-        self.nodes += [
-            helper.make_node("QuantizeLinear", [tensor, scale, zero], [quantised], name=quantised),
-            helper.make_node("DequantizeLinear", [quantised, scale, zero], [restored], name=restored),
-        ]
+    def _give_back(self, node: onnx.NodeProto, offset: float, sums: Array) -> None:
+        """What the offset took off the output goes into the bias; zeros that the node pads are written as -offset."""
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        own = list(attributes["pads"].ints) if "pads" in attributes else []
+        if any(own):
+            amounts = np.array([0, 0, *own[:2], 0, 0, *own[2:]], np.int64)
+            value = self._constant(np.array(-offset, np.float32), f"{node.name}_padding")
+            padded = f"{node.name}_padded"
+            self._add("Pad", [node.input[0], self._constant(amounts, f"{node.name}_pads"), value], padded)
+            node.input[0] = padded
+            attributes["pads"].ints[:] = [0] * len(own)
+        bias: Array = self._constants[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros(())
+        del node.input[2:]
+        node.input.append(self._constant((bias + offset * sums).astype(np.float32), f"{node.name}_bias"))
 
-    def _quantised_weight(self, node: onnx.NodeProto) -> str:
-        """int8, symmetric, a scale per output channel: axis 0 of a convolution, axis 1 of a transposed one."""
-        weight: NDArray[np.float32] = self._weights[node.input[1]].astype(np.float32)
+    def _pair(self, tensor: str, name: str, found: Range) -> None:
+        """`tensor` → `name`_q → `name`_dq."""
+        if f"{name}_dq" in self._done:
+            return
+        self._done.add(f"{name}_dq")
+        scale = self._constant(np.array(found.scale, np.float32), f"{name}_scale")
+        kind = np.int8 if found.signed else np.uint8
+        zero = self._constant(np.array(found.zero_point, kind), f"{name}_zero_point")
+        self._add("QuantizeLinear", [tensor, scale, zero], f"{name}_q")
+        self._add("DequantizeLinear", [f"{name}_q", scale, zero], f"{name}_dq")
+
+    def _quantised_weight(self, node: onnx.NodeProto) -> tuple[str, Array]:
+        """int8, symmetric, a scale per output channel: axis 0 of a convolution, axis 1 of a transposed one. Also the
+        sum of each output channel's weights as they are after rounding."""
+        weight: NDArray[np.float32] = self._constants[node.input[1]].astype(np.float32)
         axis = 0 if node.op_type == "Conv" else 1
         others = tuple(i for i in range(weight.ndim) if i != axis)
         peak = np.abs(weight).max(axis=others, keepdims=True)
         scale = np.where(peak > 0, peak / SIGNED_LEVELS, 1).astype(np.float32)
-        integers = np.clip(np.rint(weight / scale), -SIGNED_LEVELS, SIGNED_LEVELS).astype(np.int8)
+        integers = self._round(node, weight, scale)
         key = f"{node.name}_weight"
-        for value, suffix in ((integers, "q"), (scale.ravel(), "scale"), (np.zeros(scale.size, np.int8), "zero_point")):
+        parts = [
             self._constant(value, f"{key}_{suffix}")
-        parts = [f"{key}_{suffix}" for suffix in ("q", "scale", "zero_point")]
-        self.nodes.append(helper.make_node("DequantizeLinear", parts, [f"{key}_dq"], name=f"{key}_dq", axis=axis))
-        return f"{key}_dq"
+            for value, suffix in (
+                (integers, "q"),
+                (scale.ravel(), "scale"),
+                (np.zeros(scale.size, np.int8), "zero_point"),
+            )
+        ]
+        self._add("DequantizeLinear", parts, f"{key}_dq", axis=axis)
+        return f"{key}_dq", integers.sum(axis=others, dtype=np.int64) * scale.ravel().astype(np.float64)
 
-    def _constant(self, array: NDArray[np.generic], name: str) -> None:
+    def _add(self, operator: str, inputs: list[str], output: str, name: str = "", **attributes: Any) -> None:
+        self.nodes.append(helper.make_node(operator, inputs, [output], name=name or output, **attributes))
+
+    def _constant(self, array: Array, name: str) -> str:
         self._graph.initializer.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy
+
+
+def _mode(pad: onnx.NodeProto) -> bytes:
+    return next((attribute.s for attribute in pad.attribute if attribute.name == "mode"), b"constant")
 
 
 def _alive(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:

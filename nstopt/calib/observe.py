@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -20,7 +21,10 @@ class Histogram:
     before is lost and one pass over the data is enough. `low` and `high` [C] are the exact extremes.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self) -> None:
+        self._start(0)
+
+    def _start(self, channels: int) -> None:
         self.counts: NDArray[np.int64] = np.zeros((channels, BINS), np.int64)
         self.radius: NDArray[np.float64] = np.full(channels, SMALLEST_RADIUS)
         self.low: NDArray[np.float64] = np.full(channels, np.inf)
@@ -28,6 +32,8 @@ class Histogram:
 
     def add(self, values: NDArray[np.float32]) -> None:
         """Count values [N, C, ...]. Raises ValueError if one of them is not finite."""
+        if not len(self.counts):
+            self._start(values.shape[1])
         rows = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
         low, high = rows.min(axis=1), rows.max(axis=1)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -53,20 +59,29 @@ class Histogram:
         return self.radius[:, None] * unit
 
 
+class Observer(Protocol):
+    """Something that sees a tensor's values, picture after picture, in memory that does not grow."""
+
+    def add(self, values: NDArray[np.float32]) -> None: ...
+
+
 def observe(
-    model: onnx.ModelProto, tensors: Iterable[str], pictures: Iterable[NDArray[np.uint8]], batch: int = 1
-) -> dict[str, Histogram]:
-    """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and count the values of the named NCHW tensors.
+    model: onnx.ModelProto,
+    observers: Mapping[str, Sequence[Observer]],
+    pictures: Iterable[NDArray[np.uint8]],
+    batch: int = 1,
+) -> None:
+    """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and show the values of the named NCHW tensors
+    to their observers.
 
     A model of a fixed `batch` sees each picture that many times. Raises ValueError if a value is not finite.
     """
     watched = onnx.ModelProto.FromString(model.SerializeToString())
-    names = list(tensors)
+    names = list(observers)
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    histograms: dict[str, Histogram] = {}
     for picture in pictures:
         feed = {session.get_inputs()[0].name: np.repeat(picture[None], batch, axis=0)}
         for name, values in zip(names, session.run(names, feed), strict=True):
-            histograms.setdefault(name, Histogram(values.shape[1])).add(values)
-    return histograms
+            for observer in observers[name]:
+                observer.add(values)

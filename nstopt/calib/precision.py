@@ -15,10 +15,10 @@ import nstopt
 from nstopt.bundle import CalibrationInfo, CandidateInfo
 from nstopt.calib import cache
 from nstopt.calib.fp16 import to_fp16
-from nstopt.calib.int8 import quantised_tensors
-from nstopt.calib.observe import Histogram, observe
 from nstopt.calib.pictures import PictureSet
+from nstopt.calib.ranges import Inputs
 from nstopt.calib.search import Aim, Candidate, Render, Search
+from nstopt.calib.seen import Seen, see
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
 from nstopt.progress import Progress
@@ -26,8 +26,8 @@ from nstopt.size import Size
 
 PRECISIONS = ("fp32", "fp16", "int8")
 INT8_METHOD = (
-    "8-bit inputs of convolutions, ranges of least mean squared error; int8 weights per channel; channels equalised "
-    "through the norms; exponents and levels of layers searched by the error of the picture"
+    "8-bit inputs of convolutions; int8 weights per channel, rounded with feedback; channels equalised through the "
+    "norms; exponents, ranges, rounding and levels of layers searched by the error of the picture"
 )
 # Pictures that candidates of the search are judged by, spread over the calibration set.
 SEARCHED_PICTURES = 6
@@ -35,14 +35,14 @@ SEARCHED_PICTURES = 6
 
 @dataclass(frozen=True)
 class Calibration:
-    """What INT8 is found with: `pictures`, run at `size` and in batches of `batch`; the operators whose inputs may have
-    any zero point; the backend as a judge of candidates, and `judge`, which names it; and how close to FP32 the
-    picture shall be."""
+    """What INT8 is found with: `pictures`, run at `size` and in batches of `batch`; the `inputs` that convolutions may
+    have; the backend as a judge of candidates, and `judge`, which names it; and how close to FP32 the picture shall
+    be."""
 
     pictures: PictureSet | None
     size: Size
     batch: int
-    free_zero_point: frozenset[str]
+    inputs: Inputs
     render: Render
     judge: str
     aim: Aim
@@ -80,7 +80,7 @@ def _to_int8(model: onnx.ModelProto, calibration: Calibration, progress: Progres
             f"nstopt {nstopt.__version__} {INT8_METHOD}",
             model.SerializeToString(deterministic=True),
             f"{pictures.sha256} {len(pictures.pictures)} {calibration.size} {calibration.batch}",
-            f"{calibration.judge} {sorted(calibration.free_zero_point)} {calibration.aim}",
+            f"{calibration.judge} {calibration.inputs} {calibration.aim}",
         )
     )
     if (known := cache.load(name)) is not None:
@@ -98,7 +98,7 @@ def _search(model: onnx.ModelProto, calibration: Calibration, pictures: PictureS
     count = len(pictures.pictures)
     judged: list[NDArray[np.uint8]] = []
     seen = _observe(model, calibration, pictures, progress, judged)
-    search = Search(model, seen, calibration.free_zero_point, calibration.render, judged)
+    search = Search(model, seen, calibration.inputs, calibration.render, judged)
     best = search.run(calibration.aim, progress)
     layers = {node.name: best.recipe.levels.get(node.name, "int8") for node in multiplying(model.graph)}
     record = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD)
@@ -111,7 +111,7 @@ def _observe(
     pictures: PictureSet,
     progress: Progress,
     judged: list[NDArray[np.uint8]],
-) -> dict[str, Histogram]:
+) -> Seen:
     """Activations over the pictures; every so many of these are added to `judged`."""
     count = len(pictures.pictures)
     step = max(1, count // SEARCHED_PICTURES)
@@ -123,7 +123,7 @@ def _observe(
             yield picture
 
     try:
-        return observe(model, quantised_tensors(model.graph), loaded(), calibration.batch)
+        return see(model, loaded(), calibration.batch)
     except ValueError as error:
         raise CalibrationError(
             f"{pictures.source}: the net gives no finite numbers on these pictures: {error}"
@@ -143,4 +143,6 @@ def _describe(candidate: Candidate) -> str:
     recipe = candidate.recipe
     raised = [f"{layer} {level}" for layer, level in recipe.levels.items()]
     exponents = " ".join("-" if exponent is None else f"{exponent:g}" for exponent in dict.fromkeys(recipe.exponents))
-    return f"equalised {exponents}; " + (", ".join(raised) or "all int8")
+    plain = [] if recipe.feedback else ["weights to nearest"]
+    whole = [f"{len(recipe.whole)} ranges from end to end"] if recipe.whole else []
+    return "; ".join([f"equalised {exponents}", *plain, *whole, ", ".join(raised) or "all int8"])

@@ -1,15 +1,23 @@
 """Histogram → the range that 8 bits should cover.
 
-The range minimises the mean squared error of the quantised activations over the calibration pictures, each channel
-weighted by how strongly it is read. Clipping a fixed percentile instead costs style nets up to 15 dB: their few large
+The range minimises the mean squared error of the quantised activations over the calibration pictures, or reaches from
+the least to the largest value. Clipping a fixed percentile instead costs style nets up to 15 dB: their few large
 activations carry the picture.
+
+Where a zero point must be 0, what a ReLU gives would use half of int8. Quantising x - c instead, with c the middle of
+the range, uses all of it; the convolution's output then lacks c times the sum of its weights, a constant per channel
+that its bias gives back exactly (see int8.py).
 """
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from nstopt.calib.observe import Histogram
@@ -24,12 +32,58 @@ SHRINK = np.linspace(1.0, 0.3, 36)
 MERGED_BINS = 8192
 
 
+class Grid(enum.Enum):
+    """The integers that a tensor is rounded to."""
+
+    ASYMMETRIC = "uint8, any zero point"
+    UNSIGNED = "uint8 where no value is negative, else int8; zero point 0"
+    SHIFTED = "int8 of x - c, zero point 0"
+    SYMMETRIC = "int8, zero point 0"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a backend's INT8 convolutions take: any zero point (the operators of `free_zero_point` only), and uint8
+    beside int8."""
+
+    free_zero_point: tuple[str, ...]
+    unsigned: bool = True
+
+    def grid(self, readers: Sequence[onnx.NodeProto]) -> Grid:
+        """Of a tensor that these convolutions read."""
+        if {node.op_type for node in readers} <= {*self.free_zero_point}:
+            return Grid.ASYMMETRIC
+        if self.unsigned:
+            return Grid.UNSIGNED
+        return Grid.SHIFTED if all(map(_gives_a_constant_back, readers)) else Grid.SYMMETRIC
+
+
+def _gives_a_constant_back(node: onnx.NodeProto) -> bool:
+    """Whether a constant taken off the input moves the output by a constant per channel, once zeros that the node pads
+    by itself are written as a padding before it. A transposed convolution's outputs see different taps."""
+    automatic = [attribute.s for attribute in node.attribute if attribute.name == "auto_pad"]
+    return node.op_type == "Conv" and automatic in ([], [b"NOTSET"], [b"VALID"])
+
+
+# Symmetric int8, as TensorRT has it: the strictest, hence what runs everywhere.
+SYMMETRIC = Inputs((), unsigned=False)
+
+
 class Range(NamedTuple):
-    """Real value = (integer - zero_point) * scale, with an integer in 0..255, or in -127..127 if `signed`."""
+    """Real value = (integer - zero_point) * scale + offset, with an integer in 0..255 (uint8); if `signed`, in
+    -127..127 or, with an offset, in -128..127. `offset` is a multiple of the scale, so that 0 is exact."""
 
     scale: float
     zero_point: int
     signed: bool = False
+    offset: float = 0.0
+
+    @property
+    def integers(self) -> tuple[int, int]:
+        """The least and the largest integer."""
+        if not self.signed:
+            return 0, LEVELS
+        return (-SIGNED_LEVELS - 1 if self.offset else -SIGNED_LEVELS), SIGNED_LEVELS
 
 
 class Spread(NamedTuple):
@@ -41,31 +95,36 @@ class Spread(NamedTuple):
     high: float
 
 
-def spread(
-    histogram: Histogram, factors: NDArray[np.float64] | None = None, importance: NDArray[np.float64] | None = None
-) -> Spread:
-    """Merge the channels of a histogram, each divided by its `factors` [C] and counted `importance` [C] times."""
-    ones = np.ones(len(histogram.counts))
-    s = ones if factors is None else factors
+def spread(histogram: Histogram, factors: NDArray[np.float64] | None = None) -> Spread:
+    """Merge the channels of a histogram, each divided by its `factors` [C]."""
+    s = np.ones(len(histogram.counts)) if factors is None else factors
     low, high = min(float((histogram.low / s).min()), 0.0), max(float((histogram.high / s).max()), 0.0)
     values = histogram.centres / s[:, None]
-    weights = histogram.counts * (ones if importance is None else importance)[:, None]
+    weights = histogram.counts
     filled = weights > 0
     sums, edges = np.histogram(values[filled], MERGED_BINS, weights=weights[filled])
     centres = (edges[:-1] + edges[1:]) / 2
     return Spread(centres[sums > 0], sums[sums > 0], low, high)
 
 
-def best_range(seen: Spread, zero_at_zero: bool = False) -> Range:
-    """The range of least mean squared error: uint8 with any zero point or, if `zero_at_zero`, with a zero point of 0,
-    which makes it int8 where values are negative. It always contains 0, which padding needs to be exact."""
-    low, high = seen.low, seen.high
-    if zero_at_zero and low < 0:
-        peak = max(-low, high)
-        candidates = {symmetric(peak * part) for part in SHRINK}
-    else:
-        candidates = {asymmetric(low * down, high * up) for up in SHRINK for down in (SHRINK if low < 0 else (1.0,))}
+def best_range(seen: Spread, grid: Grid = Grid.ASYMMETRIC) -> Range:
+    """The range of least mean squared error on a grid. It always contains 0, which padding needs to be exact."""
+    low, high, make = _ends(seen, grid)
+    candidates = {make(low * down, high * up) for up in SHRINK for down in (SHRINK if low < 0 else (1.0,))}
     return min(sorted(candidates, reverse=True), key=lambda candidate: mean_squared_error(seen, candidate))
+
+
+def whole_range(seen: Spread, grid: Grid = Grid.ASYMMETRIC) -> Range:
+    """From the least to the largest value (min-max)."""
+    low, high, make = _ends(seen, grid)
+    return make(low, high)
+
+
+def _ends(seen: Spread, grid: Grid) -> tuple[float, float, Callable[[float, float], Range]]:
+    """The ends of what was seen, and how a grid makes a range of two ends; a symmetric one takes only the upper."""
+    if grid is Grid.SYMMETRIC or (grid is Grid.UNSIGNED and seen.low < 0):
+        return 0.0, max(-seen.low, seen.high), lambda _, high: symmetric(high)
+    return seen.low, seen.high, shifted if grid is Grid.SHIFTED else asymmetric
 
 
 def asymmetric(low: float, high: float) -> Range:
@@ -79,12 +138,19 @@ def asymmetric(low: float, high: float) -> Range:
 
 def symmetric(peak: float) -> Range:
     """The int8 range from -`peak` to `peak`."""
-    return Range(float(np.float32(peak / SIGNED_LEVELS)), 0, signed=True)
+    scale = peak / SIGNED_LEVELS
+    return Range(1.0 if scale < SMALLEST else float(np.float32(scale)), 0, signed=True)
+
+
+def shifted(low: float, high: float) -> Range:
+    """The int8 range of x - c from `low` ≤ 0 to `high` ≥ 0: as fine as the uint8 one."""
+    scale, zero_point, *_ = asymmetric(low, high)
+    offset = float(np.float32((SIGNED_LEVELS + 1 - zero_point) * scale))
+    return Range(scale, 0, signed=True, offset=offset)
 
 
 def mean_squared_error(seen: Spread, candidate: Range) -> float:
     """Of the values of `seen` against what they are after quantisation, by their weights."""
-    lowest, highest = (-SIGNED_LEVELS, SIGNED_LEVELS) if candidate.signed else (0, LEVELS)
-    quantised = np.clip(np.rint(seen.values / candidate.scale) + candidate.zero_point, lowest, highest)
-    restored = (quantised - candidate.zero_point) * candidate.scale
+    integers = np.rint((seen.values - candidate.offset) / candidate.scale) + candidate.zero_point
+    restored = (np.clip(integers, *candidate.integers) - candidate.zero_point) * candidate.scale + candidate.offset
     return float(np.average((seen.values - restored) ** 2, weights=seen.weights))

@@ -1,14 +1,16 @@
-"""Which equalisation, and which layers need more than INT8: searched, judged by the error of the picture.
+"""Which equalisation, which ranges, which rounding, and which layers need more than INT8: searched, judged by the error
+of the picture.
 
 The error of a layer says little about the error of the picture, so every candidate is built, run on calibration
-pictures and compared with FP32. First the exponent of the equalisation, for all streams together, then for each
-stream; then, while the picture is not as close as aimed for, the layer that gains most decibels for its work gets a
-second INT8 convolution (`int8x2`), or FP32 where that is not enough.
+pictures and compared with FP32. First the exponent of the equalisation, for all streams together; whether weights
+rounded with feedback and ranges of least error do better than the plain ones; then the exponent of each stream, and
+the range of each tensor. While the picture is not as close as aimed for, the layer that gains most decibels for
+its work gets a second INT8 convolution (`int8x2`), or FP32 where that is not enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -18,9 +20,10 @@ from numpy.typing import NDArray
 
 from nstopt.calib.equalise import Factors, equalise, factors, streams
 from nstopt.calib.int8 import quantise, quantised_tensors
-from nstopt.calib.observe import Histogram
 from nstopt.calib.quality import psnr_db
-from nstopt.calib.ranges import Range, best_range, spread
+from nstopt.calib.ranges import Inputs, Range, best_range, spread, whole_range
+from nstopt.calib.rounding import Array, nearest, round_convolution
+from nstopt.calib.seen import Seen
 from nstopt.graph.cost import costs
 from nstopt.graph.nodes import multiplying
 from nstopt.progress import Progress
@@ -35,9 +38,13 @@ WORTH_DB = 0.03
 
 @dataclass(frozen=True)
 class Recipe:
-    """Exponent of each stream's equalisation (None: left as it is), and the level of layers that are not `int8`."""
+    """Exponent of each stream's equalisation (None: left as it is); the tensors whose range reaches from end to end
+    (others: least squared error); whether weights are rounded with feedback; and the level of layers that are not
+    `int8`."""
 
     exponents: tuple[float | None, ...]
+    whole: frozenset[str] = frozenset()
+    feedback: bool = True
     levels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,33 +73,37 @@ class Aim(NamedTuple):
 
 
 class Search:
-    """Candidates of one FP32 model, its activations `seen` over the calibration pictures, judged on `pictures`."""
+    """Candidates of one FP32 model, with what was `seen` of it over the calibration pictures, judged on `pictures`."""
 
     def __init__(
-        self,
-        model: onnx.ModelProto,
-        seen: Mapping[str, Histogram],
-        free_zero_point: frozenset[str],
-        render: Render,
-        pictures: Sequence[Image],
+        self, model: onnx.ModelProto, seen: Seen, inputs: Inputs, render: Render, pictures: Sequence[Image]
     ) -> None:
-        self._model, self._seen, self._render, self._pictures = model, seen, render, pictures
+        self._model, self._seen, self._inputs = model, seen, inputs
+        self._render, self._pictures = render, pictures
         self._streams = streams(model.graph)
         self._tensors = quantised_tensors(model.graph)
-        self._free = free_zero_point
+        self._reads = {node.name: name for name, readers in self._tensors.items() for node in readers}
+        self._stream_of = {name: i for i, stream in enumerate(self._streams) for name in stream.tensors}
         self._reference, _ = render(model, pictures)
         self._macs = {layer.name: max(layer.work.macs, 1) for layer in costs(model)}
-        self._ranges: dict[tuple[str, float | None], Range] = {}
+        self._ranges: dict[tuple[str, float | None, bool], Range] = {}
+        self._rounded: dict[tuple[str, float | None, float], Array] = {}
         self.tried: list[Candidate] = []
 
     def run(self, aim: Aim, progress: Progress) -> Candidate:
         """The fastest candidate found that meets the aim, or the closest one if none does."""
         progress.step("searching the equalisation")
         count = len(self._streams)
-        best = max((self._try(Recipe((exponent,) * count)) for exponent in EXPONENTS), key=lambda c: c.score)
+        best = max((self._try(self.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.score)
+        progress.step("searching ranges and rounding")
+        best = self._improve(best, [replace(best.recipe, feedback=False)])
+        best = self._improve(best, [replace(best.recipe, whole=frozenset(self._tensors))])
         for index in range(count):
             if not aim.is_met(best):
-                best = self._refine(best, index)
+                best = self._improve(best, self._neighbours(best.recipe, index))
+        for name in self._tensors:
+            if not aim.is_met(best):
+                best = self._improve(best, [replace(best.recipe, whole=best.recipe.whole ^ {name})])
         layers = [node.name for node in multiplying(self._model.graph)]
         for level in ("int8x2", "fp32"):
             if aim.is_met(best):
@@ -101,30 +112,61 @@ class Search:
             best = self._raise_levels(best, level, layers, aim)
         return best
 
+    def start(self, exponent: float | None) -> Recipe:
+        """All streams equalised by one exponent, everything else at its best guess."""
+        return Recipe((exponent,) * len(self._streams))
+
     def build(self, recipe: Recipe) -> onnx.ModelProto:
         """The INT8 model of a recipe."""
-        chosen: list[tuple[int, Factors]] = []
-        for index, exponent in enumerate(recipe.exponents):
-            s = self._factors(index, exponent)
-            if s is not None:
-                chosen.append((index, s))
-        by_tensor = {name: (i, s) for i, s in chosen for name in self._streams[i].tensors}
-        ranges = {name: self._range(name, recipe, by_tensor.get(name)) for name in self._tensors}
-        equal = equalise(self._model, [(self._streams[i], s) for i, s in chosen])
-        return quantise(equal, ranges, recipe.levels)
+        chosen = [
+            (stream, s) for index, stream in enumerate(self._streams) if (s := self._factors(index, recipe)) is not None
+        ]
+        ranges = {name: self._range(name, recipe) for name in self._tensors}
 
-    def _factors(self, index: int, exponent: float | None) -> Factors | None:
+        def round_weight(node: onnx.NodeProto, weight: Array, scale: Array) -> NDArray[np.int8]:
+            if not recipe.feedback:
+                return nearest(weight, scale)
+            return self._round(node, weight, scale, recipe, ranges[self._reads[node.name]])
+
+        return quantise(equalise(self._model, chosen), ranges, recipe.levels, round_weight)
+
+    def _factors(self, index: int, recipe: Recipe) -> Factors | None:
+        exponent = recipe.exponents[index]
         if exponent is None:
             return None
-        return factors(self._model.graph, self._streams[index], self._seen, exponent)
+        return factors(self._model.graph, self._streams[index], self._seen.values, exponent)
 
-    def _range(self, name: str, recipe: Recipe, equalised: tuple[int, Factors] | None) -> Range:
-        """Ranges depend on the tensor and its stream's exponent alone, so each is searched once."""
-        key = (name, recipe.exponents[equalised[0]] if equalised else None)
+    def _exponent(self, tensor: str, recipe: Recipe) -> float | None:
+        index = self._stream_of.get(tensor)
+        return None if index is None else recipe.exponents[index]
+
+    def _range(self, name: str, recipe: Recipe) -> Range:
+        """Ranges depend on the tensor, its stream's exponent and the method alone, so each is searched once."""
+        is_whole = name in recipe.whole
+        key = (name, self._exponent(name, recipe), is_whole)
         if key not in self._ranges:
-            merged = spread(self._seen[name], equalised[1] if equalised else None)
-            self._ranges[key] = best_range(merged, zero_at_zero=not self._tensors[name] <= self._free)
+            index = self._stream_of.get(name)
+            merged = spread(self._seen.values[name], None if index is None else self._factors(index, recipe))
+            find = whole_range if is_whole else best_range
+            self._ranges[key] = find(merged, self._inputs.grid(self._tensors[name]))
         return self._ranges[key]
+
+    def _round(
+        self, node: onnx.NodeProto, weight: Array, scale: Array, recipe: Recipe, found: Range
+    ) -> NDArray[np.int8]:
+        """A factor on an output moves its scale, not its integers, so each layer is rounded once for each exponent and
+        scale of what it reads."""
+        tensor = self._reads[node.name]
+        key = (node.name, self._exponent(tensor, recipe), found.scale)
+        if key not in self._rounded:
+            moments = self._seen.patches[node.name].moments
+            index = self._stream_of.get(tensor)
+            s = None if index is None else self._factors(index, recipe)
+            if moments is not None and s is not None:
+                each = np.repeat(1 / s, len(moments) // len(s))
+                moments = moments * each[:, None] * each
+            self._rounded[key] = round_convolution(node, weight, scale, moments, found.scale**2 / 12)
+        return self._rounded[key]
 
     def _try(self, recipe: Recipe) -> Candidate:
         images, latency_ms = self._render(self.build(recipe), self._pictures)
@@ -133,15 +175,22 @@ class Search:
         self.tried.append(candidate)
         return candidate
 
-    def _refine(self, best: Candidate, index: int) -> Candidate:
-        """The neighbouring exponents for one stream."""
-        start = best.recipe.exponents
-        place = EXPONENTS.index(start[index])
-        for exponent in EXPONENTS[max(place - 1, 0) : place + 2]:
-            if exponent != start[index]:
-                candidate = self._try(replace(best.recipe, exponents=(*start[:index], exponent, *start[index + 1 :])))
-                best = candidate if candidate.score > best.score + WORTH_DB else best
+    def _improve(self, best: Candidate, recipes: Iterable[Recipe]) -> Candidate:
+        """The best of `best` and the recipes that are worth it."""
+        for recipe in recipes:
+            candidate = self._try(recipe)
+            best = candidate if candidate.score > best.score + WORTH_DB else best
         return best
+
+    def _neighbours(self, recipe: Recipe, index: int) -> list[Recipe]:
+        """The neighbouring exponents for one stream."""
+        start = recipe.exponents
+        place = EXPONENTS.index(start[index])
+        return [
+            replace(recipe, exponents=(*start[:index], exponent, *start[index + 1 :]))
+            for exponent in EXPONENTS[max(place - 1, 0) : place + 2]
+            if exponent != start[index]
+        ]
 
     def _raise_levels(self, best: Candidate, level: str, layers: Sequence[str], aim: Aim) -> Candidate:
         """Raise one layer after the other, in the order of what each gains alone for its multiply-adds, until the aim

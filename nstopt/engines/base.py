@@ -30,11 +30,13 @@ Compiled = Callable[[Feed], Sequence[NDArray[Any]]]
 @dataclass(frozen=True)
 class Capabilities:
     """What a backend can be given. `free_zero_point`: the convolution operators whose INT8 inputs may have any zero
-    point; that of others must be 0. `takes` is the suffix of the model file that `build` reads."""
+    point; that of others must be 0. `unsigned`: whether INT8 inputs may be uint8, too. `takes` is the suffix of the
+    model file that `build` reads."""
 
     precisions: frozenset[str]
     free_zero_point: frozenset[str]
     dynamic_sizes: bool
+    unsigned: bool = True
     takes: str = ".onnx"
 
 

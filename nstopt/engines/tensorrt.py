@@ -16,7 +16,7 @@ from nstopt.errors import DeviceError
 class TensorRTBackend(Backend):
     name = "tensorrt"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}), free_zero_point=frozenset(), dynamic_sizes=True
+        precisions=frozenset({"fp32", "fp16", "int8"}), free_zero_point=frozenset(), dynamic_sizes=True, unsigned=False
     )
 
     def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:

@@ -37,6 +37,15 @@ def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     return {output: node for node in graph.node for output in node.output}
 
 
+def read_by_norms(graph: onnx.GraphProto) -> set[str]:
+    """The tensors that nothing but instance norms read: a constant added to a channel of theirs changes nothing."""
+    readers: dict[str, set[str]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    return {name for name, operators in readers.items() if operators == {"InstanceNormalization"}}
+
+
 def shapes(graph: onnx.GraphProto) -> dict[str, tuple[int | None, ...]]:
     """Shapes that shape inference wrote down; None for a free dimension."""
     return {

@@ -11,6 +11,8 @@ from conftest import SMALL
 from export.graphs import run
 
 from nstopt.bundle import ShapeInfo
+from nstopt.calib.int8 import quantised_tensors
+from nstopt.calib.observe import Histogram, observe
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialise import specialise
@@ -30,6 +32,13 @@ def make_graph(tiny_onnx: Path, export_family: Callable[[str], Exported]) -> Mak
         return graph
 
     return make
+
+
+def histograms(model: onnx.ModelProto, pictures: Sequence[RGB]) -> dict[str, Histogram]:
+    """The values of what will be quantised, over pictures of the graph's size."""
+    seen = {name: Histogram() for name in quantised_tensors(model.graph)}
+    observe(model, {name: [histogram] for name, histogram in seen.items()}, pictures)
+    return seen
 
 
 def render(model: onnx.ModelProto, pictures: Sequence[RGB]) -> tuple[list[RGB], float]:

@@ -12,6 +12,7 @@ from conftest import SMALL
 from nstopt.calib import cache
 from nstopt.calib.pictures import PictureSet, at_most, from_folder
 from nstopt.calib.precision import Calibration, Precise, to_precision
+from nstopt.calib.ranges import Inputs
 from nstopt.calib.search import Aim
 from nstopt.pictures import RGB
 from nstopt.progress import Silent
@@ -38,7 +39,7 @@ def _empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def build(
     model: onnx.ModelProto, pictures: PictureSet, counting: Counting, aim: float = 0, judge: str = "a"
 ) -> Precise:
-    calibration = Calibration(pictures, SMALL, 1, frozenset({"Conv"}), counting, judge, Aim(aim, aim))
+    calibration = Calibration(pictures, SMALL, 1, Inputs(("Conv",)), counting, judge, Aim(aim, aim))
     return to_precision(model, "int8", calibration, Silent())
 
 

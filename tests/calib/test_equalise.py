@@ -9,14 +9,12 @@ from conftest import SMALL
 from onnx import numpy_helper, parser
 
 from nstopt.calib.equalise import equalise, factors, streams
-from nstopt.calib.int8 import quantised_tensors
-from nstopt.calib.observe import observe
 from nstopt.calib.quality import psnr_db
 from nstopt.graph.nodes import initialisers
 from nstopt.graph.passes import rewrite
 from nstopt.pictures import RGB, cover
 
-from .conftest import MakeGraph, render
+from .conftest import MakeGraph, histograms, render
 
 FAMILIES = ["johnson", "fast-style", "instance norm", "frn"]
 
@@ -26,7 +24,7 @@ FAMILIES = ["johnson", "fast-style", "instance norm", "frn"]
 def test_the_picture_stays(make_graph: MakeGraph, photographs: list[RGB], family: str, exponent: float) -> None:
     model = rewrite(make_graph(family), "openvino").model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:2]]
-    seen = observe(model, quantised_tensors(model.graph), pictures)
+    seen = histograms(model, pictures)
     chosen = [
         (stream, s)
         for stream in streams(model.graph)
@@ -44,14 +42,13 @@ def test_the_picture_stays(make_graph: MakeGraph, photographs: list[RGB], family
 @pytest.mark.parametrize("family", FAMILIES)
 def test_activations_are_divided(make_graph: MakeGraph, photographs: list[RGB], family: str) -> None:
     model = rewrite(make_graph(family), "openvino").model
-    tensors = quantised_tensors(model.graph)
     pictures = [cover(photographs[0], SMALL)]
-    seen = observe(model, tensors, pictures)
+    seen = histograms(model, pictures)
     stream = streams(model.graph)[0]
     s = factors(model.graph, stream, seen, 1.0)
     assert s is not None
-    after = observe(equalise(model, [(stream, s)]), tensors, pictures)
-    for name in tensors:
+    after = histograms(equalise(model, [(stream, s)]), pictures)
+    for name in seen:
         divisor = s if name in stream.tensors else 1
         np.testing.assert_allclose(after[name].high, seen[name].high / divisor, rtol=1e-3, atol=1e-4)
 
@@ -87,7 +84,7 @@ def test_only_what_passes_a_factor_through(between: str, count: int) -> None:
 
 def test_dead_channels_keep_their_scale(make_graph: MakeGraph, photographs: list[RGB]) -> None:
     model = rewrite(make_graph("johnson"), "openvino").model
-    seen = observe(model, quantised_tensors(model.graph), [cover(photographs[0], SMALL)])
+    seen = histograms(model, [cover(photographs[0], SMALL)])
     stream = streams(model.graph)[0]
     for name in stream.tensors & seen.keys():
         seen[name].low[0] = seen[name].high[0] = 0

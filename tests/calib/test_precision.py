@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from nstopt.calib.pictures import from_folder
 from nstopt.calib.precision import Calibration, Precise, pareto, to_precision
+from nstopt.calib.ranges import Inputs
 from nstopt.calib.search import Aim, Candidate, Recipe
 from nstopt.errors import CalibrationError
 from nstopt.progress import Silent
@@ -20,7 +21,7 @@ from .conftest import MakeGraph, render
 
 def convert(model: onnx.ModelProto, precision: str, photos: Path | None = None) -> Precise:
     pictures = from_folder(photos) if photos else None
-    calibration = Calibration(pictures, SMALL, 1, frozenset({"Conv"}), render, "onnxruntime", Aim(0, 0))
+    calibration = Calibration(pictures, SMALL, 1, Inputs(("Conv",)), render, "onnxruntime", Aim(0, 0))
     return to_precision(model, precision, calibration, Silent())
 
 
@@ -48,7 +49,7 @@ def test_the_record(make_graph: MakeGraph, photos: Path, precision: str) -> None
 
 def test_the_front_holds_what_nothing_beats() -> None:
     def candidate(latency_ms: float, mean_db: float) -> Candidate:
-        return Candidate(Recipe((0.5,), {"last": "int8x2"}), mean_db, mean_db - 1, latency_ms)
+        return Candidate(Recipe((0.5,), levels={"last": "int8x2"}), mean_db, mean_db - 1, latency_ms)
 
     tried = [candidate(5, 40), candidate(4, 39), candidate(6, 40), candidate(7, 42), candidate(4, 38)]
     assert [(one.latency_ms, one.psnr_db_mean) for one in pareto(tried)] == [(4, 39), (5, 40), (7, 42)]

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from onnx import helper
 
 from nstopt.calib.observe import Histogram
-from nstopt.calib.ranges import Range, Spread, asymmetric, best_range, mean_squared_error, spread, symmetric
+from nstopt.calib.ranges import (
+    SYMMETRIC,
+    Grid,
+    Inputs,
+    Range,
+    Spread,
+    asymmetric,
+    best_range,
+    mean_squared_error,
+    shifted,
+    spread,
+    symmetric,
+    whole_range,
+)
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 300), elements=st.floats(-1e4, 1e4, width=32))
 FEW = settings(max_examples=40)
@@ -22,47 +40,84 @@ def seen(*channels: NDArray[np.float32]) -> Spread:
 
 
 def histogram(*channels: NDArray[np.float32]) -> Histogram:
-    result = Histogram(len(channels))
+    result = Histogram()
     result.add(np.stack(channels)[None])
     return result
 
 
 def restored(values: NDArray[np.floating], found: Range) -> NDArray[np.float64]:
-    least, largest = (-127, 127) if found.signed else (0, 255)
-    integers = np.clip(np.rint(values / found.scale) + found.zero_point, least, largest)
-    return np.asarray((integers - found.zero_point) * found.scale, np.float64)
+    """Through QuantizeLinear and DequantizeLinear."""
+    integers = np.clip(np.rint((values - found.offset) / found.scale) + found.zero_point, *found.integers)
+    return np.asarray((integers - found.zero_point) * found.scale + found.offset, np.float64)
 
 
 @FEW
-@given(VALUES)
-def test_never_worse_than_from_least_to_largest(values: NDArray[np.float32]) -> None:
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+@given(VALUES, st.sampled_from(Grid))
+def test_never_worse_than_from_least_to_largest(values: NDArray[np.float32], grid: Grid) -> None:
     all_seen = seen(values)
-    for zero_at_zero in (False, True):
-        whole = symmetric(max(-low, high)) if zero_at_zero and low < 0 else asymmetric(low, high)
-        assume(whole.scale > 1e-30)
-        best = mean_squared_error(all_seen, best_range(all_seen, zero_at_zero))
-        assert best <= mean_squared_error(all_seen, whole) * (1 + 1e-9)
+    whole = whole_range(all_seen, grid)
+    assume(whole.scale > 1e-30)
+    best = mean_squared_error(all_seen, best_range(all_seen, grid))
+    assert best <= mean_squared_error(all_seen, whole) * (1 + 1e-9)
 
 
 @FEW
-@given(VALUES, st.booleans())
-def test_zero_is_exact_and_the_scale_a_float32(values: NDArray[np.float32], zero_at_zero: bool) -> None:
-    found = best_range(seen(values), zero_at_zero)
+@given(VALUES, st.sampled_from(Grid), st.sampled_from([best_range, whole_range]))
+def test_zero_is_exact_and_the_scale_a_float32(
+    values: NDArray[np.float32], grid: Grid, find: Callable[[Spread, Grid], Range]
+) -> None:
+    found = find(seen(values), grid)
     assert 0 <= found.zero_point <= 255
-    assert found.zero_point == 0 or not zero_at_zero
-    assert found.signed == (zero_at_zero and values.min() < 0)
+    assert found.zero_point == 0 or grid is Grid.ASYMMETRIC
+    assert found.offset == 0 or grid is Grid.SHIFTED
+    is_signed = {Grid.ASYMMETRIC: False, Grid.UNSIGNED: values.min() < 0}.get(grid, True)
+    assert found.signed == is_signed
     assert found.scale > 0
     assert found.scale == np.float32(found.scale)
-    assert restored(np.zeros(1), found) == [0]
+    assert restored(np.zeros(1), found) == pytest.approx(0, abs=found.scale * 1e-4)
 
 
 @given(st.floats(-1e4, 0, width=32), st.floats(0, 1e4, width=32))
 def test_a_range_reaches_from_end_to_end(low: float, high: float) -> None:
     assume(high - low > 1e-6)
-    for found in (asymmetric(low, high), symmetric(max(-low, high))):
+    for found in (asymmetric(low, high), symmetric(max(-low, high)), shifted(low, high)):
         ends = restored(np.array([low, high]), found)
         np.testing.assert_allclose(ends, [low, high], atol=found.scale)
+
+
+@FEW
+@given(VALUES)
+def test_an_offset_is_as_good_as_a_zero_point(values: NDArray[np.float32]) -> None:
+    all_seen = seen(values)
+    assume(all_seen.high - all_seen.low > 1e-6)
+    free, fixed = (whole_range(all_seen, grid) for grid in (Grid.ASYMMETRIC, Grid.SHIFTED))
+    assert free.scale == fixed.scale
+    errors = [np.abs(restored(values, found) - values) for found in (free, fixed)]  # a tie may go either way
+    np.testing.assert_allclose(errors[0], errors[1], atol=free.scale * 0.01)
+
+
+def test_what_a_relu_gives_uses_all_of_int8() -> None:
+    found = whole_range(seen(np.linspace(0, 10, 300, dtype=np.float32)), Grid.SHIFTED)
+    assert found.offset == pytest.approx(5, abs=0.05)
+    assert found.scale == pytest.approx(10 / 255)
+
+
+def convolution(operator: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(operator, ["x", "w"], ["y"], **attributes)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "readers", "grid"),
+    [
+        (Inputs(("Conv",)), [convolution("Conv")], Grid.ASYMMETRIC),
+        (Inputs(("Conv",)), [convolution("Conv"), convolution("ConvTranspose")], Grid.UNSIGNED),
+        (SYMMETRIC, [convolution("Conv"), convolution("Conv", pads=[1, 1, 1, 1])], Grid.SHIFTED),
+        (SYMMETRIC, [convolution("Conv", auto_pad="SAME_UPPER")], Grid.SYMMETRIC),
+        (SYMMETRIC, [convolution("Conv"), convolution("ConvTranspose")], Grid.SYMMETRIC),
+    ],
+)
+def test_the_grid_is_what_all_readers_take(inputs: Inputs, readers: list[onnx.NodeProto], grid: Grid) -> None:
+    assert inputs.grid(readers) is grid
 
 
 def test_bytes_are_exact() -> None:
@@ -85,14 +140,13 @@ def test_constants(value: float) -> None:
     np.testing.assert_allclose(restored(np.array([value]), found), value, rtol=1e-3)
 
 
-def test_channels_are_merged_scaled_and_weighted() -> None:
+def test_channels_are_merged_and_scaled() -> None:
     first, second = np.linspace(-1, 1, 101, dtype=np.float32), np.linspace(0, 8, 101, dtype=np.float32)
     both = histogram(first, second)
     plain = spread(both)
     assert (plain.low, plain.high) == (-1, 8)
     assert plain.weights.sum() == 202
-    scaled = spread(both, factors=np.array([1.0, 4.0]), importance=np.array([1.0, 3.0]))
+    scaled = spread(both, factors=np.array([1.0, 4.0]))
     assert (scaled.low, scaled.high) == (-1, 2)
-    assert scaled.weights.sum() == 101 + 3 * 101
     mean = np.average(scaled.values, weights=scaled.weights)
-    assert mean == pytest.approx((first.mean() + 3 * second.mean() / 4) / 4, abs=0.01)
+    assert mean == pytest.approx((first.mean() + second.mean() / 4) / 2, abs=0.01)

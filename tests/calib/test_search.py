@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from conftest import SMALL
 from onnx import numpy_helper
 
-from nstopt.calib.int8 import quantised_tensors
-from nstopt.calib.observe import observe
-from nstopt.calib.search import EXPONENTS, Aim, Recipe, Search
+from nstopt.calib.ranges import Inputs
+from nstopt.calib.search import EXPONENTS, Aim, Search
+from nstopt.calib.seen import see
 from nstopt.graph.nodes import multiplying
 from nstopt.graph.passes import rewrite
 from nstopt.pictures import RGB, cover
@@ -21,14 +23,12 @@ from .conftest import MakeGraph, render
 def search(make_graph: MakeGraph, photographs: list[RGB]) -> Search:
     model = rewrite(make_graph("fast-style"), "openvino").model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:3]]
-    return Search(
-        model, observe(model, quantised_tensors(model.graph), pictures), frozenset({"Conv"}), render, pictures
-    )
+    return Search(model, see(model, pictures), Inputs(("Conv",)), render, pictures)
 
 
 def test_an_aim_that_is_met_ends_the_search(search: Search) -> None:
     best = search.run(Aim(10, 10), Silent())
-    assert len(search.tried) == len(EXPONENTS)
+    assert len(search.tried) == len(EXPONENTS) + 2  # and plain rounding, and ranges from end to end
     assert best.recipe.levels == {}
     assert best.score == max(candidate.score for candidate in search.tried)
 
@@ -51,12 +51,12 @@ def test_what_cannot_be_met_gives_the_closest(search: Search) -> None:
 
 def test_two_bytes_are_closer_than_one(search: Search) -> None:
     """All layers in two INT8 convolutions leave the rounding of the weights; all in FP32 leave nothing."""
-    model = search.build(Recipe((None,) * 6))
+    model = search.build(search.start(None))
     names = [
         name.removesuffix("_weight_dq") for node in model.graph.node for name in node.output if "_weight_dq" in name
     ]
     scores = {
-        level: search._try(Recipe((None,) * 6, dict.fromkeys(names, level))).mean_db
+        level: search._try(replace(search.start(None), levels=dict.fromkeys(names, level))).mean_db
         for level in ("int8", "int8x2", "fp32")
     }
     assert scores["int8"] + 3 < scores["int8x2"] < scores["fp32"]
@@ -64,7 +64,7 @@ def test_two_bytes_are_closer_than_one(search: Search) -> None:
 
 
 def test_zero_points_are_0_where_the_operator_needs_it(search: Search) -> None:
-    graph = search.build(Recipe((0.5,) * 6)).graph
+    graph = search.build(search.start(0.5)).graph
     points = {tensor.name: tensor for tensor in graph.initializer if tensor.name.endswith("_zero_point")}
     made_by = {node.output[0]: node for node in graph.node}
     transposed = [node for node in graph.node if node.op_type == "ConvTranspose"]

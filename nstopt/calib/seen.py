@@ -1,0 +1,41 @@
+"""What INT8 has to know of a net on calibration pictures: gathered in one pass over them, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nstopt.calib.int8 import quantised_tensors
+from nstopt.calib.observe import Histogram, Observer, observe
+from nstopt.calib.rounding import Patches, kernel_seen
+from nstopt.graph.nodes import initialisers, multiplying, read_by_norms
+
+
+class Seen(NamedTuple):
+    """The values of each tensor that is to be quantised, and the patches that each convolution multiplies, by its
+    name."""
+
+    values: Mapping[str, Histogram]
+    patches: Mapping[str, Patches]
+
+
+def see(model: onnx.ModelProto, pictures: Iterable[NDArray[np.uint8]], batch: int = 1) -> Seen:
+    """Run FP32 `model` (I/O contract, convolutions named) on pictures, uint8 [H, W, 3], of its size.
+
+    Raises ValueError if an activation is not finite."""
+    tensors = quantised_tensors(model.graph)
+    known, normed = initialisers(model.graph), read_by_norms(model.graph)
+    values = {name: Histogram() for name in tensors}
+    patches = {
+        node.name: Patches(kernel_seen(node, known[node.input[1]]), centred=node.output[0] in normed)
+        for node in multiplying(model.graph)
+    }
+    observers: dict[str, list[Observer]] = {
+        name: [values[name], *(patches[node.name] for node in readers)] for name, readers in tensors.items()
+    }
+    observe(model, observers, pictures, batch)
+    return Seen(values, patches)

@@ -1,0 +1,120 @@
+"""Weights rounded with feedback: the layer's output is closer than with each weight rounded to the nearest."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import helper
+
+from nstopt.calib.rounding import Patches, kernel_seen, nearest, round_convolution, with_feedback
+
+
+def correlated(channels: int, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """What a ReLU gives: smooth, not negative, channels that go together, [1, C, H, W]."""
+    random = np.random.default_rng(seed)
+    maps = random.normal(size=(3, height, width)).cumsum(axis=1).cumsum(axis=2)
+    mixed = np.tensordot(random.normal(size=(channels, 3)), maps, axes=1) + 0.3 * random.normal(
+        size=(channels, height, width)
+    )
+    return np.asarray(np.maximum(mixed / mixed.std(), 0)[None], np.float32)
+
+
+def scales(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    return np.asarray(np.abs(weight).max(axis=others, keepdims=True) / 15, np.float32)  # coarse: errors stand out
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 90))
+def test_the_output_error_is_not_larger(seed: int, outputs: int, inputs: int) -> None:
+    random = np.random.default_rng(seed)
+    weight = random.normal(size=(outputs, inputs)).astype(np.float32)
+    seen = random.normal(size=(400, 3)) @ random.normal(size=(3, inputs)) + 0.1 * random.normal(size=(400, inputs))
+    moments = seen.T @ seen / 400
+    scale = scales(weight, 0)
+
+    def error(integers: NDArray[np.int8]) -> float:
+        rest = integers * scale - weight
+        return float(np.einsum("oi,ij,oj->", rest, moments, rest))
+
+    plain, fed = nearest(weight, scale), with_feedback(weight, scale.ravel(), moments)
+    assert error(fed) <= error(plain) * 1.05
+    assert np.abs(fed - weight / scale).max() < 127
+    if inputs > 30 and outputs > 10:
+        assert error(fed) < error(plain) * 0.7
+
+
+def test_inputs_that_do_not_go_together_leave_nothing_to_gain() -> None:
+    weight = np.random.default_rng(0).normal(size=(8, 20)).astype(np.float32)
+    scale = scales(weight, 0)
+    np.testing.assert_array_equal(with_feedback(weight, scale.ravel(), np.eye(20)), nearest(weight, scale))
+
+
+def layer(operator: str, stride: int) -> onnx.NodeProto:
+    return helper.make_node(operator, ["x", "w"], ["y"], strides=[stride, stride])
+
+
+@pytest.mark.parametrize(
+    ("operator", "kernel", "stride", "patch"),
+    [
+        ("Conv", (3, 3), 1, (3, 3)),
+        ("Conv", (1, 9), 2, (1, 9)),
+        ("ConvTranspose", (3, 3), 2, (2, 2)),
+        ("ConvTranspose", (4, 4), 2, (2, 2)),
+        ("ConvTranspose", (3, 3), 1, (3, 3)),
+    ],
+)
+def test_the_layer_comes_closer(operator: str, kernel: tuple[int, int], stride: int, patch: tuple[int, int]) -> None:
+    """Against torch's own convolutions, on a picture that was not seen."""
+    node = layer(operator, stride)
+    weight = np.random.default_rng(1).normal(size=(12, 12, *kernel)).astype(np.float32)
+    assert kernel_seen(node, weight) == patch
+    patches = Patches(patch, centred=False)
+    for seed in range(8):
+        patches.add(correlated(12, 40, 40, seed=0) * (1 + seed / 8))
+    scale = scales(weight, 0 if operator == "Conv" else 1)
+    fed = round_convolution(node, weight, scale, patches.moments, noise=0.0)
+    assert fed.shape == weight.shape
+
+    def run(values: NDArray[np.float32]) -> torch.Tensor:
+        picture = torch.from_numpy(correlated(12, 40, 40, seed=0)[..., ::-1].copy()[..., ::-1].copy())
+        function = torch.nn.functional.conv2d if operator == "Conv" else torch.nn.functional.conv_transpose2d
+        return function(picture, torch.from_numpy(values.astype(np.float32)), stride=stride)
+
+    exact = run(weight)
+    errors = [float(((run(rounded * scale) - exact) ** 2).mean()) for rounded in (nearest(weight, scale), fed)]
+    assert errors[1] < errors[0] * 0.8
+
+
+def test_grouped_and_unseen_convolutions_go_to_the_nearest() -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 1, 3, 3)).astype(np.float32)
+    scale = scales(weight, 0)
+    grouped = helper.make_node("Conv", ["x", "w"], ["y"], group=4)
+    for node, moments in ((grouped, np.eye(9)), (layer("Conv", 1), None)):
+        np.testing.assert_array_equal(
+            round_convolution(node, weight, scale, moments, noise=0.0), nearest(weight, scale)
+        )
+
+
+def test_a_constant_is_not_seen_where_a_norm_takes_it_off() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 4, 30, 30)).astype(np.float32)
+    shifted = values + np.float32(100)
+    found = []
+    for shown in (values, shifted):
+        patches = Patches((3, 3), centred=True)
+        patches.add(shown)
+        found.append(patches.moments)
+    assert found[0] is not None
+    assert found[1] is not None
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
+
+
+def test_what_is_smaller_than_the_kernel_has_no_patch() -> None:
+    patches = Patches((3, 3), centred=True)
+    patches.add(np.zeros((1, 4, 2, 30), np.float32))
+    assert patches.moments is None
