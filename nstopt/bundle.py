@@ -64,16 +64,19 @@ class PrecisionInfo(msgspec.Struct, frozen=True):
 
 
 class CalibrationInfo(msgspec.Struct, frozen=True):
-    """The pictures the ranges came from (hash over their names and bytes) and the method."""
+    """The pictures the ranges came from (hash over their names and bytes) and the method. `coverage` counts those of
+    each kind: dark, bright, flat, busy."""
 
     source: str
     sha256: str
     pictures: int
     method: str
+    coverage: dict[str, int] = {}
 
 
 class QualityInfo(msgspec.Struct, frozen=True):
-    """Engine against the FP32 export on `pictures` that were not used for calibration. PSNR in dB, capped at 100."""
+    """Engine against the FP32 export on `pictures` that were not used for calibration. PSNR in dB, capped at 100; that
+    of the border, 16 pixels wide, and of what it encloses are means."""
 
     source: str
     pictures: int
@@ -82,6 +85,20 @@ class QualityInfo(msgspec.Struct, frozen=True):
     ssim_mean: float
     ssim_worst: float
     max_grey_levels: int
+    psnr_db_border: float | None = None
+    psnr_db_interior: float | None = None
+
+
+class DriftInfo(msgspec.Struct, frozen=True):
+    """Engine against the FP32 export on consecutive frames of a clip. `psnr_db_*` are of single frames;
+    `flicker_psnr_db` is of the change from frame to frame: the flicker that the engine adds."""
+
+    source: str
+    sha256: str
+    frames: int
+    psnr_db_mean: float
+    psnr_db_worst: float
+    flicker_psnr_db: float
 
 
 class BackendInfo(msgspec.Struct, frozen=True):
@@ -93,12 +110,14 @@ class BackendInfo(msgspec.Struct, frozen=True):
 
 
 class CandidateInfo(msgspec.Struct, frozen=True):
-    """One INT8 recipe that was tried: its speed and its PSNR in dB on the pictures of the search."""
+    """One INT8 recipe that was tried: its speed and its PSNR in dB on the pictures of the search. None of the others
+    beats one `on_front` in both."""
 
     recipe: str
     latency_ms: float
     psnr_db_mean: float
     psnr_db_worst: float
+    on_front: bool = True
 
 
 class TunedInfo(msgspec.Struct, frozen=True):
@@ -124,6 +143,7 @@ class Manifest(msgspec.Struct, frozen=True):
     rewrites: tuple[str, ...] = ()
     tuning: tuple[TunedInfo, ...] = ()
     search: tuple[CandidateInfo, ...] = ()
+    drift: DriftInfo | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from nstopt.bundle import (
     FORMAT_VERSION,
     BackendInfo,
     Bundle,
+    DriftInfo,
     Manifest,
     NetInfo,
     PrecisionInfo,
@@ -30,7 +31,7 @@ from nstopt.calib import pictures as sets
 from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.precision import PRECISIONS, Calibration, Precise, to_precision
-from nstopt.calib.quality import judge
+from nstopt.calib.quality import drift, judge
 from nstopt.calib.ranges import SYMMETRIC, Inputs, Spread, whole_range
 from nstopt.calib.search import Aim
 from nstopt.engines.base import Backend, Built
@@ -59,8 +60,9 @@ DEFAULT_SIZE = Size(512, 512)
 @dataclass(frozen=True)
 class BuildSpec:
     """What to build from the exported `model`. `size` None builds an engine for any size. `calib` and `val` are
-    folders of pictures; without `val`, the result is judged on pictures of `calib` that are kept out of the
-    calibration. `symmetric` asks for INT8 as TensorRT has it, on any backend: int8 with a zero point of 0."""
+    folders of pictures or videos; without `val`, the result is judged on pictures of `calib` that are kept out of the
+    calibration. `symmetric` asks for INT8 as TensorRT has it, on any backend: int8 with a zero point of 0.
+    `drift` is a clip on which the engine is compared with FP32 frame by frame."""
 
     model: Path
     folder: Path
@@ -74,6 +76,7 @@ class BuildSpec:
     tune: bool = False
     min_psnr_db: float = 40.0
     symmetric: bool = False
+    drift: Path | None = None
 
     def bundle_path(self) -> Path:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
@@ -127,9 +130,9 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             search=precise.search,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
-        quality = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, progress)
+        quality, drifted = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, progress)
         _gate(spec, quality, precise)
-        return msgspec.structs.replace(manifest, quality=quality)
+        return msgspec.structs.replace(manifest, quality=quality, drift=drifted)
 
     return write_bundle(spec.bundle_path(), fill)
 
@@ -204,10 +207,10 @@ def _choose_pictures(spec: BuildSpec, info: ExportInfo) -> tuple[PictureSet | No
             f"{spec.model}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
             "like those you will stylise with --calib"
         )
-    val = sets.at_most(sets.from_folder(spec.val), sets.MAX_JUDGED) if spec.val else None
+    val = sets.at_most(sets.from_path(spec.val), sets.MAX_JUDGED) if spec.val else None
     if not wanted:
         return None, val or sets.demo()
-    given = sets.from_folder(spec.calib) if spec.calib else sets.demo()
+    given = sets.from_path(spec.calib) if spec.calib else sets.demo()
     if val:
         return sets.at_most(given, sets.MAX_CALIBRATION), val
     return sets.split(given)
@@ -272,19 +275,27 @@ def _torchscript_of(model: Path, info: ExportInfo) -> Path:
 
 def _judge(
     spec: BuildSpec, backend: Backend, bundle: Bundle, graph: onnx.ModelProto, held_out: PictureSet, progress: Progress
-) -> QualityInfo:
-    """Engine against the unrewritten FP32 graph in ONNX Runtime."""
+) -> tuple[QualityInfo, DriftInfo | None]:
+    """Engine against the unrewritten FP32 graph in ONNX Runtime, on pictures and, if there is one, on a clip."""
     reference = session(graph.SerializeToString())
     name = reference.get_inputs()[0].name
-    pictures = held_out.load(spec.size or DEFAULT_SIZE)
+    size = spec.size or DEFAULT_SIZE
 
     def repeat(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.repeat(picture[None], spec.batch, axis=0)
 
+    def exact(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(reference.run(None, {name: repeat(picture)})[0][0], np.uint8)
+
     with backend.load(bundle) as engine:
-        return judge(
-            held_out.source,
-            progress.track(pictures, len(held_out.pictures), "judging"),
-            lambda picture: engine(repeat(picture))[0],
-            lambda picture: reference.run(None, {name: repeat(picture)})[0][0],
-        )
+
+        def ours(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return np.asarray(engine(repeat(picture))[0], np.uint8)
+
+        shown = progress.track(held_out.load(size), len(held_out.pictures), "judging")
+        quality = judge(held_out.source, shown, ours, exact)
+        if spec.drift is None:
+            return quality, None
+        clip = sets.clip(spec.drift)
+        shown = progress.track(clip.load(size), len(clip.pictures), "measuring drift")
+        return quality, drift(clip.source, clip.sha256, shown, ours, exact)

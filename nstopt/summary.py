@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from nstopt.bundle import Bundle, CandidateInfo, TunedInfo
+from nstopt.bundle import Bundle, CandidateInfo, Manifest, TunedInfo
 
 if TYPE_CHECKING:
     from nstopt.media.compare import Compared
@@ -31,6 +31,7 @@ def rows(bundle: Bundle) -> list[tuple[str, str]]:
     if manifest.calibration:
         calibration = manifest.calibration
         found.append(("calibrated on", f"{calibration.pictures} pictures of {calibration.source}"))
+        found.append(("coverage", ", ".join(f"{count} {kind}" for kind, count in calibration.coverage.items())))
         found.append(("method", calibration.method))
     if quality:
         found += [
@@ -39,12 +40,43 @@ def rows(bundle: Bundle) -> list[tuple[str, str]]:
             ("SSIM", f"{quality.ssim_mean:.4f} mean, {quality.ssim_worst:.4f} worst"),
             ("largest error", f"{quality.max_grey_levels} grey levels"),
         ]
+        if quality.psnr_db_border is not None:
+            found.append(("border", f"{quality.psnr_db_border:.2f} dB, interior {quality.psnr_db_interior:.2f}"))
+    if drift := manifest.drift:
+        found.append(("clip", f"{drift.frames} frames of {drift.source}"))
+        found.append(("clip's PSNR", f"{drift.psnr_db_mean:.2f} dB mean, {drift.psnr_db_worst:.2f} worst"))
+        found.append(("flicker", f"{drift.flicker_psnr_db:.2f} dB: PSNR of the change from frame to frame"))
     versions = ", ".join(f"{name} {version}" for name, version in manifest.backend.versions.items())
     found += [
         ("backend", f"{manifest.backend.name} ({versions}) for {manifest.backend.device}"),
         ("built", manifest.created),
     ]
     return found + [("file", f"{name}  sha256 {digest[:16]}…") for name, digest in manifest.files.items()]
+
+
+def outcome(manifest: Manifest) -> list[str]:
+    """What a build has to say of its result, a line each."""
+    lines = []
+    if calibration := manifest.calibration:
+        lines.append(f"calibrated on {calibration.pictures} pictures of {calibration.source}")
+        if lacking := [kind for kind, count in calibration.coverage.items() if not count]:
+            lines.append(f"note: none of them is {' or '.join(lacking)}; add some if you will stylise such pictures")
+    precision = manifest.precision
+    if precision.computes != precision.asked:
+        lines.append(f"note: the graph is {precision.asked}, which this device computes in {precision.computes}")
+    if quality := manifest.quality:
+        lines.append(
+            f"against FP32 on {quality.pictures} other pictures of {quality.source}: "
+            f"PSNR {quality.psnr_db_mean:.1f} dB mean, {quality.psnr_db_worst:.1f} worst "
+            f"(border {quality.psnr_db_border:.1f}, interior {quality.psnr_db_interior:.1f}); "
+            f"SSIM {quality.ssim_mean:.4f} mean, {quality.ssim_worst:.4f} worst"
+        )
+    if drift := manifest.drift:
+        lines.append(
+            f"on {drift.frames} frames of {drift.source}: PSNR {drift.psnr_db_mean:.1f} dB mean, "
+            f"{drift.psnr_db_worst:.1f} worst; of the change from frame to frame {drift.flicker_psnr_db:.1f}"
+        )
+    return lines
 
 
 def tuning(layers: Sequence[TunedInfo]) -> Table:

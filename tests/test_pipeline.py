@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 import pytest
 from bench.conftest import inverter
-from conftest import SMALL, int8_spec, noise
+from conftest import SMALL, int8_spec, noise, write_video
 from nets import layouts
+from onnx import numpy_helper
 
 import nstopt
 from nstopt.bundle import Bundle, NetInfo, ShapeInfo, open_bundle
@@ -158,3 +159,27 @@ def test_a_real_net(shared_folder: Path, tmp_path: Path) -> None:
     assert quality.psnr_db_mean >= 30
     with nstopt.load(bundle.path) as engine:
         assert engine(noise(*size)).std() > 20
+
+
+def test_symmetric_int8_on_a_cpu(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    """As TensorRT has it, in ONNX Runtime: signed, zero points of 0, as close as with free zero points."""
+    clip = write_video(tmp_path / "clip.mp4", [noise(*SMALL, seed) for seed in range(3)])
+    spec = int8_spec(tiny_onnx, tmp_path, photos, backend="onnxruntime", symmetric=True, drift=clip)
+    bundle = build_engine(spec)
+    constants = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(bundle.file("model.onnx")).graph.initializer
+    }
+    zeros = [value for name, value in constants.items() if name.endswith("zero_point")]
+    assert len(zeros) > 10
+    assert all(value.dtype == np.int8 and not value.any() for value in zeros)
+    assert sum(name.endswith("_offset") for name in constants) >= 5
+    plain = build_engine(int8_spec(tiny_onnx, tmp_path, photos, backend="onnxruntime", output=tmp_path / "plain.nst"))
+    quality, other, drift = bundle.manifest.quality, plain.manifest.quality, bundle.manifest.drift
+    assert quality
+    assert other
+    assert drift
+    assert abs(quality.psnr_db_mean - other.psnr_db_mean) < 1.5
+    assert (drift.source, drift.frames) == (str(clip), 3)
+    assert drift.flicker_psnr_db > 15
+    assert bundle.manifest.calibration
+    assert sum(bundle.manifest.calibration.coverage.values()) > 0

@@ -7,22 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from conftest import write_video
 
 from nstopt.errors import MediaError
-from nstopt.pictures import RGB
 from nstopt.video import frames
-
-
-def write_video(path: Path, pictures: list[RGB]) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        stream.options = {"qmin": "1", "qmax": "1"}
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,15 @@ from nstopt.errors import CalibrationError
 from nstopt.files import sha256_file
 from nstopt.pictures import cover, demo_photographs, list_pictures, read_picture
 from nstopt.size import Size
+from nstopt.video import frames
 
 MAX_CALIBRATION = 24
 MAX_HELD_OUT = 8
 MAX_JUDGED = 16
+# Of a video that calibrates: what a split keeps of it.
+VIDEO_FRAMES = 40
+# Of a clip that drift is measured on: one to two seconds.
+CLIP_FRAMES = 48
 # One picture in five is held out.
 HOLD_OUT_EVERY = 5
 DEMO = "scikit-image's photographs"
@@ -48,6 +54,32 @@ def from_folder(folder: Path) -> PictureSet:
     if not paths:
         raise CalibrationError(f"{folder}: no pictures in this folder; give one with some dozens of photographs")
     return PictureSet(str(folder), tuple(f"{sha256_file(path)} {path.name}" for path in paths), tuple(paths))
+
+
+def from_path(path: Path) -> PictureSet:
+    """Every picture of a folder, or frames of a video spread evenly over it. Raises CalibrationError if a folder has no
+    picture, MediaError if there is no such folder or the file is no video."""
+    return from_video(path) if path.is_file() else from_folder(path)
+
+
+def from_video(path: Path) -> PictureSet:
+    """Frames of a video, evenly spread: as many as a split keeps. Raises MediaError."""
+    total = sum(1 for _ in frames(path))
+    step = max(1, total // VIDEO_FRAMES)
+    chosen = tuple(frames(path, step))[:VIDEO_FRAMES]
+    digest = sha256_file(path)
+    return PictureSet(str(path), tuple(f"{digest} frame {i * step}" for i in range(len(chosen))), chosen)
+
+
+def clip(path: Path) -> PictureSet:
+    """Consecutive frames from the middle of a video. Raises MediaError, or CalibrationError if there is but one."""
+    total = sum(1 for _ in frames(path))
+    if total < 2:
+        raise CalibrationError(f"{path}: drift is measured from frame to frame, but this video has only one")
+    start = max(0, (total - CLIP_FRAMES) // 2)
+    chosen = tuple(itertools.islice(frames(path), start, start + CLIP_FRAMES))
+    digest = sha256_file(path)
+    return PictureSet(str(path), tuple(f"{digest} frame {start + i}" for i in range(len(chosen))), chosen)
 
 
 def demo() -> PictureSet:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import nstopt
 from nstopt.bundle import CalibrationInfo, CandidateInfo
 from nstopt.calib import cache
+from nstopt.calib.coverage import coverage
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.ranges import Inputs
@@ -50,7 +51,7 @@ class Calibration:
 
 class Precise(NamedTuple):
     """`layers`: level of each convolution by name; `calibration` and `search` say how INT8 was found. `search` holds
-    the candidates that no other one beats in both time and picture."""
+    all candidates."""
 
     model: onnx.ModelProto
     layers: dict[str, str]
@@ -101,8 +102,10 @@ def _search(model: onnx.ModelProto, calibration: Calibration, pictures: PictureS
     search = Search(model, seen, calibration.inputs, calibration.render, judged)
     best = search.run(calibration.aim, progress)
     layers = {node.name: best.recipe.levels.get(node.name, "int8") for node in multiplying(model.graph)}
-    record = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD)
-    return Precise(search.build(best.recipe), layers, record, pareto(search.tried))
+    record = CalibrationInfo(
+        pictures.source, pictures.sha256, count, INT8_METHOD, coverage(pictures.load(calibration.size))
+    )
+    return Precise(search.build(best.recipe), layers, record, tried(search.tried))
 
 
 def _observe(
@@ -130,13 +133,14 @@ def _observe(
         ) from error
 
 
-def pareto(tried: Sequence[Candidate]) -> tuple[CandidateInfo, ...]:
-    """The candidates that no other one beats in both milliseconds and mean PSNR, fastest first."""
-    front: list[Candidate] = []
-    for candidate in sorted(tried, key=lambda c: (c.latency_ms, -c.mean_db)):
-        if not front or candidate.mean_db > front[-1].mean_db:
-            front.append(candidate)
-    return tuple(CandidateInfo(_describe(c), c.latency_ms, c.mean_db, c.worst_db) for c in front)
+def tried(candidates: Sequence[Candidate]) -> tuple[CandidateInfo, ...]:
+    """All candidates, fastest first, those marked that no other one beats in both milliseconds and mean PSNR."""
+    best_db = -np.inf
+    found = []
+    for one in sorted(candidates, key=lambda c: (c.latency_ms, -c.mean_db)):
+        found.append(CandidateInfo(_describe(one), one.latency_ms, one.mean_db, one.worst_db, one.mean_db > best_db))
+        best_db = max(best_db, one.mean_db)
+    return tuple(found)
 
 
 def _describe(candidate: Candidate) -> str:

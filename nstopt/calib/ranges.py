@@ -70,8 +70,8 @@ SYMMETRIC = Inputs((), unsigned=False)
 
 
 class Range(NamedTuple):
-    """Real value = (integer - zero_point) * scale + offset, with an integer in 0..255 (uint8); if `signed`, in
-    -127..127 or, with an offset, in -128..127. `offset` is a multiple of the scale, so that 0 is exact."""
+    """Real value = (integer - zero_point) * scale + offset, with an integer in 0..255 (uint8) or, if `signed`, in
+    -128..127 (int8). `offset` is a multiple of the scale, so that 0 is exact."""
 
     scale: float
     zero_point: int
@@ -81,9 +81,7 @@ class Range(NamedTuple):
     @property
     def integers(self) -> tuple[int, int]:
         """The least and the largest integer."""
-        if not self.signed:
-            return 0, LEVELS
-        return (-SIGNED_LEVELS - 1 if self.offset else -SIGNED_LEVELS), SIGNED_LEVELS
+        return (-SIGNED_LEVELS - 1, SIGNED_LEVELS) if self.signed else (0, LEVELS)
 
 
 class Spread(NamedTuple):

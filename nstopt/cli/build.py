@@ -16,14 +16,23 @@ def build_command(
     model: Annotated[Path | None, typer.Argument(help="ONNX file that nstopt export wrote.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Multiply in INT8; needs --calib.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Multiply in FP16.")] = False,
-    calib: Annotated[Path | None, typer.Option(help="Folder of photographs to find INT8 ranges from.")] = None,
-    val: Annotated[
-        Path | None, typer.Option(help="Folder of photographs to judge by; default: part of --calib.")
+    calib: Annotated[
+        Path | None, typer.Option(help="Folder of photographs, or video, to find INT8 ranges from.")
     ] = None,
+    val: Annotated[Path | None, typer.Option(help="Folder or video to judge by; default: part of --calib.")] = None,
     res: Res = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
     min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="INT8 as TensorRT has it, int8 with a zero point of 0, on any backend.")
+    ] = False,
+    drift: Annotated[
+        Path | None, typer.Option(metavar="CLIP", help="Also compare with FP32 frame by frame on this video.")
+    ] = None,
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the INT8 recipes tried: .png, .svg or .pdf.")
+    ] = None,
     tune: Annotated[
         bool, typer.Option("--tune", help="Measure the forms of each layer here; take the fastest.")
     ] = False,
@@ -35,8 +44,13 @@ def build_command(
         raise typer.BadParameter("--int8 and --fp16 exclude each other: give one of them")
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
+    if symmetric and not int8:
+        raise typer.BadParameter("--symmetric is a kind of INT8: give --int8 with it")
+    if plot_file and not int8:
+        raise typer.BadParameter("--plot draws the search for INT8: give --int8 with it")
+    from nstopt.calib import plot
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
-    from nstopt.summary import searched, tuning
+    from nstopt.summary import outcome, searched, tuning
 
     spec = BuildSpec(
         model=model or took(artefacts.newest_onnx()),
@@ -50,23 +64,21 @@ def build_command(
         val=val,
         tune=tune,
         min_psnr_db=min_psnr,
+        symmetric=symmetric,
+        drift=drift,
     )
+    if plot_file:
+        plot.check(plot_file)  # before the work
     with Bar() as bar:
         bundle = build_engine(spec, bar)
     manifest = bundle.manifest
     if manifest.tuning:
         console.print(tuning(manifest.tuning))
-    if set(manifest.precision.layers.values()) > {"int8"}:
-        console.print(searched(manifest.search))
-    if manifest.calibration:
-        say(f"calibrated on {manifest.calibration.pictures} pictures of {manifest.calibration.source}")
-    precision = manifest.precision
-    if precision.computes != precision.asked:
-        say(f"note: the graph is {precision.asked}, which this device computes in {precision.computes}")
-    if quality := manifest.quality:
-        say(
-            f"against FP32 on {quality.pictures} other pictures of {quality.source}: "
-            f"PSNR {quality.psnr_db_mean:.1f} dB mean, {quality.psnr_db_worst:.1f} worst; "
-            f"SSIM {quality.ssim_mean:.4f} mean, {quality.ssim_worst:.4f} worst"
-        )
+    if manifest.search:
+        console.print(searched([one for one in manifest.search if one.on_front]))
+    if plot_file:
+        plot.plot(manifest.search, min_psnr, plot_file)
+        say(f"wrote {plot_file}: the recipes tried")
+    for line in outcome(manifest):
+        say(line)
     say(f"wrote {bundle.path}")

@@ -7,11 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import noise, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstopt.calib.pictures import MAX_CALIBRATION, MAX_HELD_OUT, PictureSet, at_most, demo, from_folder, split
+from nstopt.calib.pictures import (
+    CLIP_FRAMES,
+    MAX_CALIBRATION,
+    MAX_HELD_OUT,
+    VIDEO_FRAMES,
+    PictureSet,
+    at_most,
+    clip,
+    demo,
+    from_folder,
+    from_path,
+    split,
+)
 from nstopt.errors import CalibrationError, MediaError
 from nstopt.size import Size
 
@@ -82,3 +94,36 @@ def test_the_demo_set_is_said_to_be_one() -> None:
     assert pictures.source == "scikit-image's photographs"
     assert demo().sha256 == pictures.sha256
     assert len(pictures.pictures) == 6
+
+
+def video(path: Path, count: int) -> Path:
+    """Frames from black to white."""
+    levels = np.linspace(0, 255, count).astype(np.uint8)
+    return write_video(path, [np.full((32, 32, 3), level, np.uint8) for level in levels])
+
+
+def test_a_video_is_a_set_of_its_frames(tmp_path: Path) -> None:
+    path = video(tmp_path / "clip.mp4", 100)
+    pictures = from_path(path)
+    assert len(pictures.pictures) == VIDEO_FRAMES
+    assert pictures.source == str(path)
+    assert pictures.digests[1].endswith("frame 2")
+    levels = [float(picture.mean()) for picture in pictures.load(Size(32, 32))]
+    assert levels == sorted(levels)
+    assert levels[-1] - levels[0] > 150  # from its beginning to near its end
+    assert from_path(path).sha256 == pictures.sha256
+
+
+def test_a_clip_is_frames_in_a_row(tmp_path: Path) -> None:
+    frames = [digest.split()[-1] for digest in clip(video(tmp_path / "long.mp4", 60)).digests]
+    assert frames == [str(i) for i in range(6, 6 + CLIP_FRAMES)]
+    assert len(clip(video(tmp_path / "short.mp4", 5)).pictures) == 5
+    with pytest.raises(CalibrationError, match="drift is measured from frame to frame, but this video has only one"):
+        clip(video(tmp_path / "one.mp4", 1))
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"not a video")
+    for read in (from_path, clip):
+        with pytest.raises(MediaError, match=r"clip\.mp4: not a readable video"):
+            read(tmp_path / "clip.mp4")

@@ -11,7 +11,7 @@ import pytest
 from conftest import noise
 from skimage.metrics import peak_signal_noise_ratio
 
-from nstopt.calib.quality import PSNR_CAP_DB, judge, psnr_db, ssim
+from nstopt.calib.quality import BORDER, PSNR_CAP_DB, drift, judge, psnr_db, split_psnr_db, ssim
 from nstopt.pictures import RGB
 
 
@@ -62,3 +62,25 @@ def test_mean_and_worst_are_told_apart(photographs: list[RGB]) -> None:
     assert quality.ssim_worst < quality.ssim_mean < 1
     assert (quality.source, quality.pictures, quality.max_grey_levels) == ("photos", 6, 7)
     json.loads(msgspec.json.encode(quality))
+
+
+def test_the_border_is_apart() -> None:
+    left = noise(80, 90)
+    right = left.copy()
+    right[0, 0] ^= 255
+    border, interior = split_psnr_db(left, right)
+    assert interior == PSNR_CAP_DB
+    area = 80 * 90 - (80 - 2 * BORDER) * (90 - 2 * BORDER)
+    mse = float(((left.astype(float) - right)[0, 0] ** 2).sum()) / (3 * area)
+    assert border == pytest.approx(10 * np.log10(255**2 / mse), rel=1e-5)
+
+
+def test_drift_is_of_the_change() -> None:
+    """An error that stays is no drift; one that comes and goes is."""
+    frames = [np.full((30, 30, 3), level, np.uint8) for level in (10, 20, 30, 40)]
+    still = drift("clip", "hash", frames, lambda frame: frame + np.uint8(2), lambda frame: frame)
+    assert (still.frames, still.flicker_psnr_db) == (4, PSNR_CAP_DB)
+    assert still.psnr_db_mean == still.psnr_db_worst == pytest.approx(10 * np.log10(255**2 / 4))
+    jumping = iter((0, 3, 0, 3))
+    moving = drift("clip", "hash", frames, lambda frame: frame + np.uint8(next(jumping)), lambda frame: frame)
+    assert moving.flicker_psnr_db == pytest.approx(10 * np.log10(255**2 / 9))
