@@ -28,6 +28,7 @@ from nstopt.bundle import (
     write_bundle,
 )
 from nstopt.calib import pictures as sets
+from nstopt.calib.ablation import Ablated, ablate
 from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.precision import PRECISIONS, Calibration, Precise, to_precision
@@ -135,6 +136,23 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         return msgspec.structs.replace(manifest, quality=quality, drift=drifted)
 
     return write_bundle(spec.bundle_path(), fill)
+
+
+def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress | None = None) -> list[Ablated]:
+    """What each part of INT8 is worth for an exported net, beside the INT8 ONNX files of `others`. Raises BuildError,
+    CalibrationError, DeviceError, MediaError."""
+    progress = progress or Silent()
+    backend = _backend(spec)
+    raw = read_onnx(spec.model)
+    shape = _shape(spec, raw)
+    info = ExportInfo(NetInfo(spec.model.stem, "custom", (), 0, ""), None)
+    pictures, held_out = _choose_pictures(spec, read_info(raw, spec.model) or info)
+    assert pictures is not None
+    graph = specialise(raw, shape)
+    name_convolutions(graph)
+    model = rewrite(graph, spec.backend, None).model
+    peers = {path.name: read_onnx(path) for path in others}
+    return ablate(model, _calibration(spec, backend, pictures), pictures, held_out, peers, progress)
 
 
 def _backend(spec: BuildSpec) -> Backend:

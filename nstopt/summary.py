@@ -11,6 +11,7 @@ from rich.table import Table
 from nstopt.bundle import Bundle, CandidateInfo, Manifest, TunedInfo
 
 if TYPE_CHECKING:
+    from nstopt.calib.ablation import Ablated
     from nstopt.media.compare import Compared
 
 
@@ -95,6 +96,17 @@ def searched(candidates: Sequence[CandidateInfo]) -> Table:
     )
     for one in candidates:
         table.add_row(f"{one.latency_ms:.1f}", f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", one.recipe)
+    return table
+
+
+def ablated(found: Sequence[Ablated]) -> Table:
+    """Ways to INT8, and how far each is from the first."""
+    table = Table("INT8", "dB mean", "worst", "against the first", box=None, padding=(0, 2))
+    for one in found:
+        change = one.psnr_db_mean - found[0].psnr_db_mean
+        table.add_row(
+            one.way, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else ""
+        )
     return table
 
 

@@ -96,26 +96,20 @@ def _to_int8(model: onnx.ModelProto, calibration: Calibration, progress: Progres
 
 
 def _search(model: onnx.ModelProto, calibration: Calibration, pictures: PictureSet, progress: Progress) -> Precise:
-    count = len(pictures.pictures)
-    judged: list[NDArray[np.uint8]] = []
-    seen = _observe(model, calibration, pictures, progress, judged)
+    seen, judged = see_set(model, calibration, pictures, progress)
     search = Search(model, seen, calibration.inputs, calibration.render, judged)
     best = search.run(calibration.aim, progress)
     layers = {node.name: best.recipe.levels.get(node.name, "int8") for node in multiplying(model.graph)}
-    record = CalibrationInfo(
-        pictures.source, pictures.sha256, count, INT8_METHOD, coverage(pictures.load(calibration.size))
-    )
+    count, kinds = len(pictures.pictures), coverage(pictures.load(calibration.size))
+    record = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD, kinds)
     return Precise(search.build(best.recipe), layers, record, tried(search.tried))
 
 
-def _observe(
-    model: onnx.ModelProto,
-    calibration: Calibration,
-    pictures: PictureSet,
-    progress: Progress,
-    judged: list[NDArray[np.uint8]],
-) -> Seen:
-    """Activations over the pictures; every so many of these are added to `judged`."""
+def see_set(
+    model: onnx.ModelProto, calibration: Calibration, pictures: PictureSet, progress: Progress
+) -> tuple[Seen, list[NDArray[np.uint8]]]:
+    """What INT8 has to know of `model` on the pictures, and those that a search judges by. Raises CalibrationError."""
+    judged: list[NDArray[np.uint8]] = []
     count = len(pictures.pictures)
     step = max(1, count // SEARCHED_PICTURES)
 
@@ -126,7 +120,7 @@ def _observe(
             yield picture
 
     try:
-        return see(model, loaded(), calibration.batch)
+        return see(model, loaded(), calibration.batch), judged
     except ValueError as error:
         raise CalibrationError(
             f"{pictures.source}: the net gives no finite numbers on these pictures: {error}"

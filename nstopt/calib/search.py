@@ -94,10 +94,10 @@ class Search:
         """The fastest candidate found that meets the aim, or the closest one if none does."""
         progress.step("searching the equalisation")
         count = len(self._streams)
-        best = max((self._try(self.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.score)
+        best = max((self.judge(self.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.score)
         progress.step("searching ranges and rounding")
         best = self._improve(best, [replace(best.recipe, feedback=False)])
-        best = self._improve(best, [replace(best.recipe, whole=frozenset(self._tensors))])
+        best = self._improve(best, [replace(best.recipe, whole=self.tensors)])
         for index in range(count):
             if not aim.is_met(best):
                 best = self._improve(best, self._neighbours(best.recipe, index))
@@ -111,6 +111,11 @@ class Search:
             progress.step(f"searching layers that need {level}")
             best = self._raise_levels(best, level, layers, aim)
         return best
+
+    @property
+    def tensors(self) -> frozenset[str]:
+        """What is quantised, besides weights."""
+        return frozenset(self._tensors)
 
     def start(self, exponent: float | None) -> Recipe:
         """All streams equalised by one exponent, everything else at its best guess."""
@@ -168,7 +173,8 @@ class Search:
             self._rounded[key] = round_convolution(node, weight, scale, moments, found.scale**2 / 12)
         return self._rounded[key]
 
-    def _try(self, recipe: Recipe) -> Candidate:
+    def judge(self, recipe: Recipe) -> Candidate:
+        """Build a recipe, run it on the pictures, and compare with FP32."""
         images, latency_ms = self._render(self.build(recipe), self._pictures)
         found = [psnr_db(a, b) for a, b in zip(images, self._reference, strict=True)]
         candidate = Candidate(recipe, float(np.mean(found)), min(found), latency_ms)
@@ -178,7 +184,7 @@ class Search:
     def _improve(self, best: Candidate, recipes: Iterable[Recipe]) -> Candidate:
         """The best of `best` and the recipes that are worth it."""
         for recipe in recipes:
-            candidate = self._try(recipe)
+            candidate = self.judge(recipe)
             best = candidate if candidate.score > best.score + WORTH_DB else best
         return best
 
@@ -198,7 +204,7 @@ class Search:
         shall give the same engine."""
 
         def raised(candidate: Candidate, layer: str) -> Candidate:
-            return self._try(replace(candidate.recipe, levels={**candidate.recipe.levels, layer: level}))
+            return self.judge(replace(candidate.recipe, levels={**candidate.recipe.levels, layer: level}))
 
         alone = {layer: raised(best, layer) for layer in layers}
         start = best

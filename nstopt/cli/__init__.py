@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from nstopt.cli.ablate import ablate_command
 from nstopt.cli.bench import bench_command
 from nstopt.cli.build import build_command
 from nstopt.cli.compare import compare_command
@@ -40,6 +41,7 @@ app.command("build-engine")(build_command)
 app.command("bench")(bench_command)
 app.command("stylize")(stylize_command)
 app.command("compare")(compare_command)
+app.command("ablate")(ablate_command)
 app.command("inspect")(inspect_command)
 
 

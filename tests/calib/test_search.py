@@ -56,7 +56,7 @@ def test_two_bytes_are_closer_than_one(search: Search) -> None:
         name.removesuffix("_weight_dq") for node in model.graph.node for name in node.output if "_weight_dq" in name
     ]
     scores = {
-        level: search._try(replace(search.start(None), levels=dict.fromkeys(names, level))).mean_db
+        level: search.judge(replace(search.start(None), levels=dict.fromkeys(names, level))).mean_db
         for level in ("int8", "int8x2", "fp32")
     }
     assert scores["int8"] + 3 < scores["int8x2"] < scores["fp32"]
