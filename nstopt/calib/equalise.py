@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from nstopt.calib.observe import Histogram
-from nstopt.graph.nodes import CONVOLUTIONS, initialisers
+from nstopt.graph.nodes import CONVOLUTIONS, groups, initialisers
 
 Array = NDArray[Any]
 Factors = NDArray[np.float64]
@@ -108,10 +108,24 @@ def _is_per_channel(array: Array) -> bool:
 
 
 def _is_plain_convolution(node: onnx.NodeProto, known: Mapping[str, Array]) -> bool:
-    groups = [attribute.i for attribute in node.attribute if attribute.name == "group"]
-    return (
-        node.op_type in CONVOLUTIONS and all(name in known for name in node.input[1:] if name) and groups in ([], [1])
-    )
+    """Of one group, or depthwise, with constant weights."""
+    if node.op_type not in CONVOLUTIONS or not all(name in known for name in node.input[1:] if name):
+        return False
+    return groups(node) == 1 or _is_depthwise(node, known)
+
+
+def _is_depthwise(node: onnx.NodeProto, known: Mapping[str, Array]) -> bool:
+    """One filter a channel, so that its weights [C, 1, H, W] are both what reads and what writes a channel."""
+    return groups(node) > 1 and known[node.input[1]].shape[:2] == (groups(node), 1)
+
+
+def _input_axis(node: onnx.NodeProto, known: Mapping[str, Array]) -> int:
+    """The axis of a convolution's weights that its input channels lie along."""
+    return 0 if node.op_type == "ConvTranspose" or _is_depthwise(node, known) else 1
+
+
+def _output_axis(node: onnx.NodeProto, known: Mapping[str, Array]) -> int:
+    return 0 if node.op_type == "Conv" or _is_depthwise(node, known) else 1
 
 
 def _reads(node: onnx.NodeProto, position: int, known: Mapping[str, Array]) -> bool:
@@ -149,7 +163,7 @@ def factors(graph: onnx.GraphProto, stream: Stream, seen: Mapping[str, Histogram
 
 def _input_peaks(node: onnx.NodeProto, known: Mapping[str, Array]) -> Factors:
     """Largest weight that reads each input channel."""
-    axis = 1 if node.op_type == "Conv" else 0
+    axis = _input_axis(node, known)
     weight = np.abs(known[node.input[1]])
     return np.asarray(weight.max(axis=tuple(i for i in range(weight.ndim) if i != axis)), np.float64)
 
@@ -176,7 +190,7 @@ def equalise(model: onnx.ModelProto, chosen: Iterable[tuple[Stream, Factors]]) -
         for node, position in stream.within:
             scale(node, position, 1 / s, known[node.input[position]].ndim - 3)
         for node in stream.readers:
-            scale(node, 1, s, 1 if node.op_type == "Conv" else 0)
+            scale(node, 1, s, _input_axis(node, known))
     for (output, position), array in changed.items():
         node = nodes[output]
         name = f"{output}.equalised.{position}"  # a constant may be shared with a node that keeps it
@@ -191,5 +205,4 @@ def _written(node: onnx.NodeProto, known: Mapping[str, NDArray[np.float64]]) -> 
         return [(1, 0), (2, 0)]
     if node.op_type == "Mul":
         return [(i, known[name].ndim - 3) for i, name in enumerate(node.input) if name in known]
-    weight_axis = 0 if node.op_type == "Conv" else 1
-    return [(1, weight_axis), *([(2, 0)] if len(node.input) > 2 and node.input[2] else [])]
+    return [(1, _output_axis(node, known)), *([(2, 0)] if len(node.input) > 2 and node.input[2] else [])]

@@ -112,11 +112,10 @@ def round_convolution(
     """Integers of a convolution's `weight`, [out, in, H, W] or, if transposed, [in, out, H, W], with feedback.
 
     `scale` broadcasts to it, one number an output channel. `moments` are those of its patches, [K, K] with K over input
-    channel, height, width; without them, or in a grouped convolution, each weight goes to the nearest integer. `noise`
+    channel, height, width; without them, each weight goes to the nearest integer. `noise`
     is the variance that quantising adds to each input.
     """
-    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-    if moments is None or groups != 1:
+    if moments is None:
         return nearest(weight, scale)
     is_transposed = node.op_type == "ConvTranspose"
     rows = np.moveaxis(weight, 1, 0)[..., ::-1, ::-1] if is_transposed else weight

@@ -164,7 +164,8 @@ class Search:
         tensor = self._reads[node.name]
         key = (node.name, self._exponent(tensor, recipe), found.scale)
         if key not in self._rounded:
-            moments = self._seen.patches[node.name].moments
+            patches = self._seen.patches.get(node.name)
+            moments = patches.moments if patches else None
             index = self._stream_of.get(tensor)
             s = None if index is None else self._factors(index, recipe)
             if moments is not None and s is not None:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from nstopt.calib.int8 import quantised_tensors
 from nstopt.calib.observe import Histogram, Observer, observe
 from nstopt.calib.rounding import Patches, kernel_seen
-from nstopt.graph.nodes import initialisers, multiplying, read_by_norms
+from nstopt.graph.nodes import groups, initialisers, multiplying, read_by_norms
 
 
 class Seen(NamedTuple):
-    """The values of each tensor that is to be quantised, and the patches that each convolution multiplies, by its
-    name."""
+    """The values of each tensor that is to be quantised, and the patches that each convolution of one group
+    multiplies, by its name."""
 
     values: Mapping[str, Histogram]
     patches: Mapping[str, Patches]
@@ -33,9 +33,11 @@ def see(model: onnx.ModelProto, pictures: Iterable[NDArray[np.uint8]], batch: in
     patches = {
         node.name: Patches(kernel_seen(node, known[node.input[1]]), centred=node.output[0] in normed)
         for node in multiplying(model.graph)
+        if groups(node) == 1
     }
     observers: dict[str, list[Observer]] = {
-        name: [values[name], *(patches[node.name] for node in readers)] for name, readers in tensors.items()
+        name: [values[name], *(patches[node.name] for node in readers if node.name in patches)]
+        for name, readers in tensors.items()
     }
     observe(model, observers, pictures, batch)
     return Seen(values, patches)

@@ -27,6 +27,11 @@ def multiplying(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     ]
 
 
+def groups(node: onnx.NodeProto) -> int:
+    """Of a convolution."""
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+
+
 def initialisers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
     """The graph's constants as arrays, by tensor name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import SMALL
-from onnx import numpy_helper, parser
+from onnx import TensorProto, helper, numpy_helper, parser
 
 from nstopt.calib.equalise import equalise, factors, streams
 from nstopt.calib.quality import psnr_db
@@ -102,3 +102,51 @@ def test_shared_constants_are_not_changed_for_others(make_graph: MakeGraph) -> N
     equal = equalise(model, [(stream, np.full(4, 2.0))])
     after = initialisers(equal.graph)
     assert all(np.array_equal(array, after[name]) for name, array in before.items())
+
+
+def separable(operator: str) -> onnx.ModelProto:
+    """uint8 picture → norm → depthwise 3x3 → 1x1 → picture, channels of very different range."""
+    random = np.random.default_rng(0)
+    shape = (8, 3, 3, 3) if operator == "Conv" else (3, 8, 3, 3)
+    constants = {
+        "w1": random.normal(size=shape),
+        "gamma": 10.0 ** random.uniform(-1, 1, 8),
+        "beta": random.normal(size=8),
+        "w2": random.normal(size=(8, 1, 3, 3)),
+        "b2": random.normal(size=8),
+        "w3": random.normal(size=(3, 8, 1, 1)) * 5,
+    }
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["chw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["chw"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node(operator, ["x", "w1"], ["a"], name="first", pads=[1, 1, 1, 1]),
+        helper.make_node("InstanceNormalization", ["a", "gamma", "beta"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Conv", ["c", "w2", "b2"], ["d"], name="depthwise", group=8, pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["d"], ["e"]),
+        helper.make_node("Conv", ["e", "w3"], ["f"], name="pointwise"),
+        helper.make_node("Clip", ["f", "low", "high"], ["g"]),
+        helper.make_node("Cast", ["g"], ["h"], to=TensorProto.UINT8),
+        helper.make_node("Transpose", ["h"], ["stylized"], perm=[0, 2, 3, 1]),
+    ]
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    tensors += [
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("low", 0), ("high", 255))
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.UINT8, [1, *SMALL, 3]) for n in ("image", "stylized")]
+    graph = helper.make_graph(nodes, "separable", ports[:1], ports[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(model)
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose"])
+def test_depthwise_convolutions_read_and_write_channel_by_channel(operator: str, photographs: list[RGB]) -> None:
+    model = separable(operator)
+    pictures = [cover(photographs[0], SMALL)]
+    seen = histograms(model, pictures)
+    chosen = [(stream, factors(model.graph, stream, seen, 0.5)) for stream in streams(model.graph)]
+    assert [{node.name for node in stream.readers} for stream, _ in chosen] == [{"depthwise"}, {"pointwise"}]
+    equal = equalise(model, [(stream, s) for stream, s in chosen if s is not None and s.std() > 0.1])
+    assert len(equal.graph.initializer) == len(model.graph.initializer) + 5
+    for before, after in zip(render(model, pictures)[0], render(equal, pictures)[0], strict=True):
+        assert psnr_db(before, after) > 60

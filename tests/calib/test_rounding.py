@@ -91,14 +91,12 @@ def test_the_layer_comes_closer(operator: str, kernel: tuple[int, int], stride: 
     assert errors[1] < errors[0] * 0.8
 
 
-def test_grouped_and_unseen_convolutions_go_to_the_nearest() -> None:
-    weight = np.random.default_rng(0).normal(size=(4, 1, 3, 3)).astype(np.float32)
+def test_without_patches_weights_go_to_the_nearest() -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 4, 3, 3)).astype(np.float32)
     scale = scales(weight, 0)
-    grouped = helper.make_node("Conv", ["x", "w"], ["y"], group=4)
-    for node, moments in ((grouped, np.eye(9)), (layer("Conv", 1), None)):
-        np.testing.assert_array_equal(
-            round_convolution(node, weight, scale, moments, noise=0.0), nearest(weight, scale)
-        )
+    np.testing.assert_array_equal(
+        round_convolution(layer("Conv", 1), weight, scale, None, noise=0.0), nearest(weight, scale)
+    )
 
 
 def test_a_constant_is_not_seen_where_a_norm_takes_it_off() -> None:
