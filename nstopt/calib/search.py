@@ -58,7 +58,8 @@ class Candidate(NamedTuple):
 
     @property
     def score(self) -> float:
-        """Mean and worst picture count alike: a search on the mean alone trades one picture for the others."""
+        """Of layers that are raised, mean and worst picture count alike: on the mean alone, one picture would be traded
+        for the others."""
         return (self.mean_db + self.worst_db) / 2
 
 
@@ -94,7 +95,7 @@ class Search:
         """The fastest candidate found that meets the aim, or the closest one if none does."""
         progress.step("searching the equalisation")
         count = len(self._streams)
-        best = max((self.judge(self.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.score)
+        best = max((self.judge(self.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.mean_db)
         progress.step("searching ranges and rounding")
         best = self._improve(best, [replace(best.recipe, feedback=False)])
         best = self._improve(best, [replace(best.recipe, whole=self.tensors)])
@@ -183,10 +184,11 @@ class Search:
         return candidate
 
     def _improve(self, best: Candidate, recipes: Iterable[Recipe]) -> Candidate:
-        """The best of `best` and the recipes that are worth it."""
+        """The best of `best` and the recipes that are worth it, in the mean: how near the worst picture comes is chance
+        where the net makes patterns of what is almost even, and would decide instead of the method."""
         for recipe in recipes:
             candidate = self.judge(recipe)
-            best = candidate if candidate.score > best.score + WORTH_DB else best
+            best = candidate if candidate.mean_db > best.mean_db + WORTH_DB else best
         return best
 
     def _neighbours(self, recipe: Recipe, index: int) -> list[Recipe]:

@@ -30,7 +30,7 @@ def test_an_aim_that_is_met_ends_the_search(search: Search) -> None:
     best = search.run(Aim(10, 10), Silent())
     assert len(search.tried) == len(EXPONENTS) + 2  # and plain rounding, and ranges from end to end
     assert best.recipe.levels == {}
-    assert best.score == max(candidate.score for candidate in search.tried)
+    assert best.mean_db == max(candidate.mean_db for candidate in search.tried)
 
 
 def test_layers_are_raised_until_the_aim_is_met(search: Search) -> None:
