@@ -223,7 +223,7 @@ def test_what_a_backend_cannot_do(build: Build) -> None:
 
 
 def test_tensorrt_says_what_it_needs(build: Build) -> None:
-    from nstopt.engines.tensorrt import count_gpus
+    from nstopt.driver import count_gpus
 
     if count_gpus():
         pytest.skip("this machine has an NVIDIA GPU")
