@@ -7,6 +7,7 @@ reaches them; they are floors for times, and ratios between precisions.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -203,3 +204,9 @@ def architecture_of(sm: tuple[int, int], device_name: str = "") -> Architecture 
     if len(same) > 1 and "GTX 16" in device_name:
         return without[0]
     return same[0] if same else None
+
+
+def release_line(version: str) -> tuple[int, int]:
+    """`8.6.1.post1` → (8, 6), to compare a version with a `*_first` or `*_last`."""
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
+    return (numbers[0], numbers[1] if len(numbers) > 1 else 0)

@@ -116,13 +116,8 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         tuner = _tuner(spec, backend, progress) if spec.tune else None
         # A TorchScript file is run as it was traced: its graph stands for it here, and is left alone.
         is_rewritten = backend.capabilities.takes == ".onnx"
-        rewritten = (
-            rewrite(
-                graph, spec.backend, tuner.choose if tuner else partial(backend.default_form, precision=spec.precision)
-            )
-            if is_rewritten
-            else Rewritten(graph, ())
-        )
+        choose = tuner.choose if tuner else partial(backend.default_form, precision=spec.precision)
+        rewritten = rewrite(graph, spec.backend, choose) if is_rewritten else Rewritten(graph, ())
         precise = to_precision(rewritten.model, spec.precision, _calibration(spec, backend, calibration), progress)
         progress.step(f"compiling with {spec.backend}")
         built = _compile(spec, backend, precise.model, shape, info, folder, progress)
@@ -209,7 +204,8 @@ def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
         )
     if batch and batch != spec.batch:
         raise BuildError(f"{spec.model}: this graph takes {batch} pictures at a time; build with --batch {batch}")
-    return ShapeInfo(spec.batch, *(spec.size or (None, None)), sizes=spec.sizes)
+    height, width = spec.size or (None, None)
+    return ShapeInfo(spec.batch, height, width, spec.sizes)
 
 
 def _choose_pictures(spec: BuildSpec, info: ExportInfo) -> tuple[PictureSet | None, PictureSet]:

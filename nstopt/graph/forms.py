@@ -33,8 +33,8 @@ class Choice(NamedTuple):
     is_fp32_only: bool = False
 
 
-# The defaults are what won where it was measured: see docs/performance.md. Those of TensorRT are predicted, not measured:
-# docs/gpu.md says why each was chosen.
+# The defaults are what won where it was measured: see docs/performance.md. Those of TensorRT are predicted, not
+# measured: docs/gpu.md says why each was chosen.
 CHOICES: dict[str, Choice] = {
     upsample_conv.KIND: Choice(
         ("plain", "transposed", "phase"),

@@ -65,7 +65,7 @@ def _follow(lines: IO[bytes], progress: Progress) -> Answer | None:
     last: Answer | None = None
     for line in lines:
         try:
-            last = msgspec.json.decode(line, type=Answer)  # type: ignore[arg-type]
+            last = msgspec.json.decode(line, type=Answer)
         except msgspec.DecodeError:
             continue  # a vendor library wrote to stdout
         if isinstance(last, Phase):

@@ -118,7 +118,7 @@ class PinnedMemory:
         flags = cudart.cudaHostAllocDefault
         self.pointer = int(call(f"allocating {size} bytes of host memory", cudart.cudaHostAlloc, size, flags))
         raw = (ctypes.c_uint8 * size).from_address(self.pointer)
-        self.array: NDArray[Any] = np.frombuffer(raw, dtype).reshape(shape)
+        self.array: NDArray[Any] = np.ctypeslib.as_array(raw).view(dtype).reshape(shape)
 
     def close(self) -> None:
         cudart.cudaFreeHost(self.pointer)

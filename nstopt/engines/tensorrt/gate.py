@@ -10,7 +10,7 @@ import re
 from nstopt.bundle import Bundle
 from nstopt.driver import Device, devices
 from nstopt.errors import BuildError, DeviceError
-from nstopt.gpus import Architecture, architecture_of
+from nstopt.gpus import Architecture, architecture_of, release_line
 
 PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 UNKNOWN = "of unknown version"
@@ -64,12 +64,6 @@ def runs_on(generation: Architecture, version: str) -> bool:
     last = generation.tensorrt_last
     # A last line such as "10.4" counts to the end of it.
     return line >= release_line(generation.tensorrt_first) and (last is None or line <= release_line(last))
-
-
-def release_line(version: str) -> tuple[int, int]:
-    """`8.6.1.post1` → (8, 6)."""
-    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
-    return (numbers[0], numbers[1] if len(numbers) > 1 else 0)
 
 
 def check_precision(device: Device, precision: str, force: bool) -> None:

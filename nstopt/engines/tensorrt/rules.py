@@ -102,8 +102,10 @@ def _operators(graph: _Graph) -> Iterator[str]:
 
 
 def _bytes(graph: _Graph) -> Iterator[str]:
-    """uint8 at the graph's ends only, behind a Cast."""
+    """uint8 at the graph's ends only, behind a Cast. Quantisers have a rule of their own."""
     for node in graph.nodes:
+        if node.op_type in QUANTISERS:
+            continue
         read = [name for name in node.input if graph.kinds.get(name) == TensorProto.UINT8]
         made = [name for name in node.output if graph.kinds.get(name) == TensorProto.UINT8]
         if (read or made) and (node.op_type != "Cast" or not graph.ends.issuperset([*read, *made])):
@@ -114,7 +116,7 @@ def _quantiser(graph: _Graph, node: onnx.NodeProto) -> Iterator[str]:
     if len(node.input) != 3 or not all(name in graph.constants for name in node.input[1:]):
         yield f"{_name(node)}: scale and zero point must be constants"
         return
-    scale, zero = (graph.constants[name] for name in node.input[1:])
+    scale, zero = graph.constants[node.input[1]].astype(np.float32), graph.constants[node.input[2]]
     if zero.dtype != np.int8:
         yield f"{_name(node)}: quantises to {zero.dtype}; only int8 is known"
     if np.any(zero != 0):
