@@ -145,10 +145,12 @@ def tell(answer: Answer) -> None:
 def main(path: str) -> None:
     """Build what the request in the file `path` asks for, and say how it ended."""
     request = msgspec.json.decode(Path(path).read_bytes(), type=Request)
+    log = Log(Path(request.folder) / "build.log")
     try:
-        build(request, Log(Path(request.folder) / "build.log"))
+        build(request, log)
     except Exception as error:  # TensorRT's bindings raise many kinds, TypeError for a failed constructor among them
-        tell(Failed(" ".join(str(error).split()) or type(error).__name__))
+        reasons = dict.fromkeys([str(error) or type(error).__name__, *log.errors[-1:]])
+        tell(Failed(" ".join(": ".join(reasons).split())))
     else:
         tell(Finished(trt.__version__))
 
