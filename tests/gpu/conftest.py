@@ -54,7 +54,7 @@ def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
             return done[precision, size]
         sizes = () if size else tuple(Size(*one) for one in SIZES)
         model = models / (name(precision, size) if size else SEVERAL)
-        shape = ShapeInfo(1, *size) if size else ShapeInfo(1, None, None, sizes)
+        shape = ShapeInfo(1, size[0], size[1]) if size else ShapeInfo(1, None, None, sizes)
 
         def fill(target: Path) -> Manifest:
             cache = folder / timing_cache_name(device)

@@ -111,6 +111,7 @@ def test_arrays_on_the_gpu(build: Build, models: Path) -> None:
     from nstopt.engines.tensorrt.cuda import DeviceMemory, Stream
 
     image, _ = reference(models, SIZES[0])
+    engine: Any
     with nstopt.load(build("fp32", SIZES[0]).path) as engine:
         expected = engine(image)
         memory, stream = DeviceMemory(image.nbytes), Stream()

@@ -49,7 +49,7 @@ def deserialise(plan: bytes, what: str) -> tuple[Any, Any]:
 
 class TensorRTEngine(Engine):
     """Calls may come from several threads and run side by side; each holds a lane of its own while it runs. At most
-    MAX_LANES are in use at a time; further calls wait."""
+    MAX_LANES are in use at a time; further calls wait. Submitted requests leave one to calls."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle.manifest)
@@ -141,7 +141,7 @@ class TensorRTEngine(Engine):
                 profile = self._profile(shape)
                 if profile is not None and len(self._used) + len(self._free) >= MAX_LANES and self._free:
                     self._free.pop(0)[1].close()
-                if profile is not None and len(self._used) < MAX_LANES:
+                if profile is not None and len(self._used) < (MAX_LANES if wait else MAX_LANES - 1):
                     lane = Lane(self._engine, {INPUT: shape}, profile)
                     self._notes[f"no CUDA graph: {lane.graph_note}" if lane.graph_note else "CUDA graph"] = None
                     self._used.append(profile)

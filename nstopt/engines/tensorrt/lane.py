@@ -44,7 +44,9 @@ class Lane:
         if self.context is None:
             raise DeviceError("TensorRT cannot make an execution context: not enough GPU memory for another request")
         self.stream = Stream()
-        if profile != 0 and not self.context.set_optimization_profile_async(profile, self.stream.handle):
+        # Only the first context of an engine starts with a profile, the first one.
+        several = engine.num_optimization_profiles > 1
+        if several and not self.context.set_optimization_profile_async(profile, self.stream.handle):
             raise DeviceError(f"TensorRT refuses optimisation profile {profile}")
         for name, shape in shapes.items():
             if not self.context.set_input_shape(name, shape):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -36,7 +38,7 @@ def graph(
     return onnx.shape_inference.infer_shapes(model)
 
 
-def node(op: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+def node(op: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(op, inputs.split(), [output], name=f"the_{op.lower()}", **attributes)
 
 
