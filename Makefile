@@ -1,12 +1,17 @@
 # make demo   the whole way on the bundled sample: export, build-engine --int8, bench, stylize
 # make test   ruff, mypy --strict and pytest
 # Both set up .venv by themselves; only python3 and make are needed.
+# make gpu    on a machine with an NVIDIA GPU: tests/gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
+#             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test clean
+GPU_EXTRA ?= gpu
+GPU_BIN := .venv-gpu/bin
+
+.PHONY: demo test gpu clean
 
 demo: $(READY)
 	$(BIN)/nstopt export
@@ -22,6 +27,17 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto
 
+gpu:
+	test -x $(GPU_BIN)/pip || $(PYTHON) -m venv .venv-gpu
+	$(GPU_BIN)/pip install --quiet --editable '.[$(GPU_EXTRA),dev]'
+	$(GPU_BIN)/nstopt doctor
+	$(GPU_BIN)/pytest tests/gpu
+	$(GPU_BIN)/nstopt export
+	$(GPU_BIN)/nstopt build-engine --backend tensorrt --res 512
+	$(GPU_BIN)/nstopt build-engine --backend tensorrt --int8 --res 512
+	$(GPU_BIN)/nstopt bench --res 512 --compare torch
+	$(GPU_BIN)/nstopt bench --res 512 --layers
+
 # Debian's python3 comes without ensurepip; its package brings it, where we may install packages.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv || { [ "$$(id -u)" = 0 ] && apt-get update && apt-get install -y python3-venv \
@@ -30,4 +46,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv nstopt-out
+	rm -rf .venv .venv-gpu nstopt-out

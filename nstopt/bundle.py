@@ -42,11 +42,13 @@ class NetInfo(msgspec.Struct, frozen=True):
 
 
 class ShapeInfo(msgspec.Struct, frozen=True):
-    """The pictures the engine takes: uint8 [batch, height, width, 3]; None where any value is taken."""
+    """The pictures the engine takes: uint8 [batch, height, width, 3]; None where any value is taken. Where `sizes` are
+    listed, height and width are None and one of these is taken."""
 
     batch: int | None
     height: int | None
     width: int | None
+    sizes: tuple[Size, ...] = ()
 
     @property
     def size(self) -> Size | None:

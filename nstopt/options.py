@@ -107,6 +107,16 @@ Res = Annotated[
     Size | None, typer.Option(parser=Size.parse, metavar="SIZE", help="512, or HEIGHTxWIDTH such as 480x640.")
 ]
 
+Sizes = Annotated[
+    list[Size] | None,
+    typer.Option(
+        "--res",
+        parser=Size.parse,
+        metavar="SIZE",
+        help="512, or HEIGHTxWIDTH such as 480x640; TensorRT takes several: repeat it.",
+    ),
+]
+
 
 def net_options(
     arch: str | None,

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -35,7 +36,7 @@ from nstopt.calib.precision import PRECISIONS, Calibration, Precise, to_precisio
 from nstopt.calib.quality import drift, judge
 from nstopt.calib.ranges import SYMMETRIC, Inputs, Spread, whole_range
 from nstopt.calib.search import Aim
-from nstopt.engines.base import Backend, Built
+from nstopt.engines.base import Backend, BuildOptions, Built
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, CalibrationError
 from nstopt.export.metadata import ExportInfo, read_info
@@ -60,10 +61,12 @@ DEFAULT_SIZE = Size(512, 512)
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """What to build from the exported `model`. `size` None builds an engine for any size. `calib` and `val` are
-    folders of pictures or videos; without `val`, the result is judged on pictures of `calib` that are kept out of the
-    calibration. `symmetric` asks for INT8 as TensorRT has it, on any backend: int8 with a zero point of 0.
-    `drift` is a clip on which the engine is compared with FP32 frame by frame."""
+    """What to build from the exported `model`. `size` None builds an engine for any size, or for each of `sizes`, of
+    which the first is the one it is calibrated and judged at. `calib` and `val` are folders of pictures or videos;
+    without `val`, the result is judged on pictures of `calib` that are kept out of the calibration. `symmetric` asks
+    for INT8 as TensorRT has it, on any backend: int8 with a zero point of 0. `drift` is a clip on which the engine is
+    compared with FP32 frame by frame. `workspace_mib` limits the memory that kernels work in; `force` builds what is
+    slower than FP32 on this device."""
 
     model: Path
     folder: Path
@@ -78,11 +81,18 @@ class BuildSpec:
     min_psnr_db: float = 40.0
     symmetric: bool = False
     drift: Path | None = None
+    sizes: tuple[Size, ...] = ()
+    workspace_mib: int | None = None
+    force: bool = False
+
+    def judged_size(self) -> Size:
+        """The size of the pictures that the engine is calibrated and judged at."""
+        return self.size or next(iter(self.sizes), DEFAULT_SIZE)
 
     def bundle_path(self) -> Path:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
         too."""
-        size = str(self.size) if self.size else "dynamic"
+        size = str(self.size) if self.size else "+".join(map(str, self.sizes)) or "dynamic"
         extra = [f"b{self.batch}"] if self.batch > 1 else []
         extra += [self.backend] if self.backend != "openvino" else []
         return self.output or self.folder / ("-".join([self.model.stem, size, self.precision, *extra]) + ".nst")
@@ -111,12 +121,11 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         tuner = _tuner(spec, backend, progress) if spec.tune else None
         # A TorchScript file is run as it was traced: its graph stands for it here, and is left alone.
         is_rewritten = backend.capabilities.takes == ".onnx"
-        rewritten = (
-            rewrite(graph, spec.backend, tuner.choose if tuner else None) if is_rewritten else Rewritten(graph, ())
-        )
+        choose = tuner.choose if tuner else partial(backend.default_form, precision=spec.precision)
+        rewritten = rewrite(graph, spec.backend, choose) if is_rewritten else Rewritten(graph, ())
         precise = to_precision(rewritten.model, spec.precision, _calibration(spec, backend, calibration), progress)
         progress.step(f"compiling with {spec.backend}")
-        built = _compile(spec, backend, precise.model, shape, info, folder)
+        built = _compile(spec, backend, precise.model, shape, info, folder, progress)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             net=info.net,
@@ -160,9 +169,17 @@ def _backend(spec: BuildSpec) -> Backend:
     if spec.precision not in PRECISIONS:
         raise BuildError(f"unknown precision '{spec.precision}'; there are: {', '.join(PRECISIONS)}")
     backend = engines.backend(spec.backend)
-    if spec.precision not in backend.capabilities.precisions:
-        able = ", ".join(sorted(backend.capabilities.precisions))
-        raise BuildError(f"the {spec.backend} backend runs {able} only, not {spec.precision}; choose another --backend")
+    able = backend.capabilities
+    if spec.precision not in able.precisions:
+        runs = ", ".join(sorted(able.precisions))
+        raise BuildError(f"the {spec.backend} backend runs {runs} only, not {spec.precision}; choose another --backend")
+    if spec.sizes and not able.several_sizes:
+        raise BuildError(f"the {spec.backend} backend builds for one size or, with --dynamic, for any: give one --res")
+    if spec.size is None and not spec.sizes and not able.dynamic_sizes:
+        raise BuildError(f"the {spec.backend} backend must know the sizes: repeat --res for each, without --dynamic")
+    if spec.workspace_mib is not None and not able.workspace_limit:
+        raise BuildError(f"the {spec.backend} backend knows no limit for its workspace: leave --workspace out")
+    backend.require(spec.precision, spec.force)
     return backend
 
 
@@ -214,7 +231,8 @@ def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
         )
     if batch and batch != spec.batch:
         raise BuildError(f"{spec.model}: this graph takes {batch} pictures at a time; build with --batch {batch}")
-    return ShapeInfo(spec.batch, *(spec.size or (None, None)))
+    height, width = spec.size or (None, None)
+    return ShapeInfo(spec.batch, height, width, spec.sizes)
 
 
 def _choose_pictures(spec: BuildSpec, info: ExportInfo) -> tuple[PictureSet | None, PictureSet]:
@@ -248,7 +266,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
     aim = Aim(spec.min_psnr_db + SEARCH_MARGIN_DB, spec.min_psnr_db - WORST_BELOW_DB + WORST_MARGIN_DB)
     return Calibration(
         pictures,
-        spec.size or DEFAULT_SIZE,
+        spec.judged_size(),
         spec.batch,
         _inputs(spec, backend),
         render,
@@ -258,14 +276,21 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
 
 
 def _compile(
-    spec: BuildSpec, backend: Backend, model: onnx.ModelProto, shape: ShapeInfo, info: ExportInfo, folder: Path
+    spec: BuildSpec,
+    backend: Backend,
+    model: onnx.ModelProto,
+    shape: ShapeInfo,
+    info: ExportInfo,
+    folder: Path,
+    progress: Progress,
 ) -> Built:
+    options = BuildOptions(spec.workspace_mib, spec.force, progress)
     if backend.capabilities.takes == ".ts":
-        return backend.build(_torchscript_of(spec.model, info), shape, spec.precision, folder)
+        return backend.build(_torchscript_of(spec.model, info), shape, spec.precision, folder, options)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "model.onnx"
         onnx.save(model, file)
-        return backend.build(file, shape, spec.precision, folder)
+        return backend.build(file, shape, spec.precision, folder, options)
 
 
 def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
@@ -297,7 +322,7 @@ def _judge(
     """Engine against the unrewritten FP32 graph in ONNX Runtime, on pictures and, if there is one, on a clip."""
     reference = session(graph.SerializeToString())
     name = reference.get_inputs()[0].name
-    size = spec.size or DEFAULT_SIZE
+    size = spec.judged_size()
 
     def repeat(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.repeat(picture[None], spec.batch, axis=0)

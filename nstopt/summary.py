@@ -19,7 +19,8 @@ def rows(bundle: Bundle) -> list[tuple[str, str]]:
     """(name, value) in reading order. The bundle's hashes have been checked, or it could not be here."""
     manifest = bundle.manifest
     net, shape, precision, quality = manifest.net, manifest.shape, manifest.precision, manifest.quality
-    dims = "x".join(str(side or "any") for side in (shape.batch, shape.height, shape.width))
+    size = ", ".join(map(str, shape.sizes)) or "x".join(str(side or "any") for side in (shape.height, shape.width))
+    dims = f"{shape.batch or 'any'}x{size}"
     counts = Counter(precision.layers.values())
     found = [
         ("bundle", f"{bundle.path} (format {manifest.format_version}, every hash matches)"),

@@ -15,6 +15,7 @@ from nstopt.cli.ablate import ablate_command
 from nstopt.cli.bench import bench_command
 from nstopt.cli.build import build_command
 from nstopt.cli.compare import compare_command
+from nstopt.cli.doctor import doctor_command
 from nstopt.cli.export import export_command
 from nstopt.cli.inspect import inspect_command
 from nstopt.cli.stylize import stylize_command
@@ -43,6 +44,7 @@ app.command("stylize")(stylize_command)
 app.command("compare")(compare_command)
 app.command("ablate")(ablate_command)
 app.command("inspect")(inspect_command)
+app.command("doctor")(doctor_command)
 
 
 def main() -> NoReturn:

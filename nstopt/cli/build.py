@@ -9,7 +9,7 @@ import typer
 
 from nstopt import artefacts
 from nstopt.console import Bar, console, say, took
-from nstopt.options import Res
+from nstopt.options import Sizes
 
 
 def build_command(
@@ -20,7 +20,7 @@ def build_command(
         Path | None, typer.Option(help="Folder of photographs, or video, to find INT8 ranges from.")
     ] = None,
     val: Annotated[Path | None, typer.Option(help="Folder or video to judge by; default: part of --calib.")] = None,
-    res: Res = None,
+    res: Sizes = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
     min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
@@ -36,6 +36,10 @@ def build_command(
     tune: Annotated[
         bool, typer.Option("--tune", help="Measure the forms of each layer here; take the fastest.")
     ] = False,
+    workspace: Annotated[
+        int | None, typer.Option(metavar="MIB", min=16, help="Limit of the memory that TensorRT's kernels work in.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build what this GPU runs slower than FP32.")] = False,
     backend: Annotated[str, typer.Option(help="openvino, onnxruntime, torchscript or tensorrt.")] = "openvino",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Bundle to write: OUT.nst.")] = None,
 ) -> None:
@@ -52,13 +56,17 @@ def build_command(
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
     from nstopt.summary import outcome, searched, tuning
 
+    one = res[0] if res and len(res) == 1 else None
     spec = BuildSpec(
         model=model or took(artefacts.newest_onnx()),
         folder=artefacts.FOLDER,
         output=output,
         precision="int8" if int8 else "fp16" if fp16 else "fp32",
         backend=backend,
-        size=None if dynamic else res or DEFAULT_SIZE,
+        size=None if dynamic else one if res else DEFAULT_SIZE,
+        sizes=tuple(dict.fromkeys(res)) if res and not one else (),
+        workspace_mib=workspace,
+        force=force,
         batch=batch,
         calib=calib,
         val=val,

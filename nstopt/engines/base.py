@@ -9,10 +9,11 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,11 @@ from numpy.typing import NDArray
 from nstopt.bundle import Bundle, Manifest, ShapeInfo
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.graph.work import Work
+from nstopt.progress import Progress, Silent
 from nstopt.size import MIN_SIDE
+
+if TYPE_CHECKING:
+    from nstopt.graph.rule import Layer
 
 Picture = NDArray[np.uint8]
 Feed = Mapping[str, NDArray[Any]]
@@ -31,13 +36,26 @@ Compiled = Callable[[Feed], Sequence[NDArray[Any]]]
 class Capabilities:
     """What a backend can be given. `free_zero_point`: the convolution operators whose INT8 inputs may have any zero
     point; that of others must be 0. `unsigned`: whether INT8 inputs may be uint8, too. `takes` is the suffix of the
-    model file that `build` reads."""
+    model file that `build` reads. `dynamic_sizes`: one engine for any size; `several_sizes`: one for a list of them;
+    `workspace_limit`: it obeys `workspace_mib`."""
 
     precisions: frozenset[str]
     free_zero_point: frozenset[str]
     dynamic_sizes: bool
     unsigned: bool = True
     takes: str = ".onnx"
+    several_sizes: bool = False
+    workspace_limit: bool = False
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What a build may be told besides the graph: a limit for the memory that kernels work in, whether to build what is
+    not worth building on this device, and who is told how far it is."""
+
+    workspace_mib: int | None = None
+    force: bool = False
+    progress: Progress = Silent()  # noqa: RUF009
 
 
 class Built(NamedTuple):
@@ -64,6 +82,9 @@ class LayerTime(NamedTuple):
         return statistics.median(self.samples_ms)
 
 
+NO_OPTIONS = BuildOptions()
+
+
 class Backend(ABC):
     """Turns a model whose precision is in its graph into files of a bundle, and such files into an engine."""
 
@@ -71,9 +92,22 @@ class Backend(ABC):
     capabilities: Capabilities
 
     @abstractmethod
-    def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:
+    def build(
+        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+    ) -> Built:
         """Write the engine's files for `model` into `folder`. `precision` says what the graph holds; the backend
         compiles it and never chooses. Raises BuildError or DeviceError."""
+
+    def require(self, precision: str, force: bool) -> None:
+        """Raise DeviceError if this machine cannot run the backend, BuildError if it could only run `precision` far
+        slower than FP32 and that is not forced. Called before the work that a build begins with."""
+        return
+
+    def default_form(self, layer: Layer, precision: str) -> str:
+        """The form that a layer takes in a graph of `precision` when nothing was measured."""
+        from nstopt.graph.forms import default_form  # running an engine must not load what rewrites graphs
+
+        return default_form(layer, self.name)
 
     @abstractmethod
     def load(self, bundle: Bundle) -> Engine:
@@ -101,6 +135,38 @@ class Backend(ABC):
         return [statistics.median(times) for times in samples]
 
 
+class Pending:
+    """A request on its way. `finish` waits for it and writes the result, or drops it if given None; it is called
+    once."""
+
+    def __init__(self, shape: tuple[int, ...], finish: Callable[[Picture | None], None]) -> None:
+        self._shape = shape
+        self._finish: Callable[[Picture | None], None] | None = finish
+
+    def result(self, out: Picture | None = None) -> Picture:
+        """Wait for the picture, of the shape that was submitted; written to `out` if given, as `Engine.__call__` does.
+        Raises BundleError if it was taken before or `out` does not fit, DeviceError if the device fails."""
+        if self._finish is None:
+            raise BundleError("the result of this request was taken before")
+        if out is None:
+            out = np.empty(self._shape, np.uint8)
+        else:
+            check_out(out, self._shape)
+        finish, self._finish = self._finish, None
+        finish(out)
+        return out
+
+    def __del__(self) -> None:
+        if self._finish is not None:
+            self._finish(None)
+
+
+def check_out(out: Picture, shape: tuple[int, ...]) -> None:
+    """Raises BundleError if a result of `shape` cannot be written to `out`."""
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.carray:
+        raise BundleError(f"`out` must be a writable C-contiguous uint8 array of shape {list(shape)}")
+
+
 class Engine(ABC):
     """A loaded engine: uint8 RGB pictures in, stylised uint8 RGB pictures of the same size out.
 
@@ -109,7 +175,7 @@ class Engine(ABC):
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self._lock = threading.Lock()
+        self._lock: AbstractContextManager[object] = threading.Lock()
 
     @property
     def spec(self) -> ShapeInfo:
@@ -123,24 +189,45 @@ class Engine(ABC):
         `image` that is writable and does not overlap `out` is read in place; any other is copied. Raises BundleError if
         the picture does not fit the engine, DeviceError if the device fails.
         """
-        if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
-            raise BundleError(
-                f"engine takes uint8 RGB arrays [H, W, 3] or [N, H, W, 3], not {image.dtype} {list(image.shape)}"
-            )
-        # Runtimes take no read-only memory, which is what np.asarray makes of Pillow's pictures.
-        batch = np.require(image if image.ndim == 4 else image[None], requirements=["C", "W"])
-        self._check_fits(batch.shape)
+        batch = self._checked(image)
         if out is None:
             out = np.empty(image.shape, np.uint8)
-        elif out.shape != image.shape or out.dtype != np.uint8 or not out.flags.carray:
-            raise BundleError(f"`out` must be a writable C-contiguous uint8 array of shape {list(image.shape)}")
-        elif np.may_share_memory(batch, out):
-            batch = batch.copy()
+        else:
+            check_out(out, image.shape)
+            if np.may_share_memory(batch, out):
+                batch = batch.copy()
         with self._lock:
             self._infer(batch, out.reshape(batch.shape))
         return out
 
+    def submit(self, image: Picture) -> Pending:
+        """Begin to stylise `image`, as `__call__` takes it; `result()` of what is returned waits for it. Two or more
+        may be on their way where the backend can; others stylise at once, here."""
+        done = self(image)
+        return Pending(image.shape, lambda out: None if out is None else np.copyto(out, done))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of timings should know of how this engine runs."""
+        return ()
+
+    def _checked(self, image: Picture) -> Picture:
+        """The picture as a batch that fits, in memory that runtimes take: C-contiguous, and not read-only, as
+        np.asarray makes Pillow's pictures. Raises BundleError."""
+        if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
+            raise BundleError(
+                f"engine takes uint8 RGB arrays [H, W, 3] or [N, H, W, 3], not {image.dtype} {list(image.shape)}"
+            )
+        batch = np.require(image if image.ndim == 4 else image[None], requirements=["C", "W"])
+        self._check_fits(batch.shape)
+        return batch
+
     def _check_fits(self, shape: tuple[int, ...]) -> None:
+        if self.spec.sizes and shape[1:3] not in self.spec.sizes:
+            raise BundleError(
+                f"{self.manifest.net.name} is built for pictures of {', '.join(map(str, self.spec.sizes))}, "
+                f"not {shape[1]}x{shape[2]}; build with --res {shape[1]}x{shape[2]} too"
+            )
         wanted = (self.spec.batch, self.spec.height, self.spec.width)
         if any(want not in (None, have) for want, have in zip(wanted, shape, strict=False)):
             text = "x".join("any" if want is None else str(want) for want in wanted)

@@ -14,7 +14,17 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from nstopt.bundle import Bundle, ShapeInfo
-from nstopt.engines.base import Backend, Built, Capabilities, Compiled, Engine, LayerTime, Picture
+from nstopt.engines.base import (
+    NO_OPTIONS,
+    Backend,
+    BuildOptions,
+    Built,
+    Capabilities,
+    Compiled,
+    Engine,
+    LayerTime,
+    Picture,
+)
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work
 
@@ -36,7 +46,9 @@ class ONNXRuntimeBackend(Backend):
         dynamic_sizes=True,
     )
 
-    def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:
+    def build(
+        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+    ) -> Built:
         try:
             session(model)
         except ORT_ERRORS as error:

@@ -13,7 +13,18 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from nstopt.bundle import Bundle, ShapeInfo
-from nstopt.engines.base import Backend, Built, Capabilities, Compiled, Engine, Feed, LayerTime, Picture
+from nstopt.engines.base import (
+    NO_OPTIONS,
+    Backend,
+    BuildOptions,
+    Built,
+    Capabilities,
+    Compiled,
+    Engine,
+    Feed,
+    LayerTime,
+    Picture,
+)
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs
 
@@ -29,7 +40,9 @@ class OpenVINOBackend(Backend):
         precisions=frozenset({"fp32", "fp16", "int8"}), free_zero_point=frozenset({"Conv"}), dynamic_sizes=True
     )
 
-    def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:
+    def build(
+        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+    ) -> Built:
         core = ov.Core()
         try:
             graph = core.read_model(model)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from nstopt.bundle import Bundle, ShapeInfo
-from nstopt.engines.base import Backend, Built, Capabilities, Engine, Picture
+from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Engine, Picture
 from nstopt.errors import BuildError, DeviceError
 
 
@@ -21,7 +21,9 @@ class TorchScriptBackend(Backend):
         precisions=frozenset({"fp32"}), free_zero_point=frozenset(), dynamic_sizes=True, takes=".ts"
     )
 
-    def build(self, model: Path, shape: ShapeInfo, precision: str, folder: Path) -> Built:
+    def build(
+        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+    ) -> Built:
         shutil.copyfile(model, folder / "model.ts")
         try:
             _load(folder / "model.ts")

@@ -33,21 +33,26 @@ class Choice(NamedTuple):
     is_fp32_only: bool = False
 
 
-# The defaults are what won where it was measured: see docs/performance.md.
+# The defaults are what won where it was measured: see docs/performance.md. Those of TensorRT are predicted, not
+# measured: docs/gpu.md says why each was chosen.
 CHOICES: dict[str, Choice] = {
     upsample_conv.KIND: Choice(
         ("plain", "transposed", "phase"),
-        {"openvino": "transposed", "onnxruntime": "transposed"},
+        {"openvino": "transposed", "onnxruntime": "transposed", "tensorrt": "phase"},
         examples.upsample_conv,
     ),
     transposed_conv.KIND: Choice(("plain", "phase"), {}, examples.transposed_conv),
     subpixel_conv.KIND: Choice(("plain", "transposed"), {}, examples.subpixel_conv),
     few_outputs.KIND: Choice(
-        ("plain", "phase", "split"), {"openvino": "phase", "onnxruntime": "phase"}, examples.few_outputs
+        ("plain", "phase", "split"),
+        {"openvino": "phase", "onnxruntime": "phase", "tensorrt": "phase"},
+        examples.few_outputs,
     ),
     few_inputs.KIND: Choice(("plain", "phase"), {}, examples.few_inputs),
     winograd.KIND: Choice(("plain", "winograd"), {}, examples.wide_conv, is_fp32_only=True),
-    few_channel_norm.KIND: Choice(("plain", "means"), {"openvino": "means"}, examples.few_channel_norm),
+    few_channel_norm.KIND: Choice(
+        ("plain", "means"), {"openvino": "means", "tensorrt": "means"}, examples.few_channel_norm
+    ),
 }
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -222,8 +223,44 @@ def test_what_a_backend_cannot_do(build: Build) -> None:
         build("magic")
 
 
+def test_what_only_tensorrt_can_do(tiny_onnx: Path, tmp_path: Path) -> None:
+    def spec(backend: str, **fields: object) -> BuildSpec:
+        return BuildSpec(tiny_onnx, tmp_path, backend=backend, **fields)  # type: ignore[arg-type]
+
+    with pytest.raises(BuildError, match="openvino backend builds for one size or, with --dynamic, for any: give one"):
+        build_engine(spec("openvino", size=None, sizes=(SMALL, Size(64, 64))))
+    with pytest.raises(BuildError, match="openvino backend knows no limit for its workspace: leave --workspace out"):
+        build_engine(spec("openvino", workspace_mib=64))
+    with pytest.raises(BuildError, match="tensorrt backend must know the sizes: repeat --res for each, without --dyn"):
+        build_engine(spec("tensorrt", size=None))
+
+
+def test_a_request_gives_its_result_once(engine: Engine) -> None:
+    pictures = [noise(*SMALL, seed) for seed in range(3)]
+    pending = [engine.submit(picture) for picture in pictures]
+    for request, picture in zip(pending, pictures, strict=True):
+        out = np.zeros_like(picture)
+        with pytest.raises(BundleError, match="`out` must be a writable C-contiguous uint8 array"):
+            request.result(out=out[:, ::2])
+        assert request.result(out=out) is out
+        np.testing.assert_array_equal(out, engine(picture))
+        with pytest.raises(BundleError, match="the result of this request was taken before"):
+            request.result()
+    assert engine.submit(pictures[0]).result().shape == pictures[0].shape
+    assert engine.notes == ()
+
+
+def test_an_engine_for_a_list_of_sizes_takes_no_other(engine: Engine) -> None:
+    sizes = (Size(*SMALL), Size(64, 96))
+    several = msgspec.structs.replace(engine.manifest.shape, height=None, width=None, sizes=sizes)
+    engine.manifest = msgspec.structs.replace(engine.manifest, shape=several)
+    assert engine(noise(*SMALL)).shape == (*SMALL, 3)
+    with pytest.raises(BundleError, match="is built for pictures of 48x64, 64x96, not 32x32; build with --res 32x32"):
+        engine(noise(32, 32))
+
+
 def test_tensorrt_says_what_it_needs(build: Build) -> None:
-    from nstopt.engines.tensorrt import count_gpus
+    from nstopt.driver import count_gpus
 
     if count_gpus():
         pytest.skip("this machine has an NVIDIA GPU")

@@ -155,7 +155,7 @@ def test_defaults(reference: Reference, backend: str, family: str, shape: ShapeI
 @pytest.mark.parametrize("family", ["johnson", "fast-style", "adain", "custom"])
 def test_a_backend_without_defaults_keeps_the_forms(reference: Reference, family: str) -> None:
     graph, images, expected = reference(family, ODD)
-    result = rewrite(graph, "tensorrt")
+    result = rewrite(graph, "torchscript")
     assert_same_pictures(result.model, images, expected)
     kinds = operators(result.model)
     for kind in ("Conv", "ConvTranspose", "Resize", "InstanceNormalization"):

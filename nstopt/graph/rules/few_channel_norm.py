@@ -44,8 +44,8 @@ class FewChannelNorm(Rule):
         assert source is not None
         phases = producer(source, "DepthToSpace")
         if phases is None or only_use(source) is None or not _is_interleave(phases):
-            return _normalise(op, node, source, scale, shift, eps, 1), "two means and a multiply-add"
-        normed = _normalise(op, node, phases.inputs[0], np.repeat(scale, 4), np.repeat(shift, 4), eps, 4)
+            return normalise(op, node, source, scale, shift, eps, 1), "two means and a multiply-add"
+        normed = normalise(op, node, phases.inputs[0], np.repeat(scale, 4), np.repeat(shift, 4), eps, 4)
         return op.DepthToSpace(
             normed, _name=phases.name, **phases.attributes
         ), "on the phases, as means and a multiply-add"
@@ -56,10 +56,11 @@ def _is_interleave(node: ir.Node) -> bool:
     return node.attributes["blocksize"].as_int() == 2 and mode is not None and mode.as_string() == "CRD"
 
 
-def _normalise(
+def normalise(
     op: Tape, node: ir.Node, x: ir.Value | None, scale: Array, shift: Array, eps: float, group: int
 ) -> ir.Value:
-    """Statistics over height, width and `group` neighbouring channels."""
+    """The norm `node` of `x` in means, one multiply and one add, with statistics over height, width and `group`
+    neighbouring channels."""
 
     def known(array: Any, name: str) -> ir.Value:
         return initialiser(op, np.asarray(array), f"{node.name}.{name}")

@@ -1,0 +1,99 @@
+"""TensorRT, 8.5 to 11. The bundle holds engine.plan, which trtexec loads, and what the build said: build.log,
+layers.json.
+
+    ONNX ─prepare→ TensorRT's form ─rules→ checked ─build→ a process that builds ─→ engine.plan ─engine→ pictures
+
+Nothing native is touched where there is no GPU: TensorRT's runtime would end the process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nstopt.bundle import Bundle, ShapeInfo
+from nstopt.driver import Device
+from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Compiled, Engine
+from nstopt.engines.tensorrt.gate import check_built_for, check_precision, installed, require_gpu, timing_cache_name
+from nstopt.files import cache_folder, make_folder
+from nstopt.gpus import architecture_of
+
+if TYPE_CHECKING:
+    from nstopt.graph.rule import Layer
+
+
+class TensorRTBackend(Backend):
+    name = "tensorrt"
+    capabilities = Capabilities(
+        precisions=frozenset({"fp32", "fp16", "int8"}),
+        free_zero_point=frozenset(),
+        dynamic_sizes=False,
+        unsigned=False,
+        several_sizes=True,
+        workspace_limit=True,
+    )
+
+    def require(self, precision: str, force: bool) -> None:
+        check_precision(require_gpu("build an engine"), precision, force)
+
+    def build(
+        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+    ) -> Built:
+        device = require_gpu("build an engine")
+        version = _plan(model.read_bytes(), device, precision, shape, folder, folder.parent, options)
+        return Built(precision, device.name, {"tensorrt": version, "cuda": device.cuda})
+
+    def load(self, bundle: Bundle) -> Engine:
+        check_built_for(bundle, require_gpu(f"load {bundle.path}"))
+        from nstopt.engines.tensorrt.engine import TensorRTEngine
+
+        return TensorRTEngine(bundle)
+
+    def identity(self) -> str:
+        device = require_gpu("measure layers")
+        return f"tensorrt {installed()} {device.name} sm_{device.sm[0]}{device.sm[1]}"
+
+    def compile(self, model: bytes) -> Compiled:
+        device = require_gpu("compile a graph")
+        from nstopt.engines.tensorrt.prepare import precision_of
+        from nstopt.engines.tensorrt.session import Session
+
+        make_folder(cache_folder())
+        with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
+            folder, fixed = Path(temporary), ShapeInfo(None, None, None)
+            _plan(model, device, precision_of(model), fixed, folder, cache_folder(), NO_OPTIONS)
+            return Session((folder / "engine.plan").read_bytes())
+
+    def default_form(self, layer: Layer, precision: str) -> str:
+        """Where there are no INT8 transposed convolutions, they are plain ones, by phases."""
+        if layer.kind == "transposed-conv" and precision == "int8":
+            generation = architecture_of(require_gpu("choose forms of layers").sm)
+            if generation is not None and not generation.has_int8_transposed_convolution:
+                return "phase"
+        return super().default_form(layer, precision)
+
+
+def _plan(
+    model: bytes, device: Device, precision: str, shape: ShapeInfo, folder: Path, caches: Path, options: BuildOptions
+) -> str:
+    """Check `model`, build its plan into `folder`, keep what was measured in `caches`; TensorRT's version."""
+    from nstopt.engines.tensorrt.build import build_plan
+    from nstopt.engines.tensorrt.prepare import ready
+    from nstopt.engines.tensorrt.request import Request
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
+        file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
+        file.write_bytes(ready(model, device.sm))
+        request = Request(
+            model=str(file),
+            folder=str(folder),
+            precision=precision,
+            sizes=tuple((shape.batch or 1, *size) for size in shape.sizes),
+            workspace_mib=options.workspace_mib,
+            timing_cache=str(cache),
+        )
+        return build_plan(request, folder, cache, options.progress)
+
+
+BACKEND = TensorRTBackend()

@@ -1,0 +1,107 @@
+"""Arrays that lie on the GPU already: anything with __cuda_array_interface__ (torch, cupy, pycuda, numba) or DLPack is
+read and written where it lies.
+
+Layouts: https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html (version 3) and
+https://dmlc.github.io/dlpack/latest/c_api.html.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from nstopt.errors import BundleError
+
+CUDA, CUDA_MANAGED = 2, 13  # of DLDeviceType
+UNSIGNED = 1  # of DLDataTypeCode
+CAPSULE = b"dltensor"
+
+
+class View(NamedTuple):
+    """uint8 values on the GPU, C-contiguous. `stream`: handle of the stream that may still be writing them, None if
+    none is. `owner` keeps the memory alive."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    stream: int | None
+    owner: Any
+
+
+def is_on_device(array: Any) -> bool:
+    """Whether `array` lies on a GPU."""
+    if hasattr(array, "__cuda_array_interface__"):
+        return True
+    return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
+
+
+def view(array: Any, stream: int) -> View:
+    """Look at a device array, whose owner shall have finished before the stream of handle `stream` goes on. Raises
+    BundleError if it is not uint8 or not C-contiguous."""
+    if hasattr(array, "__cuda_array_interface__"):
+        return from_interface(array)
+    return from_dlpack(array, stream)
+
+
+def from_interface(array: Any) -> View:
+    """Through __cuda_array_interface__, version 2 or 3."""
+    described = array.__cuda_array_interface__
+    shape = tuple(described["shape"])
+    if described["typestr"] != "|u1":
+        raise BundleError(f"engine takes uint8 device arrays, not {described['typestr']}")
+    _check_contiguous(shape, described.get("strides"))
+    return View(described["data"][0], shape, described.get("stream"), array)
+
+
+class _DLTensor(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
+
+
+def from_dlpack(array: Any, stream: int | None) -> View:
+    """Through __dlpack__, whose giver makes `stream` wait. The capsule is not consumed: it frees itself with the
+    view."""
+    capsule = array.__dlpack__(stream=stream) if stream is not None else array.__dlpack__()
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    tensor = ctypes.cast(get(capsule, CAPSULE), ctypes.POINTER(_DLTensor)).contents
+    shape = tuple(tensor.shape[: tensor.ndim])
+    if (tensor.code, tensor.bits, tensor.lanes) != (UNSIGNED, 8, 1):
+        raise BundleError(f"engine takes uint8 device arrays, not DLPack type {tensor.code} of {tensor.bits} bits")
+    _check_contiguous(shape, tuple(tensor.strides[: tensor.ndim]) if tensor.strides else None)
+    return View(tensor.data + tensor.byte_offset, shape, None, (array, capsule))
+
+
+def _check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
+    """Strides of uint8 are the same in bytes and in elements; an axis of one may have any."""
+    step = 1
+    for side, stride in zip(reversed(shape), reversed(strides or ()), strict=False):
+        if side != 1 and stride != step:
+            raise BundleError(f"engine takes C-contiguous device arrays, not strides {strides} of shape {shape}")
+        step *= side
+
+
+class DeviceArray:
+    """uint8 [H, W, 3] or [N, H, W, 3] on the GPU, for any library that reads __cuda_array_interface__:
+    `torch.as_tensor(result, device="cuda")`, `cupy.asarray(result)`. Its memory is freed with it."""
+
+    def __init__(self, pointer: int, shape: tuple[int, ...], close: Callable[[], None]) -> None:
+        self.shape = shape
+        self._pointer, self._close = pointer, close
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {"shape": self.shape, "typestr": "|u1", "data": (self._pointer, False), "version": 3, "strides": None}
+
+    def __del__(self) -> None:
+        self._close()

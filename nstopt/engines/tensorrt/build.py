@@ -1,0 +1,74 @@
+"""Starts the process that builds a plan, shows its progress, and ends it when the build is given up."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from nstopt.engines.tensorrt.request import Answer, Failed, Finished, Phase, Request
+from nstopt.errors import BuildError
+from nstopt.files import atomic_path
+from nstopt.progress import Progress
+
+WORKER = "nstopt.engines.tensorrt.worker"
+KEPT = ("engine.plan", "layers.json", "build.log")
+
+
+def build_plan(request: Request, folder: Path, timing_cache: Path, progress: Progress) -> str:
+    """Build what `request` asks for and move engine.plan, layers.json and build.log into `folder`; returns TensorRT's
+    version. What was measured is added to `timing_cache`. Raises BuildError; whatever is raised, KeyboardInterrupt too,
+    nothing of the build is left."""
+    with tempfile.TemporaryDirectory(prefix="nstopt-", dir=folder) as temporary:
+        work = Path(temporary)
+        request = msgspec.structs.replace(request, folder=temporary)
+        (work / "request.json").write_bytes(msgspec.json.encode(request))
+        version = run([sys.executable, "-m", WORKER, str(work / "request.json")], progress)
+        for name in KEPT:
+            shutil.move(work / name, folder / name)
+        if (work / "timing.cache").is_file():
+            with atomic_path(timing_cache) as target:
+                shutil.copyfile(work / "timing.cache", target)
+    return version
+
+
+def run(command: Sequence[str], progress: Progress) -> str:
+    """Run a worker to its end; returns TensorRT's version. Raises BuildError with the reason if it fails or dies."""
+    with tempfile.TemporaryFile() as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
+        assert process.stdout is not None
+        try:
+            answer = _follow(process.stdout, progress)
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        if isinstance(answer, Finished):
+            return answer.version
+        if isinstance(answer, Failed):
+            raise BuildError(f"TensorRT cannot build this engine: {answer.reason}")
+        stderr.seek(0)
+        said = stderr.read().decode(errors="replace").strip().splitlines()
+        died = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        raise BuildError(f"TensorRT's builder {died}: {said[-1] if said else 'it said nothing'}")
+
+
+def _follow(lines: IO[bytes], progress: Progress) -> Answer | None:
+    """The worker's last answer, None if it died without one."""
+    last: Answer | None = None
+    for line in lines:
+        try:
+            last = msgspec.json.decode(line, type=Answer)
+        except msgspec.DecodeError:
+            continue  # a vendor library wrote to stdout
+        if isinstance(last, Phase):
+            share = f" {last.done}/{last.total}" if last.total else ""
+            progress.step(f"TensorRT: {last.name}{share}")
+    return last

@@ -1,0 +1,153 @@
+"""One request's way through an engine: an execution context for one shape, a stream, memory allocated once, a CUDA
+graph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nstopt.engines.tensorrt.cuda import DeviceMemory, Event, Graph, PinnedMemory, Stream, cleared_on_error
+from nstopt.errors import DeviceError
+
+Shape = tuple[int, ...]
+# trt.nptype of 8.x names numpy types that no longer exist.
+NUMPY = {
+    "FLOAT": np.float32,
+    "HALF": np.float16,
+    "UINT8": np.uint8,
+    "INT8": np.int8,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "BOOL": np.bool_,
+}
+
+
+class Split(NamedTuple):
+    """Milliseconds of one run on the GPU's clock."""
+
+    upload_ms: float
+    net_ms: float
+    download_ms: float
+
+
+class Lane:
+    """Runs one request at a time. `graph_note` says why there is no CUDA graph; empty where there is one."""
+
+    def __init__(self, engine: Any, shapes: Mapping[str, Shape], profile: int, use_graph: bool = True) -> None:
+        """`shapes` of the inputs; `profile` is the optimisation profile they belong to. Raises DeviceError."""
+        self.profile = profile
+        self.context = engine.create_execution_context()
+        if self.context is None:
+            raise DeviceError("TensorRT cannot make an execution context: not enough GPU memory for another request")
+        self.stream = Stream()
+        # Only the first context of an engine starts with a profile, the first one.
+        several = engine.num_optimization_profiles > 1
+        if several and not self.context.set_optimization_profile_async(profile, self.stream.handle):
+            raise DeviceError(f"TensorRT refuses optimisation profile {profile}")
+        for name, shape in shapes.items():
+            if not self.context.set_input_shape(name, shape):
+                raise DeviceError(f"TensorRT refuses the shape {list(shape)} for '{name}'")
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        self.inputs = tuple(name for name in names if name in shapes)
+        self.outputs = tuple(name for name in names if name not in shapes)
+        self.host: dict[str, PinnedMemory] = {}
+        self._device: dict[str, DeviceMemory] = {}
+        for name in names:
+            dtype: np.dtype[Any] = np.dtype(NUMPY[engine.get_tensor_dtype(name).name])
+            self.host[name] = PinnedMemory(tuple(self.context.get_tensor_shape(name)), dtype)
+            self._device[name] = DeviceMemory(self.host[name].array.nbytes)
+            self.context.set_tensor_address(name, self._device[name].pointer)
+        self._graph: Graph | None = None
+        self.graph_note = "not asked for"
+        if use_graph:
+            self._capture()
+
+    def _capture(self) -> None:
+        """TensorRT does its last preparations in the first run after a shape was set, which a graph must not hold."""
+        self._enqueue()
+        self.stream.synchronise()
+        try:
+            with cleared_on_error():
+                self._graph = self.stream.capture(self._enqueue)
+            self.graph_note = ""
+        except DeviceError as error:
+            self.graph_note = str(error)
+
+    def _enqueue(self) -> None:
+        self._upload()
+        self._run()
+        self._download()
+
+    def _upload(self) -> None:
+        for name in self.inputs:
+            self.stream.upload(self._device[name].pointer, self.host[name].pointer, self.host[name].array.nbytes)
+
+    def _download(self) -> None:
+        for name in self.outputs:
+            self.stream.download(self.host[name].pointer, self._device[name].pointer, self.host[name].array.nbytes)
+
+    def _run(self) -> None:
+        if not self.context.execute_async_v3(self.stream.handle):
+            raise DeviceError("TensorRT could not start the engine")
+
+    def start(self) -> None:
+        """Send what is in the inputs' `host` memory on its way; does not wait."""
+        if self._graph is not None:
+            self._graph.launch(self.stream)
+        else:
+            self._enqueue()
+
+    def finish(self) -> None:
+        """Wait until the results are in the outputs' `host` memory. Raises DeviceError if the GPU failed."""
+        self.stream.synchronise()
+
+    def run_plain(self) -> None:
+        """Run on what is in the inputs' `host` memory without the CUDA graph, and wait."""
+        self._enqueue()
+        self.finish()
+
+    def run_in_place(self, source: int, target: int) -> None:
+        """Run on memory of the caller's, and wait. Without a CUDA graph, whose addresses are fixed."""
+        for name, pointer in ((self.inputs[0], source), (self.outputs[0], target)):
+            self.context.set_tensor_address(name, pointer)
+        try:
+            self._run()
+            self.stream.synchronise()
+        finally:
+            for name in (self.inputs[0], self.outputs[0]):
+                self.context.set_tensor_address(name, self._device[name].pointer)
+
+    def split(self) -> Split:
+        """Run once, timed by events on the GPU."""
+        events = [Event() for _ in range(4)]
+        events[0].record(self.stream)
+        for step, event in zip((self._upload, self._run, self._download), events[1:], strict=True):
+            step()
+            event.record(self.stream)
+        self.stream.synchronise()
+        times = [later.ms_since(earlier) for earlier, later in itertools.pairwise(events)]
+        for event in events:
+            event.close()
+        return Split(*times)
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._graph is not None:
+            self._graph.close()
+        del self.context
+        for name in self.host:
+            self.host[name].close()
+            self._device[name].close()
+        self.stream.close()
+
+    def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Copies of the outputs for these inputs."""
+        for name in self.inputs:
+            np.copyto(self.host[name].array, feed[name])
+        self.start()
+        self.finish()
+        return [self.host[name].array.copy() for name in self.outputs]

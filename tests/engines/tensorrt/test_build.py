@@ -1,0 +1,97 @@
+"""The process that builds: what becomes of its answers, its silence and its death. The commands are real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from nstopt.driver import count_gpus
+from nstopt.engines.tensorrt.build import WORKER, run
+from nstopt.errors import BuildError
+from nstopt.progress import Silent
+
+
+class Steps(Silent):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def step(self, description: str) -> None:
+        self.told.append(description)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", textwrap.dedent(code)]
+
+
+def test_progress_and_result() -> None:
+    steps = Steps()
+    version = run(
+        python(
+            """
+            print('{"type": "phase", "name": "tactics", "done": 2, "total": 9}')
+            print('some library says hello')
+            print('{"type": "phase", "name": "building", "done": 0, "total": 0}')
+            print('{"type": "finished", "version": "8.6.1"}')
+            """
+        ),
+        steps,
+    )
+    assert version == "8.6.1"
+    assert steps.told == ["TensorRT: tactics 2/9", "TensorRT: building"]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            """print('{"type": "failed", "reason": "no tactic for conv3"}')""",
+            "engine: no tactic for conv3",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was ended by signal 11: it said nothing"),
+        ("import sys; sys.exit('libnvinfer.so.8: no such file')", "ended with status 1: libnvinfer.so.8: no such file"),
+        ("pass", "ended with status 0: it said nothing"),
+    ],
+)
+def test_builds_that_fail(code: str, message: str) -> None:
+    with pytest.raises(BuildError, match=message):
+        run(python(code), Steps())
+
+
+def test_giving_up_ends_the_process(tmp_path: Path) -> None:
+    """Ctrl-C in the process that waits."""
+    mark = tmp_path / "pid"
+    child = f"import os, pathlib, time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    code = f"""
+        import sys
+        from nstopt.engines.tensorrt.build import run
+        from nstopt.progress import Silent
+        try:
+            run([sys.executable, "-c", {child!r}], Silent())
+        except KeyboardInterrupt:
+            sys.exit(130)
+    """
+    parent = subprocess.Popen(python(code))
+    deadline = time.monotonic() + 30
+    while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGINT)
+    assert parent.wait(10) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_the_worker_without_a_gpu_or_without_tensorrt_is_an_error(tmp_path: Path) -> None:
+    if count_gpus():
+        pytest.skip("this machine has an NVIDIA GPU")
+    (tmp_path / "request.json").write_text("{}")
+    with pytest.raises(BuildError, match="TensorRT's builder ended with status 1"):
+        run([sys.executable, "-m", WORKER, str(tmp_path / "request.json")], Steps())

@@ -1,0 +1,120 @@
+"""The builder's switches, against what each version of TensorRT was recorded to have (surfaces.json)."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import nstopt.engines.tensorrt
+from nstopt.engines.tensorrt.flags import Flags, flags_for, mask, shares_profiles
+
+SURFACES: dict[str, Any] = json.loads(Path(__file__).with_name("surfaces.json").read_text())
+WEAK = ("8.5.3.1", "8.6.0")
+# What the code asks a version for before it uses it.
+ASKED_FIRST = {"progress_monitor"}
+CLASS_OF = {
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "config": "IBuilderConfig",
+    "parser": "OnnxParser",
+    "profile": "IOptimizationProfile",
+    "context": "IExecutionContext",
+    "engine": "ICudaEngine",
+    "_engine": "ICudaEngine",
+    "runtime": "Runtime",
+    "cache": "ITimingCache",
+}
+
+
+def trt(version: str) -> SimpleNamespace:
+    """The enums of a version, by name."""
+    enums = SURFACES[version]["enums"]
+    return SimpleNamespace(**{name: enum.Enum(name, members, start=0) for name, members in enums.items()})
+
+
+def test_surfaces_say_where_they_come_from() -> None:
+    assert {version.split(".")[0] for version in SURFACES} == {"8", "10", "11"}
+    assert all("tensorrt" in surface["source"].lower() for surface in SURFACES.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("version", list(SURFACES))
+def test_every_name_exists(version: str, precision: str) -> None:
+    api, found = trt(version), flags_for(trt(version), precision)
+    for kind, names in (
+        (api.NetworkDefinitionCreationFlag, found.network),
+        (api.BuilderFlag, (*found.enable, *found.disable)),
+        (api.TacticSource, found.tactic_sources),
+        (api.PreviewFeature, found.preview),
+    ):
+        assert set(names) <= set(kind.__members__)
+    assert not {"CUDNN", "CUBLAS", "CUBLAS_LT"} & set(found.tactic_sources)
+    assert found.disable == ("TF32",)
+
+
+@pytest.mark.parametrize("version", list(SURFACES))
+def test_precision_is_a_flag_on_8_and_the_graphs_own_later(version: str) -> None:
+    found = {precision: flags_for(trt(version), precision) for precision in ("fp32", "fp16", "int8")}
+    if version in WEAK:
+        assert [found[p].enable for p in found] == [(), ("FP16", "OBEY_PRECISION_CONSTRAINTS"), ("INT8",)]
+        assert [found[p].pin_fp32 for p in found] == [False, True, False]
+        assert {flags.network for flags in found.values()} == {("EXPLICIT_BATCH",)}
+    else:
+        assert {flags.enable for flags in found.values()} == {()}
+        assert {flags.network for flags in found.values()} == {("STRONGLY_TYPED",)}
+        assert not any(flags.pin_fp32 for flags in found.values())
+
+
+def test_the_oldest_and_the_newest() -> None:
+    assert flags_for(trt("8.5.3.1"), "int8") == Flags(
+        ("EXPLICIT_BATCH",),
+        ("INT8",),
+        ("TF32",),
+        ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"),
+        ("DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805",),
+        False,
+    )
+    assert flags_for(trt("11.1"), "int8") == Flags(
+        ("STRONGLY_TYPED",), (), ("TF32",), ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"), (), False
+    )
+
+
+def test_masks_are_bits_of_the_members_numbers() -> None:
+    kind = enum.IntEnum("kind", ["A", "B", "C"], start=0)
+    assert mask(kind, ("A", "C")) == 0b101
+    assert mask(kind, ()) == 0
+
+
+def test_profiles_are_shared_from_8_6_on() -> None:
+    assert [shares_profiles(v) for v in ("8.5.3.1", "8.6.0", "10.0.1", "11.1")] == [False, True, True, True]
+
+
+def used() -> dict[str, set[str]]:
+    """Members of TensorRT's classes that our modules name, by class: attributes of variables that hold one."""
+    found: dict[str, set[str]] = {}
+    folder = Path(nstopt.engines.tensorrt.__file__).parent
+    for name in ("worker.py", "lane.py", "engine.py"):
+        for node in ast.walk(ast.parse((folder / name).read_text())):
+            if isinstance(node, ast.Attribute):
+                holder = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
+                if holder in CLASS_OF:
+                    found.setdefault(CLASS_OF[holder], set()).add(node.attr)
+    return found
+
+
+@pytest.mark.parametrize("version", list(SURFACES))
+def test_every_member_that_is_used_exists(version: str) -> None:
+    members = SURFACES[version]["classes"]
+    names = used()
+    assert len(names) >= 7
+    assert {"build_serialized_network", "create_network"} <= names["Builder"]
+    assert {"execute_async_v3", "set_tensor_address"} <= names["IExecutionContext"]
+    for kind, attributes in names.items():
+        assert attributes - ASKED_FIRST <= set(members[kind]), kind
+    assert ("IProgressMonitor" in members) == ("progress_monitor" in members["IBuilderConfig"])

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nstopt.graph.rules.native_norm import NativeNorm
+
+from .equivalence import Graph, applied, batches, channels, declined, noise, operators, random_graphs, sides
+from .test_drop_bias_before_norm import EPSILONS
+
+
+@random_graphs
+@given(batches, channels, sides, sides, st.sampled_from(EPSILONS))
+def test_random_graphs(batch: int, channels: int, height: int, width: int, epsilon: dict[str, float]) -> None:
+    g = Graph((batch, channels, height, width))
+    y = g.InstanceNormalization("x", noise(channels), noise(channels), **epsilon)
+    after = applied(g.model(g.Relu(y)), NativeNorm)
+    assert operators(after).count("ReduceMean") == 2
+    assert "InstanceNormalization" not in operators(after)
+
+
+def test_any_size() -> None:
+    g = Graph(("N", 12, "H", "W"))
+    assert "ReduceMean" in operators(applied(g.model(g.InstanceNormalization("x", noise(12), noise(12))), NativeNorm))
+
+
+def test_a_norm_whose_scale_is_computed() -> None:
+    g = Graph((1, 3, 4, 5))
+    scale = g.ReduceMean("x", axes=[0, 2, 3], keepdims=0)
+    declined(g.model(g.InstanceNormalization("x", scale, noise(3))), NativeNorm, "its scale or shift is computed")

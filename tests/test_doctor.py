@@ -1,0 +1,62 @@
+"""Reports on GPUs that are not here, and on a machine without one."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from nstopt.cli import app
+from nstopt.doctor import PIP_GPU, PIP_PASCAL, command, examine
+from nstopt.driver import count_gpus, devices
+from nstopt.errors import DeviceError
+from nstopt.gpus import architectures, gpus
+
+
+@pytest.mark.parametrize("name", list(gpus()))
+def test_every_gpu_has_a_report(name: str) -> None:
+    (report,) = examine(name)
+    found = {line.what: line.finding for line in report.lines}
+    assert report.title == gpus()[name].title
+    assert {"generation", "memory", "FP32", "FP16", "INT8", "TensorRT", "torch", "cuDNN"} <= found.keys()
+    assert report.command
+    assert all(line.fits is None for line in report.lines)  # nothing is known of what is installed there
+
+
+def test_pascal() -> None:
+    (report,) = examine("gtx-1060")
+    found = {line.what: line.finding for line in report.lines}
+    assert found["FP16"] == "0.07 TFLOPS at most, 1/64 of FP32: not worth building"
+    assert found["INT8"] == "17.50 TOPS at most, 4× FP32"
+    assert found["TensorRT"] == "8.5 to 8.6"
+    assert found["torch"] == "2.0 to 2.14, from its index cu126"
+    assert report.command.startswith(PIP_PASCAL)
+
+
+def test_commands() -> None:
+    known = architectures()
+    assert command(known["ada"]) == PIP_GPU
+    assert "tensorrt<=10.4.99" in command(known["volta"])
+    assert "jetpack" in command(known["ampere-orin"])
+
+
+def test_an_unknown_gpu() -> None:
+    with pytest.raises(DeviceError, match="no GPU 'voodoo2' is known; there are: gtx-1050ti, "):
+        examine("voodoo2")
+
+
+def test_a_machine_without_a_gpu() -> None:
+    if count_gpus():
+        pytest.skip("this machine has an NVIDIA GPU")
+    assert devices() == ()
+    assert examine() == ()
+    shown = CliRunner().invoke(app, ["doctor"])
+    assert shown.exit_code == 0
+    assert "no NVIDIA GPU" in shown.output
+    assert "nstopt doctor --target gtx-1060" in shown.output
+
+
+def test_the_command_for_a_named_gpu() -> None:
+    shown = CliRunner().invoke(app, ["doctor", "--target", "rtx-4060"])
+    assert shown.exit_code == 0
+    assert "Ada Lovelace, compute capability 8.9" in shown.output
+    assert f"install with: {PIP_GPU}" in shown.output
