@@ -98,7 +98,7 @@ def _groups(cases: Sequence[Case], interleave: bool) -> list[list[Case]]:
     """Cases that are timed together: each alone, or all neighbours of one net, size and batch."""
     if not interleave:
         return [[case] for case in cases]
-    return [list(group) for _, group in groupby(cases, key=lambda case: (case.net, case.size, case.batch))]
+    return [list(group) for _, group in groupby(cases, key=lambda case: (case.net_sha256, case.size, case.batch))]
 
 
 class _Running:
@@ -182,6 +182,7 @@ class _Bench:
             bundle=str(case.bundle) if case.bundle else None,
             sha256=case.sha256,
             net=case.net,
+            net_sha256=case.net_sha256,
             family=case.family,
             backend=case.backend,
             precision=case.precision,

@@ -27,7 +27,8 @@ def render(run: RunFile) -> RenderableType:
     """Everything there is to show of a run of at least one record. With a peer in it, a column says how many times
     faster than torch, or else the first peer, of the same net, size and batch each row is, by medians; lines say so of
     each engine and each peer, with confidence intervals."""
-    ordered = sorted(run.records, key=_group_key)
+    place = {net: number for number, net in enumerate(dict.fromkeys(record.net_sha256 for record in run.records))}
+    ordered = sorted(run.records, key=lambda record: (place[record.net_sha256], *_group_key(record)[1:]))
     parts: list[RenderableType] = [
         machine_text(ordered[0].machine),
         _latency(ordered),
@@ -195,7 +196,7 @@ def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: 
     for _, group in groupby(records, key=_group_key):
         section = list(group)
         batch = f" x {section[0].batch}" if section[0].batch > 1 else ""
-        net = f"{section[0].net} " if len({record.net for record in records}) > 1 else ""
+        net = f"{section[0].net} " if len({record.net_sha256 for record in records}) > 1 else ""
         table.add_row(Text(f"{net}{section[0].size}{batch}", style="bold"))
         for record in section:
             table.add_row(f" {record.label.removesuffix('.nst')}", *row(record))
@@ -233,4 +234,4 @@ def _precision_notes(record: Record) -> tuple[str, ...]:
 
 
 def _group_key(record: Record) -> tuple[str, int, int, int]:
-    return (record.net, record.height * record.width, record.height, record.batch)
+    return (record.net_sha256, record.height * record.width, record.height, record.batch)

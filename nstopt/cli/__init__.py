@@ -16,6 +16,7 @@ from nstopt.cli.build import build_command
 from nstopt.cli.compare import compare_command
 from nstopt.cli.export import export_command
 from nstopt.cli.inspect import inspect_command
+from nstopt.cli.plan import plan_command
 from nstopt.cli.report import report_command
 from nstopt.cli.stylize import stylize_command
 from nstopt.console import fail
@@ -40,6 +41,7 @@ app.command("export")(export_command)
 app.command("build-engine")(build_command)
 app.command("bench")(bench_command)
 app.command("report")(report_command)
+app.command("plan")(plan_command)
 app.command("stylize")(stylize_command)
 app.command("compare")(compare_command)
 app.command("inspect")(inspect_command)
