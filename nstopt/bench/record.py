@@ -74,9 +74,9 @@ class CaseKey(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True):
     """One case: what ran, on what, how fast, how well.
 
-    `label` names what ran; `is_peer` tells a peer from an engine of ours, `bundle` is the engine's path, `net_sha256` the hash
-    of the net's own file. `precision` is
-    what the graph holds, `computes` what the device multiplies in. `input` is "noise" or the picture's file name.
+    `label` names what ran; `is_peer` tells a peer from an engine of ours, `bundle` is the engine's path, `net_sha256`
+    the hash of the net's file. `precision` is what the graph holds, `computes` what the device multiplies in.
+    `input` is "noise" or the picture's file name.
     `round_runs` is the number of runs a turn, None where the case was timed alone. `warmup_runs` counts every run that
     was not timed. `fps` is pictures a second at the median latency, `pipeline_fps` the same of decode, net and encode
     one after the other. `peak_memory_mib` is the largest resident set of the case's own process, interpreter and

@@ -55,7 +55,7 @@ def latency(net: Net) -> Figure:
     for fps, side in zip(REAL_TIME_FPS, ("bottom", "top"), strict=True):
         axes.axhline(1000 / fps, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": side, "ha": "left"}
-        axes.annotate(f"{fps} FPS", (0.01, 1000 / fps), fontsize=9, **place)
+        axes.annotate(f"{fps} FPS", (0.01, 1000 / fps), fontsize=9, color=INK, **place)
     axes.set_ylabel("milliseconds a picture")
     _size_axis(axes, net)
     axes.set_yscale("log")

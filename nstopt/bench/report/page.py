@@ -80,7 +80,7 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
     )
     environment.filters["times"] = times
     found = nets(runs)
-    return environment.get_template(TEMPLATE).render(
+    page: str = environment.get_template(TEMPLATE).render(
         sections=[_section(net, image) for net in found],
         headlines=[headline for net in found if (headline := _headline(net))],
         records=[record for net in found for record in net.records],
@@ -92,6 +92,7 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
         real_time=REAL_TIME_FPS,
         published=caption(),
     )
+    return page.lstrip()
 
 
 def _section(net: Net, image: Path | None) -> Section:
