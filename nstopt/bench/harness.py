@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
+
 from nstopt.bench.cases import Case
 from nstopt.bench.gpu import Gpu, GpuSample, gpu_warnings, open_gpu
 from nstopt.bench.gpu import summarise as summarise_gpu
@@ -200,10 +202,17 @@ class _Bench:
             ssim=case.ssim,
             device=device_of(case.backend, self._machine),
             machine=self._machine,
-            stages=self._stages[case.size],
+            stages=self._stages_of(one),
             gpu=summarise_gpu(one.gpu) if one.gpu else None,
             warnings=self._warnings_about(one),
         )
+
+    def _stages_of(self, one: _Running) -> Stages:
+        stages, copies = self._stages[one.case.size], one.process.copies_ms()
+        if copies is None:
+            return stages
+        upload_ms, download_ms = (each / one.case.batch for each in copies)
+        return msgspec.structs.replace(stages, upload_ms=upload_ms, download_ms=download_ms)
 
     def _warnings_about(self, one: _Running) -> tuple[str, ...]:
         unsteady = () if one.became_steady else ("did not become steady while warming up",)

@@ -82,7 +82,7 @@ def test_in_a_browser(full_run: RunFile, chromium: webdriver.Chrome, tmp_path: P
     slider.send_keys(webdriver.Keys.END)
     assert (before, chromium.execute_script(shown, stack)) == ("inset(0px 0px 0px 50%)", "inset(0px 0px 0px 100%)")
     assert chromium.execute_script("return arguments[0].querySelector('img').naturalWidth", stack) == 48
-    assert chromium.get_log("browser") == []
+    assert chromium.get_log("browser") == []  # type: ignore[no-untyped-call]
     assert chromium.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
