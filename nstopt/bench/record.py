@@ -13,6 +13,8 @@ from nstopt.files import atomic_path
 from nstopt.size import Size
 
 FORMAT_VERSION = 2
+# The target of a projection for the machine that the run was on.
+HERE = "here"
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -182,6 +184,11 @@ class Projected(msgspec.Struct, frozen=True):
     @property
     def size(self) -> Size:
         return Size(self.height, self.width)
+
+    @property
+    def middle_ms(self) -> float:
+        """The middle of the range by ratio, for comparing it with something measured and for the place of a mark."""
+        return float((self.low_ms * self.high_ms) ** 0.5)
 
 
 class Plan(msgspec.Struct, frozen=True):

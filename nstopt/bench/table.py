@@ -14,7 +14,7 @@ from rich.text import Text
 
 from nstopt.bench.peers import PEERS
 from nstopt.bench.ratios import Ratio, speedup
-from nstopt.bench.record import Machine, Projected, Record, RunFile
+from nstopt.bench.record import HERE, Machine, Projected, Record, RunFile
 from nstopt.bench.regression import Change
 from nstopt.bench.startup import Startup
 from nstopt.bench.target import NOT_COMPARED, caption, columns, times
@@ -35,7 +35,7 @@ def render(run: RunFile) -> RenderableType:
         *_speedups(ordered),
         _quality(ordered),
         *_whole_pictures(ordered),
-        *_projections(run.projected),
+        *_projections(run.projected, run.records),
         *_notes(ordered),
         *(Text(f"Left out: {what}", style="yellow") for what in run.left_out),
     ]
@@ -167,27 +167,35 @@ def _whole_picture_row(record: Record, copies: bool) -> Row:
     return [*(NOT_COMPARED if cell is None else f"{cell:.1f}" for cell in cells), f"{record.pipeline_fps:.1f}"]
 
 
-def _projections(rows: Sequence[Projected]) -> list[RenderableType]:
-    """Marked as what they are: nobody measured them."""
+def _projections(rows: Sequence[Projected], records: Sequence[Record]) -> list[RenderableType]:
+    """Marked as what they are. Where the same was measured too, by how much the middle of the range is off."""
     if not rows:
         return []
-    table = _table("Projected, not measured: milliseconds a batch, FPS and MiB on a GPU that is not here")
-    for heading in ("", "precision", "size", "ms", "FPS", "MiB"):
+    table = _table("Projected, not measured: milliseconds a batch, FPS and MiB at least")
+    for heading in ("", "precision", "size", "ms", "FPS", "MiB", "measured", "off"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=heading != "")
     for row in rows:
         fps = f"{1000 * row.batch / row.high_ms:.0f}–{1000 * row.batch / row.low_ms:.0f}"
         size = f"{row.size}" + (f" x {row.batch}" if row.batch > 1 else "")
-        table.add_row(
-            f"{row.net} on {row.device}",
-            row.precision,
-            size,
-            f"{row.low_ms:.1f}–{row.high_ms:.1f}",
-            fps,
-            f"≥{row.memory_mib:.0f}",
-        )
-    table.caption = "projected with TensorRT's kernels in mind; method and error: docs/projection.md"
+        ms = f"{row.low_ms:.1f}–{row.high_ms:.1f}"
+        device = f"{row.backend} here" if row.target == HERE else row.device.removeprefix("GeForce ")
+        cells = (row.precision, size, ms, fps, f"{row.memory_mib:.0f}")
+        table.add_row(f"{row.net}, {device}", *cells, *_beside_measured(row, records))
+    table.caption = "off: the middle of the range against what was measured; method and sources: docs/projection.md"
     table.caption_justify = "left"
     return [table]
+
+
+def _beside_measured(row: Projected, records: Sequence[Record]) -> tuple[str, str]:
+    if row.target != HERE:
+        return NOT_COMPARED, NOT_COMPARED
+    (ms,) = (
+        record.latency_ms.p50
+        for record in records
+        if (record.net, record.backend, record.precision, record.size, record.batch, record.is_peer)
+        == (row.net, row.backend, row.precision, row.size, row.batch, False)
+    )
+    return f"{ms:.1f}", f"{row.middle_ms / ms - 1:+.0%}"
 
 
 def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: Callable[[Record], Row]) -> Table:

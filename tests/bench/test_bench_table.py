@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from nstopt.bench.record import Machine
+from nstopt.bench.record import Machine, Projected, Stages
+from nstopt.bench.regression import changes
 from nstopt.bench.startup import Measure, Startup
-from nstopt.bench.table import render, render_startup
+from nstopt.bench.table import render, render_changes, render_startup
 
 from .conftest import MakeRecord, MakeRun
 
@@ -89,3 +91,31 @@ def test_start_up_stands_beside_its_limits() -> None:
     lines = [line.split() for line in shown(render_startup(Startup("wave.nst", machine, measures)), 80).splitlines()]
     assert ["nstopt", "--help", "0.25", "s", "0.30", "s", "ok"] in lines
     assert ["peak", "400", "MiB", "350", "MiB", "over"] in lines
+
+
+def test_projections_stand_beside_what_was_measured(make_record: MakeRecord, make_run: MakeRun) -> None:
+    gpu = Projected("wave", "gtx-1060", "GeForce GTX 1060 6 GB", "tensorrt", "int8", 512, 512, 1, 9.0, 21.0, 60.0)
+    here = Projected("wave", "here", "A CPU", "openvino", "int8", 512, 512, 1, 36.0, 49.0, 60.0)
+    text = shown(render(make_run(make_record(), projected=(gpu, here))), 100)
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "Projected, not measured: milliseconds a batch, FPS and MiB at least" in lines
+    assert "wave, GTX 1060 6 GB int8 512x512 9.0–21.0 48–111 60 – –" in lines
+    assert "wave, openvino here int8 512x512 36.0–49.0 20–28 60 40.0 +5%" in lines
+
+
+def test_a_picture_from_file_to_file(make_record: MakeRecord, make_run: MakeRun) -> None:
+    stages = Stages("a.jpg", 4.0, None, None, 6.0)
+    lines = [line.split() for line in shown(render(make_run(make_record(stages=stages))), 80).splitlines()]
+    assert ["decode", "net", "encode", "FPS"] in lines
+    assert ["wave-512x512-int8", "4.0", "40.0", "6.0", "20.0"] in lines
+    copying = make_record(stages=msgspec.structs.replace(stages, upload_ms=1.0, download_ms=2.0))
+    lines = [line.split() for line in shown(render(make_run(copying)), 80).splitlines()]
+    assert ["wave-512x512-int8", "4.0", "1.0", "40.0", "2.0", "6.0", "20.0"] in lines
+
+
+def test_a_regression_is_red(make_record: MakeRecord, make_run: MakeRun) -> None:
+    old, slow = make_run(make_record((40.0,) * 9)), make_run(make_record((50.0,) * 9))
+    text = shown(render_changes(changes(old, slow), 0.05), 100)
+    assert ["wave-512x512-int8", "at", "512x512", "40.0", "50.0", "1.250", "1.250–1.250"] in [
+        line.split() for line in text.splitlines()
+    ]
