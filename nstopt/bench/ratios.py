@@ -3,8 +3,8 @@
 Cases that took turns are compared round by round: a round is the runs of one turn of each, taken within moments of each
 other, so that what slowed the machine then slowed both. The interval is a percentile bootstrap (Efron & Tibshirani, An
 Introduction to the Bootstrap, 1993, chapter 13): rounds are drawn with replacement, the same for both cases, and the
-ratio of the medians of all runs drawn is taken each time. Cases that did not take turns are drawn each for itself,
-run by run; that interval knows nothing of what changed between the two.
+ratio of the medians of all runs drawn is taken each time. Cases that did not take turns, or hardly any, are drawn each
+for itself, run by run; that interval knows nothing of what changed between the two.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nstopt.bench.record import Record
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 0
+LEAST_ROUNDS = 5
 
 
 class Ratio(NamedTuple):
@@ -49,16 +50,17 @@ def speedup(record: Record, other: Record, same_run: bool = True) -> Ratio:
 
 def _took_turns(record: Record, other: Record) -> bool:
     same = record.round_runs == other.round_runs and record.batch == other.batch and record.size == other.size
-    return record.round_runs is not None and same and len(record.latency_ms.samples) == len(other.latency_ms.samples)
+    same_runs = len(record.latency_ms.samples) == len(other.latency_ms.samples)
+    return record.round_runs is not None and same and same_runs and len(_round_starts(record)) >= LEAST_ROUNDS
 
 
 def _round_starts(record: Record) -> range:
     """First runs of the full rounds; runs of a shorter last one are left out of the drawing."""
-    runs, each = len(record.latency_ms.samples), record.round_runs or 1
-    return range(0, max(runs - each, 0) + 1, each) if runs >= each else range(1)
+    each = record.round_runs or 1
+    return range(0, len(record.latency_ms.samples) - each + 1, each)
 
 
 def _medians(samples: NDArray[np.float64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each resample. A run shorter than a round is drawn as far as it goes."""
-    medians: NDArray[np.float64] = np.median(samples[np.minimum(drawn, len(samples) - 1)], axis=1)
+    """Of each resample."""
+    medians: NDArray[np.float64] = np.median(samples[drawn], axis=1)
     return medians

@@ -46,7 +46,12 @@ def test_runs_of_two_files_never_took_turns(make_record: MakeRecord) -> None:
     assert apart.high - apart.low > turns.high - turns.low
 
 
-@pytest.mark.parametrize("runs", [1, 2, 4, 7])
-def test_runs_that_fill_no_round_are_taken_as_they_are(runs: int, make_record: MakeRecord) -> None:
+@pytest.mark.parametrize("runs", [1, 2, 4, 7, 16])
+def test_any_number_of_runs_will_do(runs: int, make_record: MakeRecord) -> None:
     ratio = speedup(make_record((10.0,) * runs, round_runs=EACH), make_record((20.0,) * runs, round_runs=EACH))
     assert ratio == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_few_rounds_do_not_pretend_to_be_certain(make_record: MakeRecord) -> None:
+    ratio = speedup(make_record((9.0, 10.0, 12.0), round_runs=EACH), make_record((18.0, 20.0, 26.0), round_runs=EACH))
+    assert ratio.low < ratio.value < ratio.high
