@@ -18,6 +18,8 @@ from nstopt.cli.compare import compare_command
 from nstopt.cli.doctor import doctor_command
 from nstopt.cli.export import export_command
 from nstopt.cli.inspect import inspect_command
+from nstopt.cli.plan import plan_command
+from nstopt.cli.report import report_command
 from nstopt.cli.stylize import stylize_command
 from nstopt.console import fail
 from nstopt.errors import NstoptError
@@ -40,6 +42,8 @@ def options(debug: Annotated[bool, typer.Option(help="Show the whole traceback o
 app.command("export")(export_command)
 app.command("build-engine")(build_command)
 app.command("bench")(bench_command)
+app.command("report")(report_command)
+app.command("plan")(plan_command)
 app.command("stylize")(stylize_command)
 app.command("compare")(compare_command)
 app.command("ablate")(ablate_command)

@@ -9,7 +9,7 @@ import typer
 
 from nstopt import artefacts
 from nstopt.console import Bar, console, say, took
-from nstopt.options import Sizes
+from nstopt.options import Sizes, parse_sizes
 
 
 def build_command(
@@ -20,7 +20,14 @@ def build_command(
         Path | None, typer.Option(help="Folder of photographs, or video, to find INT8 ranges from.")
     ] = None,
     val: Annotated[Path | None, typer.Option(help="Folder or video to judge by; default: part of --calib.")] = None,
-    res: Sizes = None,
+    res: Annotated[
+        list[Sizes] | None,
+        typer.Option(
+            parser=parse_sizes,
+            metavar="SIZES",
+            help="512, or HEIGHTxWIDTH such as 480x640; TensorRT takes several, as 360,512.",
+        ),
+    ] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
     min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
@@ -56,15 +63,16 @@ def build_command(
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
     from nstopt.summary import outcome, searched, tuning
 
-    one = res[0] if res and len(res) == 1 else None
+    asked = tuple(dict.fromkeys(size for sizes in res or () for size in sizes))
+    one = asked[0] if len(asked) == 1 else None
     spec = BuildSpec(
         model=model or took(artefacts.newest_onnx()),
         folder=artefacts.FOLDER,
         output=output,
         precision="int8" if int8 else "fp16" if fp16 else "fp32",
         backend=backend,
-        size=None if dynamic else one if res else DEFAULT_SIZE,
-        sizes=tuple(dict.fromkeys(res)) if res and not one else (),
+        size=None if dynamic else one if asked else DEFAULT_SIZE,
+        sizes=asked if not one else (),
         workspace_mib=workspace,
         force=force,
         batch=batch,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nstopt.bundle import open_bundle
-from nstopt.engines.tensorrt import count_gpus
+from nstopt.driver import count_gpus
 
 from .conftest import Cli
 
