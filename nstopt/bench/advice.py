@@ -20,6 +20,8 @@ STEP = 16
 SMALLEST, LARGEST = 64, 4096
 # Two sizes whose times give the line through all others: fixed work, and work for each pixel.
 PROBES = (Size(256, 256), Size(768, 768))
+# Steps above that line where the search begins: it is no exact line.
+ABOVE = 2
 # What a CUDA context, the libraries' code and the kernels' workspace take besides; a rule of thumb.
 CONTEXT_MIB = 400
 
@@ -82,7 +84,7 @@ def _largest(question: Question, precision: str, probes_ms: list[float], end: st
     pixels = [size.height * size.width for size in PROBES]
     slope = (probes_ms[1] - probes_ms[0]) / (pixels[1] - pixels[0])
     found = (question.budget_ms - probes_ms[0]) / slope + pixels[0]
-    side = min(int(math.sqrt(max(found, 0))) // STEP * STEP, LARGEST)
+    side = min((int(math.sqrt(max(found, 0))) // STEP + ABOVE) * STEP, LARGEST)
     while side >= SMALLEST:
         if getattr(_projected(question, precision, Size(side, side)), end) <= question.budget_ms:
             return Size(side, side)
