@@ -11,6 +11,7 @@ from rich.table import Table
 from nstopt.bundle import Bundle, CandidateInfo, TunedInfo
 
 if TYPE_CHECKING:
+    from nstopt.distillation import Compared as Distilled
     from nstopt.media.compare import Compared
 
 
@@ -74,4 +75,14 @@ def compared(found: Sequence[Compared]) -> Table:
     count = len(found)
     mean_db, mean_ssim = sum(one.psnr_db for one in found) / count, sum(one.ssim for one in found) / count
     table.add_row("mean", f"{mean_db:.2f}", f"{mean_ssim:.4f}", "", style="bold")
+    return table
+
+
+def distilled(found: Distilled) -> Table:
+    """Teacher and student, and how many times less the student takes."""
+    table = Table(f"FP32 at {found.size}", "GMAC", "ms", box=None, padding=(0, 2))
+    for one in (found.teacher, found.student):
+        table.add_row(one.net, f"{one.gmac:.2f}", f"{one.latency_ms:.1f}")
+    ratios = found.teacher.gmac / found.student.gmac, found.teacher.latency_ms / found.student.latency_ms
+    table.add_row("less", *(f"{ratio:.1f}×" for ratio in ratios), style="bold")
     return table
