@@ -54,8 +54,8 @@ class Compared(NamedTuple):
 
 
 def fitting_width(student: StudentSpec, target: str, fps: float, size: Size, projected_ms: ProjectedMs) -> StudentSpec:
-    """The widest student that is projected to reach `fps` at `size` on `target`; `projected_ms` gives the milliseconds of
-    a graph on a GPU by name. Raises BuildError if not even the narrowest does."""
+    """The widest student that is projected to reach `fps` at `size` on `target`; `projected_ms` gives the
+    milliseconds of a graph on a GPU by name. Raises BuildError if not even the narrowest does."""
     for width in WIDTHS:
         candidate = replace(student, width=width)
         latency_ms = projected_ms(_graph(candidate, size), target)
@@ -80,8 +80,8 @@ def _graph(student: StudentSpec, size: Size) -> onnx.ModelProto:
 def compare(
     teacher: Path, student: Path, size: Size, val: Path | None, progress: Progress, **teacher_options: Any
 ) -> Compared:
-    """Export both, build FP32 engines, compare the pictures of the folder `val` (by default scikit-image's photographs),
-    and time both in turns. Raises what exporting, building and timing raise."""
+    """Export both, build FP32 engines, compare the pictures of the folder `val` (by default scikit-image's
+    photographs), and time both in turns. Raises what exporting, building and timing raise."""
     pictures = sets.at_most(sets.from_folder(val), sets.MAX_JUDGED) if val else sets.demo()
     with tempfile.TemporaryDirectory() as folder:
         bundles = [

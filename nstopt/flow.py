@@ -10,9 +10,9 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 from skimage.color import rgb2gray
 from skimage.registration import optical_flow_tvl1
+from skimage.transform import warp as resample
 
 from nstopt.pictures import RGB
 
@@ -38,8 +38,8 @@ def _tvl1(reference: NDArray[np.float64], moving: NDArray[np.float64]) -> Flow:
 
 
 def visible(backward: Flow, forward: Flow) -> Mask:
-    """Where a frame's pixels were visible in the frame before, bool [H, W]: going back and forth again must lead close to
-    where one came from, inside the picture.
+    """Where a frame's pixels were visible in the frame before, bool [H, W]: going back and forth again must lead
+    close to where one came from, inside the picture.
 
     |w_b + w_f(x + w_b)|^2 < 0.01 (|w_b|^2 + |w_f|^2) + 0.5. Ruder et al. 2016, arXiv:1604.08610, section 4.2; their
     condition on motion boundaries is left out.
@@ -47,7 +47,8 @@ def visible(backward: Flow, forward: Flow) -> Mask:
     there = np.stack([_sample(channel, backward) for channel in forward])
     error = np.square(backward + there).sum(axis=0)
     length = np.square(backward).sum(axis=0) + np.square(there).sum(axis=0)
-    return (error < 0.01 * length + 0.5) & inside(backward)
+    mask: Mask = (error < 0.01 * length + 0.5) & inside(backward)
+    return mask
 
 
 def inside(flow: Flow) -> Mask:
@@ -66,7 +67,8 @@ def warp(before: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
 
 def _sample(channel: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
     x, y = _places(flow)
-    sampled: NDArray[np.float32] = map_coordinates(channel.astype(np.float32), (y, x), order=1, mode="nearest")
+    places = np.stack(np.broadcast_arrays(y, x))
+    sampled: NDArray[np.float32] = resample(channel.astype(np.float32), places, order=1, mode="edge")
     return sampled
 
 

@@ -77,6 +77,7 @@ def distill_command(
     console.print(distilled(compared))
     quality = compared.quality
     say(
-        f"student against teacher on {quality.pictures} pictures of {quality.source}: PSNR {quality.psnr_db_mean:.1f} dB "
-        f"mean, {quality.psnr_db_worst:.1f} worst; SSIM {quality.ssim_mean:.4f} mean, {quality.ssim_worst:.4f} worst"
+        f"student against teacher on {quality.pictures} pictures of {quality.source}: "
+        f"PSNR {quality.psnr_db_mean:.1f} dB mean, {quality.psnr_db_worst:.1f} worst; "
+        f"SSIM {quality.ssim_mean:.4f} mean, {quality.ssim_worst:.4f} worst"
     )

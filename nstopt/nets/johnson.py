@@ -9,7 +9,8 @@ with reflection padding everywhere, and instance norm and ReLU after every convo
 block (norm only). Takes and gives RGB in 0..255.
 
 In a separable net, a slim form of our own for distilled students, every convolution but the first and the last is a
-depthwise and a pointwise one (Howard et al. 2017, arXiv:1704.04861), with names in `depthwise` and `pointwise` for `conv2d`.
+depthwise and a pointwise one (Howard et al. 2017, arXiv:1704.04861), with names in `depthwise` and `pointwise` for
+`conv2d`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Distillation: a slim net that is taught to paint what another one paints (Hinton et al. 2015, arXiv:1503.02531; Ba &
-Caruana 2014, arXiv:1312.6184, regress on the teacher's output as here). No style picture and no loss network are needed.
+Caruana 2014, arXiv:1312.6184, regress on the teacher's output as here). No style picture and no loss network are
+needed.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class DistillSpec:
 
 
 class Distill(System):
-    """Trains a student in the layout of the PyTorch examples to give the teacher's pictures. Raises MediaError for a bad
-    folder of photographs."""
+    """Trains a student in the layout of the PyTorch examples to give the teacher's pictures. Raises MediaError for a
+    bad folder of photographs."""
 
     def __init__(self, spec: DistillSpec, teacher: Net, place: Place) -> None:
         self._spec = spec

@@ -64,16 +64,16 @@ def optimise(spec: GatysSpec, device: torch.device) -> Iterator[Step]:
     optimizer = _optimizer(spec, picture)
     terms: dict[str, Tensor] = {}
 
-    def evaluate() -> Tensor:
+    def evaluate() -> float:
         optimizer.zero_grad()
         terms.update(objective(picture, content))
         loss = torch.stack(list(terms.values())).sum()
         loss.backward()
-        return loss
+        return loss.item()
 
     for number in range(1, spec.steps + 1):
         before = picture.detach().clone()
-        loss = optimizer.step(evaluate).item()
+        loss = optimizer.step(evaluate)
         if not torch.isfinite(picture).all():
             raise TrainingError(f"the picture is no longer finite after step {number} (loss {loss:g}): use adam")
         with torch.no_grad():

@@ -38,8 +38,8 @@ class JohnsonSpec:
 
 
 class Johnson(System):
-    """Trains a net in the layout of the PyTorch examples. Raises CheckpointError for a bad loss network, MediaError for a
-    bad style picture or folder of photographs."""
+    """Trains a net in the layout of the PyTorch examples. Raises CheckpointError for a bad loss network, MediaError
+    for a bad style picture or folder of photographs."""
 
     def __init__(self, spec: JohnsonSpec, place: Place) -> None:
         self._spec = spec

@@ -22,8 +22,8 @@ CSV = "losses.csv"
 class Log:
     """The logs in the folder `run`, after `done` steps of an earlier process; later rows of that one are dropped.
 
-    Without a folder (of several processes, only one writes) nothing is written, but the means are known. Raises TrainingError if TensorBoard is not installed or
-    the folder cannot be written.
+    Without a folder (of several processes, only one writes) nothing is written, but the means are known. Raises
+    TrainingError if TensorBoard is not installed or the folder cannot be written.
     """
 
     def __init__(self, run: Path | None, done: int = 0) -> None:

@@ -89,8 +89,8 @@ def luminance(picture: Tensor) -> Tensor:
 def output_temporal_loss(
     stylised: Tensor, warped_stylised: Tensor, photo: Tensor, warped_photo: Tensor, visible: Tensor
 ) -> Tensor:
-    """How much a stylised frame differs from the one before, beyond what the light does. RGB [N, 3, H, W] each, in 0..1;
-    `warped_` are the frames before, moved to where things are now; `visible` [N, 1, H, W] is 0 where nothing
+    """How much a stylised frame differs from the one before, beyond what the light does. RGB [N, 3, H, W] each, in
+    0..1; `warped_` are the frames before, moved to where things are now; `visible` [N, 1, H, W] is 0 where nothing
     corresponds, else 1.
 
     L_temp,o = 1/D sum_c M ||(O_t - W(O_{t-1}))_c - (I_t - W(I_{t-1}))_Y||^2, c = R, G, B, D = H W.
@@ -102,7 +102,8 @@ def output_temporal_loss(
 
 
 def feature_temporal_loss(features: Tensor, warped_features: Tensor, visible: Tensor) -> Tensor:
-    """How much the encoder's features [N, C, H, W] differ from those of the frame before, moved to where things are now.
+    """How much the encoder's features [N, C, H, W] differ from those of the frame before, moved to where things are
+    now.
 
     L_temp,f = 1/D M ||F_t - W(F_{t-1})||^2, D = C H W. Gao et al. 2018, equation 4; `visible` as above, at this size.
     """

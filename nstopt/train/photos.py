@@ -1,5 +1,5 @@
-"""Photographs as an endless row of training crops. Crop n is a function of the seed and n alone: a training that goes on
-after a kill, or on several processes, needs no more than its step to find its place."""
+"""Photographs as an endless row of training crops. Crop n is a function of the seed and n alone: a training that goes
+on after a kill, or on several processes, needs no more than its step to find its place."""
 
 from __future__ import annotations
 

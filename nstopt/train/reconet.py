@@ -45,24 +45,21 @@ class ReconetSpec:
 class TwoParts(nn.Module):
     """A ReCoNet that gives its encoder's features too, which the feature temporal loss compares."""
 
-    def __init__(self, layers: nn.Sequential) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.layers = layers
-        self._encoder = next(index for index, layer in enumerate(layers) if isinstance(layer, nn.Upsample))
+        layers = list(net.children())
+        end = next(index for index, layer in enumerate(layers) if isinstance(layer, nn.Upsample))
+        self.encoder, self.decoder = nn.Sequential(*layers[:end]), nn.Sequential(*layers[end:])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """float32 [N, 3, H, W] in -1..1 to features [N, C, H/4, W/4] and pictures like x."""
-        for layer in self.layers[: self._encoder]:
-            x = layer(x)
-        features = x
-        for layer in self.layers[self._encoder :]:
-            x = layer(x)
-        return features, x
+        features = self.encoder(x)
+        return features, self.decoder(features)
 
 
 class Reconet(System):
-    """Trains a net in the layout of pytorch-reconet. Raises CheckpointError for a bad loss network, MediaError for a bad
-    style picture, or folder of photographs or clips."""
+    """Trains a net in the layout of pytorch-reconet. Raises CheckpointError for a bad loss network, MediaError for a
+    bad style picture, or folder of photographs or clips."""
 
     def __init__(self, spec: ReconetSpec, place: Place) -> None:
         self._spec = spec
@@ -79,7 +76,7 @@ class Reconet(System):
         return to_tensor(pair.frame), to_tensor(pair.before), torch.from_numpy(pair.flow), visible
 
     def losses(self, net: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
-        frame, before, flow, visible = batch
+        frame, before, *_ = batch
         photos = torch.cat([frame, before])
         features, output = net(photos / 127.5 - 1)
         pictures = (output.float() + 1) * 127.5

@@ -1,8 +1,9 @@
 """The loop that all systems share: batches, steps, logs, sample pictures, checkpoints, and going on after a kill.
 
-A system says what is trained, on what, and what is made small. Everything random in a training is a function of the seed
-and the number of the sample, so a checkpoint needs the weights, the optimiser and the step, and a training that goes on
-from it gives the same bits as one that was never stopped (on the same machine, with the same number of threads).
+A system says what is trained, on what, and what is made small. Everything random in a training is a function of the
+seed and the number of the sample, so a checkpoint needs the weights, the optimiser and the step, and a training that
+goes on from it gives the same bits as one that was never stopped (on the same machine, with the same number of
+threads).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from nstopt.errors import TrainingError
 from nstopt.pictures import RGB
 from nstopt.progress import Progress, Silent
-from nstopt.train.checkpoint import Checkpoint
+from nstopt.train.checkpoint import Checkpoint, Stateful
 from nstopt.train.log import Log
 from nstopt.train.photos import to_rgb
 from nstopt.train.place import Place
@@ -44,7 +45,8 @@ class System(ABC):
 
     @abstractmethod
     def losses(self, net: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
-        """The weighted terms whose sum is made small. `net` is `module`, perhaps wrapped; `batch` are stacked samples."""
+        """The weighted terms whose sum is made small. `net` is `module`, perhaps wrapped; `batch` are stacked
+        samples."""
 
     @abstractmethod
     def paint(self, *batch: Tensor) -> list[Tensor]:
@@ -62,8 +64,8 @@ class System(ABC):
 @dataclass(frozen=True)
 class TrainSpec:
     """How to train: `steps` of `batch` samples a process. `run` is the folder of the logs, sample pictures and
-    checkpoint, the last two written after every `every` steps and at the end. `amp` computes in half precision where that
-    is safe: float16 on a GPU, bfloat16 on a CPU. `resume` goes on from the checkpoint where there is one.
+    checkpoint, the last two written after every `every` steps and at the end. `amp` computes in half precision where
+    that is safe: float16 on a GPU, bfloat16 on a CPU. `resume` goes on from the checkpoint where there is one.
     """
 
     run: Path
@@ -94,7 +96,7 @@ def train(
     """
     optimizer = torch.optim.Adam(system.module.parameters(), lr=system.rate(1))
     scaler = torch.amp.GradScaler(place.device.type, enabled=spec.amp and place.device.type == "cuda")
-    parts = {"module": system.module, "optimizer": optimizer, "scaler": scaler}
+    parts: dict[str, Stateful] = {"module": system.module, "optimizer": optimizer, "scaler": scaler}
     checkpoint = Checkpoint(spec.run, spec.settings(system, place), parts)
     done = checkpoint.start(spec.resume, place.device)
     net = place.spread(system.module.train())

@@ -40,7 +40,8 @@ def build(state: State, source: Path) -> LossNet:
     vgg = VGG19 if "features.34.weight" in features else VGG16
     if mismatch := compare(_expected(vgg), features):
         raise CheckpointError(
-            f"{source} is neither VGG16 nor VGG19 as torchvision stores them (without batch norm); {mismatch.describe()}"
+            f"{source} is neither VGG16 nor VGG19 as torchvision stores them (without batch norm); "
+            f"{mismatch.describe()}"
         )
     used = (*vgg.style, vgg.content)
     layers: list[Layer] = []

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from nstopt.flow import Flow, inside, warp
+from nstopt.flow import Flow, Mask, inside, warp
 from nstopt.pictures import RGB
 from nstopt.train.photos import Crops
 
@@ -30,12 +31,12 @@ NOISE = 2.0  # deviation of a sensor's noise, in grey levels
 
 
 class Pair(NamedTuple):
-    """Two frames that follow each other, uint8 [H, W, 3], the flow of the later one, and where that holds, bool [H, W]."""
+    """Two frames that follow each other, uint8 [H, W, 3]; the flow of the later one, and where that holds."""
 
     frame: RGB
     before: RGB
     flow: Flow
-    visible: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    visible: Mask
 
 
 class WarpedPairs:
@@ -55,7 +56,7 @@ class WarpedPairs:
         )
 
 
-def _film(picture: np.ndarray[tuple[int, ...], np.dtype[np.float32]], random: np.random.Generator) -> RGB:
+def _film(picture: NDArray[np.float32], random: np.random.Generator) -> RGB:
     noisy = picture + random.normal(0, NOISE, picture.shape)
     return noisy.round().clip(0, 255).astype(np.uint8)
 

@@ -1,4 +1,5 @@
-"""Tiny loss networks, styles and photographs, made of seeded noise; and systems small enough for many steps a second."""
+"""Tiny loss networks, styles and photographs, made of seeded noise; and systems small enough for many steps a
+second."""
 
 from __future__ import annotations
 

@@ -42,13 +42,13 @@ def losses_in(run: Path) -> list[float]:
     return [float(row.split(",")[1]) for row in (run / "losses.csv").read_text().splitlines()[1:]]
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Stands for a kill: nothing of the training runs after it."""
 
 
 def stop_at(wanted: int, step: int) -> None:
     if step == wanted:
-        raise Stop
+        raise StopError
 
 
 def test_a_stopped_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_stopped_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
         return real(net, *batch)
 
     first.losses = losses  # type: ignore[method-assign]
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(first, spec, CPU)
     second = johnson(tmp_path, steps=6)
     train(second, spec, CPU)
@@ -101,7 +101,7 @@ def test_a_checkpoint_is_neither_overwritten_nor_taken_for_another(tmp_path: Pat
     train(johnson(tmp_path, steps=2), train_spec(tmp_path / "run", 2), CPU)
     with pytest.raises(TrainingError, match="give --resume"):
         train(johnson(tmp_path, steps=2), train_spec(tmp_path / "run", 2), CPU)
-    with pytest.raises(TrainingError, match="of another training.*seed was 0, is 1"):
+    with pytest.raises(TrainingError, match=r"of another training.*seed was 0, is 1"):
         train(johnson(tmp_path, steps=2, seed=1), train_spec(tmp_path / "run", 2, resume=True), CPU)
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
