@@ -60,6 +60,7 @@ class Bar:
             TimeRemainingColumn(),
             console=errors,
             transient=True,
+            speed_estimate_period=600,  # a case of a bench may take minutes
         )
         self._task = self._progress.add_task("starting", total=None)
 
@@ -74,7 +75,7 @@ class Bar:
 
     def bench(self, state: BenchProgress) -> None:
         """Show how far a bench is."""
-        self._progress.update(self._task, description=state.text, completed=state.done_runs, total=state.total_runs)
+        self._progress.update(self._task, description=state.text, completed=state.done, total=state.total)
 
     def __enter__(self) -> Bar:
         if errors.is_interactive:

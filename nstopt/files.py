@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from nstopt.errors import NstoptError
+
 CHUNK_BYTES = 1 << 20
 
 
@@ -53,6 +55,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises NstoptError if it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise NstoptError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _umask() -> int:

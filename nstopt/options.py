@@ -37,6 +37,24 @@ class Weighted(NamedTuple):
     weight: float
 
 
+class Sizes(tuple[Size, ...]):
+    """Several sizes in one option."""
+
+    __slots__ = ()
+
+
+class Counts(tuple[int, ...]):
+    """Several numbers of pictures in one option."""
+
+    __slots__ = ()
+
+
+class Words(tuple[str, ...]):
+    """Several names in one option."""
+
+    __slots__ = ()
+
+
 def _numbers(text: str, count: int, example: str) -> list[float]:
     try:
         values = [float(part) for part in text.split(",")]
@@ -78,6 +96,27 @@ def parse_weighted(text: str) -> Weighted:
         return Weighted(Path(picture), float(weight)) if colon else Weighted(Path(text), 1.0)
     except ValueError:
         return Weighted(Path(text), 1.0)  # a colon in the file's own name
+
+
+def parse_sizes(text: str) -> Sizes:
+    """`256,512,1080x1920`."""
+    return Sizes(Size.parse(part) for part in text.split(","))
+
+
+def parse_counts(text: str) -> Counts:
+    """`1,4`: each from 1 to 64, as many pictures as an engine may take at once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
+        raise ValueError(f"'{text}' are not numbers of pictures from 1 to 64 with commas between, such as 1,4")
+    return Counts(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_words(text: str) -> Words:
+    """`fp32,int8`."""
+    words = Words(dict.fromkeys(part.strip() for part in text.split(",")))
+    if not all(words):
+        raise ValueError(f"'{text}' has an empty name in it")
+    return words
 
 
 # Options that say how a net's file is to be read; `bench --compare` reads the same files as `export`.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nstopt.bench.peers import Peer, PeerSubject, kind_of
+from nstopt.bench.record import CaseKey
 from nstopt.bench.subject import BundleSubject, Subject
-from nstopt.bundle import Bundle, NetInfo, ShapeInfo, open_bundle
+from nstopt.bundle import MANIFEST, Bundle, NetInfo, ShapeInfo, open_bundle
 from nstopt.errors import BundleError
+from nstopt.files import sha256_file
 from nstopt.size import Size
 
 DEFAULT_SIZE = Size(512, 512)
@@ -22,6 +24,8 @@ class Case:
     subject: Subject
     label: str
     is_peer: bool
+    bundle: Path | None
+    sha256: str
     net: str
     family: str
     backend: str
@@ -31,6 +35,10 @@ class Case:
     batch: int
     psnr_db: float | None
     ssim: float | None
+
+    @property
+    def key(self) -> CaseKey:
+        return CaseKey(self.label, self.sha256, *self.size, self.batch)
 
 
 def plan_cases(
@@ -71,6 +79,8 @@ def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
         subject=BundleSubject(bundle.path),
         label=bundle.path.resolve().name,
         is_peer=False,
+        bundle=bundle.path,
+        sha256=sha256_file(bundle.path / MANIFEST),
         net=manifest.net.name,
         family=manifest.net.family,
         backend=manifest.backend.name,
@@ -89,6 +99,8 @@ def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
         subject=PeerSubject(peer, net.source_sha256, size, batch),
         label=kind.label,
         is_peer=True,
+        bundle=None,
+        sha256=net.source_sha256,
         net=net.name,
         family=net.family,
         backend=kind.backend,

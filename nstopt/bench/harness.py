@@ -10,23 +10,43 @@ from itertools import groupby
 from pathlib import Path
 
 from nstopt.bench.cases import Case
+from nstopt.bench.gpu import Gpu, GpuSample, gpu_warnings, open_gpu
+from nstopt.bench.gpu import summarise as summarise_gpu
 from nstopt.bench.inputs import Inputs
-from nstopt.bench.machine import CpuTime, cpu_time, device_of, interference_warnings, load_warnings, this_machine
+from nstopt.bench.machine import (
+    GPU_BACKENDS,
+    CpuTime,
+    clock_warnings,
+    cpu_time,
+    device_of,
+    interference_warnings,
+    load_warnings,
+    this_machine,
+)
 from nstopt.bench.process import TimedProcess
-from nstopt.bench.record import Record, check_writable, write_run
-from nstopt.bench.statistics import is_overdue, is_steady, pictures_per_second, spread_warnings, summarise
+from nstopt.bench.record import Machine, Plan, Record, Stages
+from nstopt.bench.stages import measure_stages
+from nstopt.bench.statistics import (
+    is_overdue,
+    is_steady,
+    outlier_warnings,
+    pictures_per_second,
+    spread_warnings,
+    summarise,
+)
+from nstopt.size import Size
 
 DEFAULT_RUNS = 30
-ROUND_RUNS = 5
+ROUND_RUNS = 3
 
 
 @dataclass(frozen=True)
 class BenchSpec:
     """How to time. Without `image`, on noise.
 
-    `interleave`: cases of one size and batch take turns, A B A B, five timed runs each, so that noise of the machine
-    hits all alike. All of them are then loaded at once. The first run of a turn is not timed: it finds the caches as
-    the other left them, which is not how an engine is used.
+    `interleave`: cases of one net, size and batch take turns, A B A B, three timed runs each, so that noise of the
+    machine hits all alike. All of them are then loaded at once. The first run of a turn is not timed: it finds the
+    caches as the other left them, which is not how an engine is used.
     """
 
     runs: int = DEFAULT_RUNS
@@ -36,42 +56,49 @@ class BenchSpec:
 
 @dataclass(frozen=True)
 class Progress:
-    """What is being done, and how many of all timed runs are done."""
+    """What is being done, and how much of all work is done, in timed runs times pixels: so that what is left can be
+    told from how long the rest took."""
 
     text: str
-    done_runs: int
-    total_runs: int
+    done: int
+    total: int
+
+
+def plan_of(cases: Sequence[Case], spec: BenchSpec) -> Plan:
+    """What a run of these cases sets out to measure."""
+    name = spec.image.name if spec.image else "noise"
+    return Plan(tuple(case.key for case in cases), spec.runs, name, spec.interleave)
 
 
 def run(
     cases: Sequence[Case],
     spec: BenchSpec,
-    json_path: Path | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    earlier: Sequence[Record] = (),
 ) -> Iterator[Record]:
-    """Time the cases and yield their records as they finish, after `json_path` was rewritten with all so far.
+    """Time the cases and yield their records as they finish. Cases that `earlier` has a record of are not timed again;
+    cases that take turns are, unless it has all of them.
 
-    So what an error or Ctrl-C loses is the case in flight; with `spec.interleave`, the cases of the size in flight.
+    What an error or Ctrl-C loses is the case in flight; with `spec.interleave`, the cases that take turns with it.
     Raises the NstoptError of a case that fails, DeviceError if its process dies, MediaError if the image cannot be
-    read, NstoptError if `json_path` cannot be written.
+    read.
     """
-    if json_path is not None:
-        check_writable(json_path)
-    bench = _Bench(spec, len(cases) * spec.runs, on_progress)
-    records: list[Record] = []
-    for group in _groups(cases, spec.interleave):
-        finished = bench.measure(group)
-        records += finished
-        if json_path is not None:
-            write_run(json_path, records)
-        yield from finished
+    known = {record.key: record for record in earlier}
+    with open_gpu() as gpu:
+        bench = _Bench(spec, sum(_work(case, spec.runs) for case in cases), on_progress, gpu)
+        for group in _groups(cases, spec.interleave):
+            if all(case.key in known for case in group):
+                bench.skip(group)
+                yield from (known[case.key] for case in group)
+            else:
+                yield from bench.measure(group)
 
 
 def _groups(cases: Sequence[Case], interleave: bool) -> list[list[Case]]:
-    """Cases that are timed together: each alone, or all neighbours of one size and batch."""
+    """Cases that are timed together: each alone, or all neighbours of one net, size and batch."""
     if not interleave:
         return [[case] for case in cases]
-    return [list(group) for _, group in groupby(cases, key=lambda case: (case.size, case.batch))]
+    return [list(group) for _, group in groupby(cases, key=lambda case: (case.net, case.size, case.batch))]
 
 
 class _Running:
@@ -84,22 +111,32 @@ class _Running:
         self.samples_ms: list[float] = []
         self.became_steady = False
         self.spans: list[tuple[CpuTime, CpuTime]] = []
+        self.gpu: list[GpuSample] = []
 
 
 class _Bench:
     """What the cases of one run have in common. The machine's load is looked at before it adds to it."""
 
-    def __init__(self, spec: BenchSpec, total_runs: int, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, spec: BenchSpec, total: int, on_progress: Callable[[Progress], None], gpu: Gpu | None) -> None:
         self._spec = spec
         self._inputs = Inputs(spec.image)
-        self._machine = this_machine()
+        self._machine: Machine = this_machine()
         self._warnings = load_warnings()
         self._on_progress = on_progress
-        self._done_runs = 0
-        self._total_runs = total_runs
+        self._gpu = gpu
+        self._stages: dict[Size, Stages] = {}
+        self._done = 0
+        self._total = total
+
+    def skip(self, group: Sequence[Case]) -> None:
+        """Count these cases as done."""
+        self._done += sum(_work(case, self._spec.runs) for case in group)
 
     def measure(self, group: Sequence[Case]) -> list[Record]:
         """Load all, warm up all, then time them in turns. The processes end with the group, however it ends."""
+        size = group[0].size
+        if size not in self._stages:
+            self._stages[size] = measure_stages(self._spec.image, size)
         with ExitStack() as stack:
             running = [_Running(case, stack.enter_context(self._start(case))) for case in group]
             for one in running:
@@ -107,7 +144,7 @@ class _Bench:
             for runs in _rounds(self._spec.runs):
                 for one in running:
                     self._take_turn(one, runs, rewarm=len(running) > 1)
-            return [self._record(one) for one in running]
+            return [self._record(one, in_turns=len(running) > 1) for one in running]
 
     def _start(self, case: Case) -> TimedProcess:
         self._report(case, "loading")
@@ -128,19 +165,22 @@ class _Bench:
         start = cpu_time(ours)
         one.samples_ms += one.process.run(runs)
         one.spans.append((start, cpu_time(ours)))
-        self._done_runs += runs
+        if self._gpu is not None and one.case.backend in GPU_BACKENDS:
+            one.gpu.append(self._gpu.sample())
+        self._done += _work(one.case, runs)
         self._report(one.case, "timing")
 
     def _report(self, case: Case, doing: str) -> None:
         text = f"{case.label} at {case.size}: {doing}"
-        self._on_progress(Progress(text, self._done_runs, self._total_runs))
+        self._on_progress(Progress(text, self._done, self._total))
 
-    def _record(self, one: _Running) -> Record:
+    def _record(self, one: _Running, in_turns: bool) -> Record:
         case, latency = one.case, summarise(one.samples_ms)
-        unsteady = () if one.became_steady else ("did not become steady while warming up",)
         return Record(
             label=case.label,
             is_peer=case.is_peer,
+            bundle=str(case.bundle) if case.bundle else None,
+            sha256=case.sha256,
             net=case.net,
             family=case.family,
             backend=case.backend,
@@ -151,6 +191,7 @@ class _Bench:
             batch=case.batch,
             input=self._inputs.name,
             latency_ms=latency,
+            round_runs=ROUND_RUNS if in_turns else None,
             warmup_runs=len(one.warmup_ms),
             fps=pictures_per_second(latency, case.batch),
             peak_memory_mib=one.process.peak_memory_mib(),
@@ -158,8 +199,26 @@ class _Bench:
             ssim=case.ssim,
             device=device_of(case.backend, self._machine),
             machine=self._machine,
-            warnings=(*self._warnings, *unsteady, *interference_warnings(one.spans), *spread_warnings(latency)),
+            stages=self._stages[case.size],
+            gpu=summarise_gpu(one.gpu) if one.gpu else None,
+            warnings=self._warnings_about(one),
         )
+
+    def _warnings_about(self, one: _Running) -> tuple[str, ...]:
+        unsteady = () if one.became_steady else ("did not become steady while warming up",)
+        return (
+            *self._warnings,
+            *unsteady,
+            *interference_warnings(one.spans),
+            *clock_warnings(one.spans),
+            *gpu_warnings(one.gpu),
+            *spread_warnings(summarise(one.samples_ms)),
+            *outlier_warnings(one.samples_ms),
+        )
+
+
+def _work(case: Case, runs: int) -> int:
+    return runs * case.batch * case.size.height * case.size.width
 
 
 def _rounds(runs: int) -> list[int]:

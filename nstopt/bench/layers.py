@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +12,7 @@ from rich.text import Text
 from nstopt import engines
 from nstopt.bench.cases import DEFAULT_SIZE
 from nstopt.bench.inputs import Inputs
+from nstopt.bench.record import LayerRow, Layers
 from nstopt.bench.roofline import Peaks, measure_peaks
 from nstopt.bench.target import NOT_COMPARED, times
 from nstopt.engines.base import LayerTime
@@ -20,37 +20,6 @@ from nstopt.size import Size
 
 SHOWN_MS = 0.01
 SHOWN_NEXT = 3
-
-
-class LayerRow(NamedTuple):
-    """One kernel: median milliseconds, and its floor, None where no layer of the graph asked for the kernel."""
-
-    name: str
-    kind: str
-    ms: float
-    floor_ms: float | None
-
-    @property
-    def gap_ms(self) -> float:
-        """What could be gained at most."""
-        return max(self.ms - (self.floor_ms or 0.0), 0.0)
-
-
-class Layers(NamedTuple):
-    """All kernels of an engine in the order in which they run."""
-
-    label: str
-    backend: str
-    size: Size
-    batch: int
-    runs: int
-    peaks: Peaks
-    rows: tuple[LayerRow, ...]
-
-    @property
-    def next_to_attack(self) -> list[LayerRow]:
-        """The rows, largest gap first."""
-        return sorted(self.rows, key=lambda row: -row.gap_ms)
 
 
 def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image: Path | None = None) -> Layers:
@@ -64,7 +33,7 @@ def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image
         backend = engine.manifest.backend.name
     peaks = measure_peaks(backend)
     rows = tuple(_row(layer, peaks) for layer in profile)
-    return Layers(bundle.resolve().name, backend, size, batch, runs, peaks, rows)
+    return Layers(bundle.resolve().name, backend, size.height, size.width, batch, runs, peaks, rows)
 
 
 def _row(layer: LayerTime, peaks: Peaks) -> LayerRow:

@@ -19,6 +19,8 @@ PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
 GPU_BACKENDS = frozenset({"tensorrt"})
 BUSY_SHARE = 0.5
 OTHERS_SHARE = 0.1
+CLOCK_MOVED = 1.1
+THROTTLES = "cpu[0-9]*/thermal_throttle/core_throttle_count"
 NVIDIA_SMI_TIMEOUT_S = 10
 
 
@@ -51,11 +53,14 @@ def load_warnings() -> tuple[str, ...]:
 
 class CpuTime(NamedTuple):
     """Seconds at one moment: of the clock, of all processors at work (what a hypervisor took included), and of the
-    processes that are ours."""
+    processes that are ours. Then the processors' mean clock in MHz, None where the system does not tell, and how often
+    they have throttled so far."""
 
     wall: float
     busy: float
     ours: float
+    clock_mhz: float | None = None
+    throttles: int = 0
 
 
 def cpu_time(ours: Sequence[int]) -> CpuTime:
@@ -63,7 +68,10 @@ def cpu_time(ours: Sequence[int]) -> CpuTime:
     times = psutil.cpu_times()
     busy = sum(getattr(times, kind) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
     own = [psutil.Process(pid).cpu_times() for pid in ours]
-    return CpuTime(time.perf_counter(), busy, sum(one.user + one.system for one in own))
+    clock = psutil.cpu_freq()
+    throttles = sum(int(file.read_text()) for file in Path("/sys/devices/system/cpu").glob(THROTTLES))
+    wall = time.perf_counter()
+    return CpuTime(wall, busy, sum(one.user + one.system for one in own), clock.current if clock else None, throttles)
 
 
 def interference_warnings(spans: Sequence[tuple[CpuTime, CpuTime]]) -> tuple[str, ...]:
@@ -74,6 +82,18 @@ def interference_warnings(spans: Sequence[tuple[CpuTime, CpuTime]]) -> tuple[str
     if others <= OTHERS_SHARE * wall:
         return ()
     return (f"others used {min(others / wall, 1):.0%} of the processors while this was timed",)
+
+
+def clock_warnings(spans: Sequence[tuple[CpuTime, CpuTime]]) -> tuple[str, ...]:
+    """Notes if the processors throttled, or if their clock, asked after each turn, moved by more than a tenth."""
+    notes = []
+    throttles = sum(end.throttles - start.throttles for start, end in spans)
+    if throttles:
+        notes.append(f"the processors throttled {throttles} times (too hot) while this was timed")
+    clocks = [end.clock_mhz for _, end in spans if end.clock_mhz]
+    if clocks and max(clocks) > CLOCK_MOVED * min(clocks):
+        notes.append(f"the clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz while this was timed")
+    return tuple(notes)
 
 
 def _cores() -> int:

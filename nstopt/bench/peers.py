@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,13 +134,30 @@ def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
         build_raw(model, backend, ShapeInfo(subject.batch, *subject.size), "fp32", path)
 
 
-def _save_raw_onnx(subject: PeerSubject, path: Path) -> None:
+def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
+    """The raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
+    from nstopt.bench.raw import build_raw
+    from nstopt.bundle import ShapeInfo
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        model = Path(folder) / "raw.onnx"
+        _save_raw_onnx(subject, model, fp16=True)
+        build_raw(model, "tensorrt", ShapeInfo(subject.batch, *subject.size), "fp16", path)
+
+
+def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None:
     import onnx
 
     from nstopt.export.to_onnx import name_dimensions, to_onnx
 
-    model = to_onnx(_picture_module(subject), subject.size)
-    onnx.save(name_dimensions(model, subject.size, subject.batch), path)
+    model = name_dimensions(to_onnx(_picture_module(subject), subject.size), subject.size, subject.batch)
+    if fp16:
+        from nstopt.bundle import ShapeInfo
+        from nstopt.calib.fp16 import to_fp16
+        from nstopt.graph.specialise import specialise
+
+        model = to_fp16(specialise(model, ShapeInfo(subject.batch, *subject.size)))
+    onnx.save(model, path)
 
 
 def write_nncf(subject: PeerSubject, path: Path) -> None:
@@ -192,11 +209,13 @@ PEERS = {
     ),
     "openvino": Kind("OpenVINO", "openvino", "fp32", partial(_bundle, partial(write_raw_export, "openvino"))),
     "nncf": Kind("NNCF INT8", "openvino", "int8", partial(_bundle, write_nncf)),
+    "tensorrt-raw": Kind("TensorRT FP16", "tensorrt", "fp16", partial(_bundle, write_raw_tensorrt)),
 }
 ALL = "all"
+ELSEWHERE = ("nncf", "tensorrt-raw")
 
 
-def named(text: str) -> list[str]:
-    """Names of peers with commas between, or all that come with nstopt's own installation: what --compare takes."""
-    own = [name for name in PEERS if name != "nncf"]
-    return own if text.strip() == ALL else list(dict.fromkeys(name.strip() for name in text.split(",")))
+def named(names: Sequence[str]) -> list[str]:
+    """Names of peers, where "all" stands for those that nstopt's own installation can run anywhere."""
+    own = [name for name in PEERS if name not in ELSEWHERE]
+    return list(dict.fromkeys(one for name in names for one in (own if name == ALL else [name])))

@@ -17,8 +17,9 @@ import math
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from nstopt import engines
@@ -36,14 +37,14 @@ RUNS = 15
 MOVE_CHANNELS = (8, 32, 128)
 
 
-class Bandwidth(NamedTuple):
+class Bandwidth(msgspec.Struct, frozen=True):
     """Bytes that a layer moved, read and written, and how many it moved a millisecond."""
 
     bytes_moved: int
     bytes_per_ms: float
 
 
-class Peaks(NamedTuple):
+class Peaks(msgspec.Struct, frozen=True):
     """Best rates. `int8_macs_per_ms` is None where the backend does not multiply INT8."""
 
     fp32_macs_per_ms: float

@@ -18,6 +18,10 @@ TOLERANCE = 0.02
 MIN_WARMUP_MS = 500.0
 MAX_WARMUP_MS = 15_000.0
 WIDE_SPREAD = 1.25
+# A run this many times further from the median than runs usually are. Iglewicz & Hoaglin, How to Detect and Handle
+# Outliers, 1993, take 3.5; hyperfine takes 10, because run times have long tails, and so do we.
+OUTLIER_SCORE = 10.0
+NORMAL_MAD = 0.6745
 
 
 def is_steady(samples_ms: Sequence[float]) -> bool:
@@ -51,3 +55,14 @@ def spread_warnings(latency: Latency) -> tuple[str, ...]:
     if latency.p90 < WIDE_SPREAD * latency.p50:
         return ()
     return (f"uneven: p90 is {latency.p90 / latency.p50:.2f}x the median (other work on the machine, or throttling)",)
+
+
+def outlier_warnings(samples_ms: Sequence[float]) -> tuple[str, ...]:
+    """A note if single runs stand far outside the others, by their modified z-score: distance from the median over the
+    median distance."""
+    distances = np.abs(np.array(samples_ms) - np.median(samples_ms))
+    usual = float(np.median(distances)) / NORMAL_MAD
+    found = [value for value, distance in zip(samples_ms, distances, strict=True) if distance > OUTLIER_SCORE * usual]
+    if not found or usual == 0:
+        return ()
+    return (f"{len(found)} of {len(samples_ms)} runs are outliers, the furthest {max(found):.1f} ms",)

@@ -1,4 +1,4 @@
-"""Records → what the terminal shows: the machine, a table of latency, a table of quality and targets, and notes.
+"""A run → what the terminal shows: the machine, tables of latency, quality, whole pictures and projections, and notes.
 
 Fits 80 columns, which is what rich takes when it writes to a file.
 """
@@ -13,7 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nstopt.bench.peers import PEERS
-from nstopt.bench.record import Machine, Record
+from nstopt.bench.ratios import Ratio, speedup
+from nstopt.bench.record import Machine, Projected, Record, RunFile
+from nstopt.bench.regression import Change
 from nstopt.bench.startup import Startup
 from nstopt.bench.target import NOT_COMPARED, caption, columns, times
 
@@ -21,19 +23,36 @@ Row = Sequence[str | Text]
 STYLES = {True: "green", False: "yellow", None: "dim"}
 
 
-def render(records: Sequence[Record]) -> RenderableType:
+def render(run: RunFile) -> RenderableType:
     """Everything there is to show of a run of at least one record. With a peer in it, a column says how many times
-    faster than torch, or else the first peer, of the same size and batch each row is, by medians; with several, a table
-    says so of each engine and each peer."""
-    ordered = sorted(records, key=_group_key)
+    faster than torch, or else the first peer, of the same net, size and batch each row is, by medians; lines say so of
+    each engine and each peer, with confidence intervals."""
+    ordered = sorted(run.records, key=_group_key)
     parts: list[RenderableType] = [
-        machine_text(records[0].machine),
+        machine_text(ordered[0].machine),
         _latency(ordered),
         *_speedups(ordered),
         _quality(ordered),
-        *_notes(records),
+        *_whole_pictures(ordered),
+        *_projections(run.projected),
+        *_notes(ordered),
+        *(Text(f"Left out: {what}", style="yellow") for what in run.left_out),
     ]
     return Group(*parts)
+
+
+def render_changes(changes: Sequence[Change], tolerance: float) -> RenderableType:
+    """A run beside its baseline."""
+    table = _table(f"Against the baseline: time then and now, ms; slower beyond {tolerance:.0%} and the noise is red")
+    for heading in ("", "then", "now", "now/then", "95%"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for change in changes:
+        old, new = change.old.latency_ms.p50, change.new.latency_ms.p50
+        ratio = change.slowdown
+        verdict = Text(f"{ratio.value:.3f}", style="red" if change.is_regression(tolerance) else "green")
+        name = f"{change.new.label.removesuffix('.nst')} at {change.new.size}"
+        table.add_row(name, f"{old:.1f}", f"{new:.1f}", verdict, f"{ratio.low:.3f}–{ratio.high:.3f}")
+    return table
 
 
 def render_startup(startup: Startup) -> RenderableType:
@@ -87,18 +106,21 @@ def _reference(records: Iterable[Record]) -> Record | None:
 
 
 def _speedups(records: Sequence[Record]) -> list[RenderableType]:
-    """A line for each engine: how many times as fast as each peer of its size and batch, by medians."""
+    """A line for each engine: how many times as fast as each peer of its net, size and batch, by medians, and the 95%
+    confidence interval of that."""
     lines: list[RenderableType] = []
     for _, group in groupby(records, key=_group_key):
         section = list(group)
         peers = [record for record in section if record.is_peer]
-        if len(peers) < 2:
-            continue
-        for engine in (record for record in section if not record.is_peer):
-            ratios = (f"{peer.label} {times(peer.latency_ms.p50 / engine.latency_ms.p50)}" for peer in peers)
+        for engine in (record for record in section if peers and not record.is_peer):
+            ratios = (f"{peer.label} {_interval(speedup(engine, peer))}" for peer in peers)
             name = f"Speed of {engine.label.removesuffix('.nst')} at {engine.size} against: "
             lines.append(Text(name, style="bold").append(", ".join(ratios), style="not bold"))
     return [Text(), *lines] if lines else []
+
+
+def _interval(ratio: Ratio) -> str:
+    return f"{times(ratio.value)} ({ratio.low:.2f}–{ratio.high:.2f})"
 
 
 def _quality(records: Sequence[Record]) -> Table:
@@ -119,6 +141,51 @@ def _quality_row(record: Record) -> Row:
     return [record.backend, precision, psnr, ssim, *targets]
 
 
+def _whole_pictures(records: Sequence[Record]) -> list[RenderableType]:
+    """What a picture takes from file to file, one step after the other."""
+    timed = [record for record in records if record.stages is not None]
+    if not timed:
+        return []
+    copies = any(record.stages and record.stages.upload_ms is not None for record in timed)
+    titles = ["decode", *(["upload"] if copies else []), "net", *(["download"] if copies else []), "encode", "FPS"]
+    table = _grouped("Milliseconds a picture, JPEG file in, JPEG file out", titles, timed, _whole_picture_row)
+    table.caption = f"decode and encode: of {timed[0].stages.photograph}" if timed[0].stages else ""
+    table.caption_justify = "left"
+    return [table]
+
+
+def _whole_picture_row(record: Record) -> Row:
+    stages = record.stages
+    assert stages is not None
+    copies = [f"{copy:.1f}" for copy in (stages.upload_ms, stages.download_ms) if copy is not None]
+    cells = [stages.decode_ms, record.latency_ms.p50 / record.batch, stages.encode_ms]
+    decode, net, encode = (f"{cell:.1f}" for cell in cells)
+    return [decode, *copies[:1], net, *copies[1:], encode, f"{record.pipeline_fps:.1f}"]
+
+
+def _projections(rows: Sequence[Projected]) -> list[RenderableType]:
+    """Marked as what they are: nobody measured them."""
+    if not rows:
+        return []
+    table = _table("Projected, not measured: milliseconds a batch, FPS and MiB on a GPU that is not here")
+    for heading in ("", "precision", "size", "ms", "FPS", "MiB"):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=heading != "")
+    for row in rows:
+        fps = f"{1000 * row.batch / row.high_ms:.0f}–{1000 * row.batch / row.low_ms:.0f}"
+        size = f"{row.size}" + (f" x {row.batch}" if row.batch > 1 else "")
+        table.add_row(
+            f"{row.net} on {row.device}",
+            row.precision,
+            size,
+            f"{row.low_ms:.1f}–{row.high_ms:.1f}",
+            fps,
+            f"≥{row.memory_mib:.0f}",
+        )
+    table.caption = "projected with TensorRT's kernels in mind; method and error: docs/projection.md"
+    table.caption_justify = "left"
+    return [table]
+
+
 def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: Callable[[Record], Row]) -> Table:
     """A table with a section for each size and batch, whose heading stands in the first column."""
     table = _table(title)
@@ -128,7 +195,8 @@ def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: 
     for _, group in groupby(records, key=_group_key):
         section = list(group)
         batch = f" x {section[0].batch}" if section[0].batch > 1 else ""
-        table.add_row(Text(f"{section[0].size}{batch}", style="bold"))
+        net = f"{section[0].net} " if len({record.net for record in records}) > 1 else ""
+        table.add_row(Text(f"{net}{section[0].size}{batch}", style="bold"))
         for record in section:
             table.add_row(f" {record.label.removesuffix('.nst')}", *row(record))
     return table
@@ -164,5 +232,5 @@ def _precision_notes(record: Record) -> tuple[str, ...]:
     return (f"the graph holds {record.precision}, which this device computes in {record.computes}",)
 
 
-def _group_key(record: Record) -> tuple[int, int, int]:
-    return (record.height * record.width, record.height, record.batch)
+def _group_key(record: Record) -> tuple[str, int, int, int]:
+    return (record.net, record.height * record.width, record.height, record.batch)

@@ -1,46 +1,89 @@
-"""`nstopt bench`: engine bundles → records and tables."""
+"""`nstopt bench`: nets or engine bundles → records and tables."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstopt import artefacts
-from nstopt.console import Bar, console, say, took
-from nstopt.options import Alpha, Arch, InputRange, Mean, Multiple, OutputRange, Std, Styles, Vgg, net_options
-from nstopt.size import Size
+from nstopt.console import Bar, console, errors, say, took
+from nstopt.options import (
+    Alpha,
+    Arch,
+    Counts,
+    InputRange,
+    Mean,
+    Multiple,
+    OutputRange,
+    Sizes,
+    Std,
+    Styles,
+    Vgg,
+    Words,
+    net_options,
+    parse_counts,
+    parse_sizes,
+    parse_words,
+)
 
 if TYPE_CHECKING:
-    from nstopt.bench.record import Record
+    from nstopt.bench.record import RunFile
+    from nstopt.bench.session import Request
 
 
 def bench_command(
-    bundles: Annotated[list[Path] | None, typer.Argument(help="Engine bundles.")] = None,
-    res: Annotated[
-        list[Size] | None, typer.Option(parser=Size.parse, metavar="SIZE", help="Size to time; repeatable.")
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="NET|BUNDLE", help="Engine bundles, or nets to build engines of.")
     ] = None,
+    res: Annotated[
+        list[Sizes] | None,
+        typer.Option(parser=parse_sizes, metavar="SIZES", help="Sizes, such as 256,512,1080x1920; repeatable."),
+    ] = None,
+    precision: Annotated[
+        Words | None, typer.Option(parser=parse_words, metavar="LIST", help="Of a net: some of fp32,fp16,int8.")
+    ] = None,
+    backend: Annotated[
+        Words | None,
+        typer.Option(parser=parse_words, metavar="LIST", help="Of a net: all, or some of openvino,onnxruntime,…"),
+    ] = None,
+    batch: Annotated[
+        Counts | None, typer.Option(parser=parse_counts, metavar="LIST", help="Pictures a call, such as 1,4.")
+    ] = None,
+    calib: Annotated[Path | None, typer.Option(help="Photographs that INT8 engines find their ranges from.")] = None,
+    val: Annotated[Path | None, typer.Option(help="Photographs that engines are judged by.")] = None,
+    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs a case, after warm-up.")] = 30,
     image: Annotated[Path | None, typer.Option(help="Picture to time on; default: random noise.")] = None,
     compare: Annotated[
-        str,
+        Words | None,
         typer.Option(
+            parser=parse_words,
             metavar="PEERS",
             help="Peers to time in turns with the engines: all, or some of "
             "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino (all FP32, from the raw export); "
-            "and nncf (INT8, where it is installed).",
+            "nncf (INT8, where it is installed); tensorrt-raw (FP16, on an NVIDIA GPU).",
         ),
-    ] = "",
-    checkpoint: Annotated[Path | None, typer.Option(help="The net's own file, which peers run.")] = None,
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="The net's own file, which peers of bundles run.")] = None,
+    target: Annotated[
+        Words | None,
+        typer.Option(parser=parse_words, metavar="GPUS", help="Add projected rows for GPUs, such as gtx-1060."),
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="OLD.json", help="Exit with 1 if this run is slower than that one.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, metavar="PERCENT", help="Slower than --baseline by so much is noise.")
+    ] = 5.0,
     json: Annotated[Path | None, typer.Option(help="File of records; default: nstopt-out/bench-TIME.json.")] = None,
     startup: Annotated[
         bool, typer.Option("--startup", help="Time the command itself instead: start-up and memory.")
     ] = False,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Time each layer instead, beside the least it could take on this device.")
+        bool, typer.Option("--layers", help="Time each layer too, beside the least it could take on this device.")
     ] = False,
     arch: Arch = None,
     input_range: InputRange = None,
@@ -52,30 +95,76 @@ def bench_command(
     style: Styles = None,
     alpha: Alpha = 1.0,
 ) -> None:
-    """Time engines: latency, FPS and memory for each size, beside real time and the published figures."""
-    from nstopt.bench.cases import plan_cases
-    from nstopt.bench.harness import BenchSpec, run
-    from nstopt.bench.table import render
-
-    paths = bundles or [took(artefacts.newest_bundle())]
+    """Time engines: latency, FPS and memory for each size, beside peers, real time and the published figures. An
+    interrupted run goes on where it was when the same command is given again."""
+    paths = paths or [took(artefacts.newest_bundle())]
     if startup:
         _bench_startup(paths, image)
         return
-    if layers:
-        _bench_layers(paths, res or [None], runs, image)
-        return
-    net = net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
-    cases = plan_cases(paths, res or [], peers=_peers(compare, checkpoint, paths[0], net))
-    output = json or artefacts.FOLDER / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    records: list[Record] = []
+    from nstopt.bench.harness import BenchSpec
+    from nstopt.bench.peers import named
+    from nstopt.bench.record import read_run
+    from nstopt.bench.session import Request
+
+    old = read_run(baseline) if baseline else None
+    peers = named(compare or ())
+    request = Request(
+        paths=paths,
+        folder=artefacts.FOLDER,
+        timing=BenchSpec(runs, image, interleave=bool(peers)),
+        sizes=[size for sizes in res or () for size in sizes],
+        precisions=precision or (),
+        backends=backend or (),
+        batches=batch or (),
+        calib=calib,
+        val=val,
+        min_psnr_db=min_psnr,
+        peers=peers,
+        checkpoint=checkpoint,
+        net_options=net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha),
+        layers=layers,
+        targets=target or (),
+    )
+    run = _bench(request, json)
+    if old is not None:
+        _check_against(old, run, tolerance / 100)
+
+
+def _bench(request: Request, json: Path | None) -> RunFile:
+    """Measure, and show what was measured: after an error or Ctrl-C too."""
+    from nstopt.bench import session
+
+    with Bar() as bar:
+        planned = session.plan(request, bar)
+    for what in planned.left_out:
+        errors.print(f"left out: {what}", markup=False, soft_wrap=True)
+    begun = session.interrupted(json, artefacts.FOLDER, request, planned)
+    output = begun[0] if begun else json or artefacts.FOLDER / f"bench-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    if begun:
+        say(f"going on with {output}: {len(begun[1].records)} of {len(planned.cases)} cases are measured")
+    before = _written(output)
     try:
         with Bar() as bar:
-            for record in run(cases, BenchSpec(runs, image, interleave=bool(compare)), output, bar.bench):
-                records.append(record)
-    finally:  # after an error or Ctrl-C, show what was measured before
-        if records:
-            console.print(render(records))
-            say(f"wrote {output}")
+            return session.bench(request, planned, output, bar.bench, begun[1] if begun else None)
+    finally:
+        if _written(output) != before:
+            _show(output)
+
+
+def _written(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
+def _show(output: Path) -> None:
+    from nstopt.bench import layers
+    from nstopt.bench.record import read_run
+    from nstopt.bench.table import render
+
+    run = read_run(output)
+    console.print(render(run))
+    for measured in run.layers:
+        console.print(layers.render(measured))
+    say(f"wrote {output}")
 
 
 def _bench_startup(paths: list[Path], image: Path | None) -> None:
@@ -86,28 +175,12 @@ def _bench_startup(paths: list[Path], image: Path | None) -> None:
         console.print(render_startup(measure_startup(path, image)))
 
 
-def _bench_layers(paths: list[Path], sizes: Sequence[Size | None], runs: int, image: Path | None) -> None:
-    from nstopt.bench import layers
+def _check_against(old: RunFile, new: RunFile, tolerance: float) -> None:
+    """Exit with 1 if a case became slower beyond the noise."""
+    from nstopt.bench.regression import changes
+    from nstopt.bench.table import render_changes
 
-    for path in paths:
-        for size in sizes:
-            with Bar() as bar:
-                bar.step(f"timing the layers of {path.name}")
-                measured = layers.measure_layers(path, size, runs, image)
-            console.print(layers.render(measured))
-
-
-def _peers(compare: str, checkpoint: Path | None, bundle: Path, net: dict[str, Any]) -> list[Any]:
-    """Peers run the net's own file; only that of the bundled sample is known without being named."""
-    if not compare:
-        return []
-    from nstopt.bench.peers import Peer, named
-    from nstopt.bundle import open_bundle
-    from nstopt.files import sha256_file
-    from nstopt.samples import SAMPLE
-
-    if checkpoint is None:
-        if open_bundle(bundle).manifest.net.source_sha256 != sha256_file(SAMPLE):
-            raise typer.BadParameter("--compare runs the net's own file: name it with --checkpoint")
-        checkpoint = SAMPLE
-    return [Peer(name, checkpoint, net) for name in named(compare)]
+    found = changes(old, new)
+    console.print(render_changes(found, tolerance))
+    if any(change.is_regression(tolerance) for change in found):
+        raise typer.Exit(1)

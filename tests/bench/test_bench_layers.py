@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import onnx
 import pytest
 from rich.console import Console
@@ -16,8 +17,9 @@ from rich.console import Console
 from nstopt import engines
 from nstopt.bench import layers, roofline
 from nstopt.bench.inputs import noise
-from nstopt.bench.layers import LayerRow, Layers, measure_layers, render
+from nstopt.bench.layers import measure_layers, render
 from nstopt.bench.raw import build_raw
+from nstopt.bench.record import LayerRow, Layers
 from nstopt.bench.roofline import Bandwidth, Peaks, measure_peaks
 from nstopt.bundle import ShapeInfo
 from nstopt.calib.int8 import quantise, quantised_tensors
@@ -77,7 +79,7 @@ def test_the_floor_is_the_larger_of_multiplying_and_moving(work: Work, floor_ms:
 
 
 def test_without_int8_the_fp32_peak_is_the_floor() -> None:
-    assert PEAKS._replace(int8_macs_per_ms=None).floor_ms(Work(1_000, 0, 0, int8=True)) == pytest.approx(10.0)
+    assert msgspec.structs.replace(PEAKS, int8_macs_per_ms=None).floor_ms(Work(1_000, 0, 0, int8=True)) == pytest.approx(10.0)
 
 
 def test_peaks_are_measured_and_plausible(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +156,7 @@ def test_what_the_terminal_shows() -> None:
         LayerRow("tiny", "Reshape", 0.001, 0.0001),
     )
     console = Console(file=io.StringIO(), width=80)
-    console.print(render(Layers("wave.nst", "openvino", SIZE, 1, 9, PEAKS, rows)))
+    console.print(render(Layers("wave.nst", "openvino", *SIZE, 1, 9, PEAKS, rows)))
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80

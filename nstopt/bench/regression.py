@@ -1,0 +1,50 @@
+"""Two runs of the same cases → which of them became slower beyond the noise. For continuous integration.
+
+A case is slower if the whole confidence interval of new over old time lies above 1 + tolerance. The interval (see
+ratios.py) holds the noise within either run; the tolerance stands for what differs between two runs on the same
+machine, which one run of each cannot tell.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from nstopt.bench.ratios import Ratio, speedup
+from nstopt.bench.record import CaseKey, Record, RunFile
+from nstopt.errors import NstoptError
+
+DEFAULT_TOLERANCE = 0.05
+
+
+class Change(NamedTuple):
+    """A case of both runs. `slowdown`: new time over old time, and its 95% confidence interval."""
+
+    old: Record
+    new: Record
+    slowdown: Ratio
+
+    def is_regression(self, tolerance: float) -> bool:
+        return self.slowdown.low > 1 + tolerance
+
+
+def changes(old: RunFile, new: RunFile) -> list[Change]:
+    """The cases that both runs have: same label, size and batch, whatever the engine's bytes are. Raises NstoptError
+    if there is none, or if they were measured on different machines: that says nothing about the code."""
+    before = {_name(record.key): record for record in old.records}
+    pairs = [(before[_name(record.key)], record) for record in new.records if _name(record.key) in before]
+    if not pairs:
+        raise NstoptError("the baseline has none of this run's cases: name a run of the same nets, sizes and batches")
+    for was, now in pairs:
+        here, there = ((m.cpu, m.cores, m.gpus) for m in (now.machine, was.machine))
+        if here != there:
+            raise NstoptError(
+                f"the baseline was measured on {was.machine.cpu} with {was.machine.cores} cores, "
+                f"this run on {now.machine.cpu} with {now.machine.cores}: bench the old version here first"
+            )
+        if was.input != now.input:
+            raise NstoptError(f"the baseline was timed on {was.input}, this run on {now.input}: give the same --image")
+    return [Change(was, now, speedup(was, now, same_run=False)) for was, now in pairs]
+
+
+def _name(key: CaseKey) -> tuple[str, int, int, int]:
+    return (key.label, key.height, key.width, key.batch)

@@ -1,0 +1,91 @@
+"""What the FP32 and the INT8 engine of a net make of one photograph, for the reader to judge by eye."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from nstopt.bench.record import Record
+from nstopt.bench.report.series import Net
+from nstopt.bundle import MANIFEST
+from nstopt.errors import NstoptError
+from nstopt.files import sha256_file
+from nstopt.pictures import RGB, cover, demo_photograph, read_picture
+from nstopt.size import Size
+
+DEMO = "astronaut"
+LARGEST_SIDE = 640
+JPEG_QUALITY = 88
+
+
+class Pair(NamedTuple):
+    """Two pictures as data URIs, the size they were made at, the PSNR between them in dB, and the photograph's name."""
+
+    before: str
+    after: str
+    size: Size
+    psnr_db: float
+    photograph: str
+
+
+class Missing(NamedTuple):
+    """Why there are no pictures."""
+
+    reason: str
+
+
+def before_after(net: Net, image: Path | None) -> Pair | Missing:
+    """Run both engines of the net at the largest size up to 640 that has both. Raises MediaError if `image` cannot be
+    read."""
+    found = _engines(net.records)
+    if found is None:
+        return Missing("the run has no FP32 and INT8 engine of one size")
+    before, after = found
+    for record in found:
+        if record.bundle is None or not _is_there(Path(record.bundle), record.sha256):
+            return Missing(f"{record.bundle} is not here any more, or was built again since the run")
+    source = image or demo_photograph(DEMO)
+    rgb = cover(read_picture(source).rgb, before.size)
+    try:
+        left, right = (_stylised(Path(str(record.bundle)), rgb) for record in (before, after))
+    except NstoptError as error:
+        return Missing(str(error))
+    from nstopt.calib.quality import psnr_db
+
+    return Pair(_data_uri(left), _data_uri(right), before.size, psnr_db(left, right), source.name)
+
+
+def _engines(records: Sequence[Record]) -> tuple[Record, Record] | None:
+    """FP32 and INT8 of one backend and size, batch 1; the largest that is small enough for a page."""
+    ours = [r for r in records if not r.is_peer and r.batch == 1 and max(r.size) <= LARGEST_SIDE]
+    pairs = [
+        (fp32, int8)
+        for fp32 in ours
+        for int8 in ours
+        if (fp32.precision, int8.precision) == ("fp32", "int8")
+        and (fp32.size, fp32.backend) == (int8.size, int8.backend)
+    ]
+    return max(pairs, key=lambda pair: pair[0].height * pair[0].width, default=None)
+
+
+def _is_there(bundle: Path, sha256: str) -> bool:
+    manifest = bundle / MANIFEST
+    return manifest.is_file() and sha256_file(manifest) == sha256
+
+
+def _stylised(bundle: Path, rgb: RGB) -> RGB:
+    from nstopt import engines
+
+    with engines.load(bundle) as engine:
+        return engine(rgb)
+
+
+def _data_uri(rgb: RGB) -> str:
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG", quality=JPEG_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,211 @@
+"""One `nstopt bench`: nets and engine bundles → engines → cases → a run file that grows with every case.
+
+    sweep.sweep        what is missing is built
+    cases.plan_cases   which engine and which peer at which size
+    harness.run        cases → records
+    layers             each engine's layers, if wanted
+    projection         rows for a GPU that is not here, if wanted
+
+A run that was interrupted is known again by what it set out to measure, and goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from nstopt.bench.cases import DEFAULT_SIZE, Case, plan_cases
+from nstopt.bench.forecast import check_targets
+from nstopt.bench.harness import BenchSpec, Progress, plan_of, run
+from nstopt.bench.machine import this_machine
+from nstopt.bench.record import FORMAT_VERSION, Projected, RunFile, check_writable, read_run, write_run
+from nstopt.bench.sweep import SweepSpec, is_bundle, sweep
+from nstopt.errors import BuildError, DeviceError, NstoptError
+from nstopt.files import sha256_file
+from nstopt.progress import Progress as BuildProgress
+from nstopt.samples import SAMPLE
+from nstopt.size import Size
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be benched. `paths` are engine bundles and nets; for nets, engines of all `sizes`, `precisions`,
+    `backends` and `batches` are made in `folder`. `peers` are names; they run `checkpoint`, or the net itself."""
+
+    paths: Sequence[Path]
+    folder: Path
+    timing: BenchSpec
+    sizes: Sequence[Size] = ()
+    precisions: Sequence[str] = ()
+    backends: Sequence[str] = ()
+    batches: Sequence[int] = ()
+    calib: Path | None = None
+    val: Path | None = None
+    min_psnr_db: float = 40.0
+    peers: Sequence[str] = ()
+    checkpoint: Path | None = None
+    net_options: Mapping[str, Any] = field(default_factory=dict)
+    layers: bool = False
+    targets: Sequence[str] = ()
+
+
+class Planned(NamedTuple):
+    """All cases, the ONNX export of each net by its name, and what cannot be had here."""
+
+    cases: list[Case]
+    models: dict[str, Path]
+    left_out: tuple[str, ...]
+
+
+def plan(request: Request, progress: BuildProgress) -> Planned:
+    """Build what is missing and list the cases. Raises what building raises, and BundleError or BuildError for what
+    does not fit together."""
+    bundles = [path for path in request.paths if is_bundle(path)]
+    nets = [path for path in request.paths if not is_bundle(path)]
+    if bundles and (request.precisions or request.backends or request.targets):
+        raise BuildError(
+            f"{bundles[0]}: is built already; --precision, --backend and --target go with a net: name its checkpoint "
+            "or its .onnx"
+        )
+    if request.targets:
+        check_targets(request.targets)
+    cases: list[Case] = []
+    models: dict[str, Path] = {}
+    left_out: list[str] = []
+    if bundles or not nets:
+        for batch in request.batches or (None,):
+            cases += plan_cases(bundles, request.sizes, batch, _peers(request, bundles[0] if bundles else None))
+    for net in nets:
+        swept = sweep(_sweep_spec(request, net), progress)
+        models[_name_of(swept.model)] = swept.model
+        left_out += [f"{net.name}: {what}" for what in swept.left_out]
+        for batch in request.batches or (1,):
+            made = [path for path in swept.bundles if _takes(path, batch)]
+            cases += plan_cases(made, request.sizes, batch, _peers(request, net))
+    return Planned(cases, models, tuple(left_out))
+
+
+def bench(
+    request: Request,
+    planned: Planned,
+    json_path: Path,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    earlier: RunFile | None = None,
+) -> RunFile:
+    """Measure and project; `json_path` is rewritten after each step. Raises what measuring raises, and NstoptError if
+    the file cannot be written."""
+    check_writable(json_path)
+    kept = earlier.records if earlier else ()
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    file = RunFile(FORMAT_VERSION, created, plan_of(planned.cases, request.timing), (), left_out=planned.left_out)
+    for record in run(planned.cases, request.timing, on_progress, kept):
+        file = msgspec.structs.replace(file, records=(*file.records, record))
+        write_run(json_path, file)
+    engines = [case for case in planned.cases if case.bundle] if request.layers else []
+    for number, case in enumerate(engines):
+        on_progress(Progress(f"layers of {case.label} at {case.size}", number, len(engines)))
+        file = _with_layers(file, case, request.timing)
+        write_run(json_path, file)
+    file = msgspec.structs.replace(file, projected=tuple(_projected(request, planned, file)), is_complete=True)
+    write_run(json_path, file)
+    return file
+
+
+def interrupted(
+    json_path: Path | None, folder: Path, request: Request, planned: Planned
+) -> tuple[Path, RunFile] | None:
+    """The run file to go on with: `json_path`, or the newest of `folder`, that set out to measure the same cases here,
+    with the same versions, and did not finish."""
+    paths = [json_path] if json_path else sorted(folder.glob("bench-*.json"), reverse=True)
+    wanted, here = plan_of(planned.cases, request.timing), this_machine()
+    for path in paths:
+        try:
+            found = read_run(path)
+        except NstoptError:
+            continue
+        is_same = found.plan == wanted and all(record.machine == here for record in found.records)
+        if is_same and found.records and not found.is_complete:
+            return path, found
+    return None
+
+
+def _sweep_spec(request: Request, net: Path) -> SweepSpec:
+    return SweepSpec(
+        net=net,
+        folder=request.folder,
+        sizes=request.sizes or (DEFAULT_SIZE,),
+        precisions=request.precisions or ("fp32",),
+        backends=request.backends or ("openvino",),
+        batches=request.batches or (1,),
+        calib=request.calib,
+        val=request.val,
+        min_psnr_db=request.min_psnr_db,
+        net_options=request.net_options,
+    )
+
+
+def _name_of(model: Path) -> str:
+    """What records call the net."""
+    from nstopt.export.metadata import read_info
+    from nstopt.export.onnx_source import read_onnx
+
+    info = read_info(read_onnx(model), model)
+    return info.net.name if info else model.stem
+
+
+def _takes(bundle: Path, batch: int) -> bool:
+    from nstopt.bundle import open_bundle
+
+    return open_bundle(bundle).manifest.shape.batch == batch
+
+
+def _peers(request: Request, subject: Path | None) -> list[Any]:
+    """Peers run the net's own file; only that of the bundled sample is known without being named."""
+    from nstopt.bench.peers import Peer
+    from nstopt.bundle import open_bundle
+
+    if not request.peers or subject is None:
+        return []
+    checkpoint = request.checkpoint
+    if checkpoint is None and not is_bundle(subject) and subject.suffix != ".onnx":
+        checkpoint = subject
+    if checkpoint is None and is_bundle(subject):
+        is_sample = open_bundle(subject).manifest.net.source_sha256 == sha256_file(SAMPLE)
+        checkpoint = SAMPLE if is_sample else None
+    if checkpoint is None:
+        raise BuildError("--compare runs the net's own file: name it with --checkpoint")
+    return [Peer(name, checkpoint, dict(request.net_options)) for name in request.peers]
+
+
+def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
+    """The run with the layers of one engine; or, where its backend cannot tell them, with that said."""
+    from nstopt.bench.layers import measure_layers
+
+    assert case.bundle is not None
+    try:
+        measured = measure_layers(case.bundle, case.size, timing.runs, timing.image)
+    except DeviceError as error:
+        return msgspec.structs.replace(file, left_out=(*file.left_out, f"layers of {case.label}: {error}"))
+    return msgspec.structs.replace(file, layers=(*file.layers, measured))
+
+
+def _projected(request: Request, planned: Planned, file: RunFile) -> Iterator[Projected]:
+    from nstopt.bench import forecast
+    from nstopt.bench.projection import Subject
+
+    for target in request.targets:
+        if target == forecast.HERE:
+            yield from forecast.here(file.records, planned.models)
+            continue
+        kinds = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
+        wanted = [
+            Subject(net, model, precision, size, batch)
+            for (net, model), (size, batch, precision) in product(planned.models.items(), kinds)
+        ]
+        yield from forecast.on_gpu(target, wanted, file.records, planned.models)

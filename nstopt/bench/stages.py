@@ -1,0 +1,42 @@
+"""What a picture costs before and after the net: a JPEG file read, and one written.
+
+Timed on a photograph, since noise compresses to many times the bytes of one: the picture of --image, or scikit-image's
+astronaut.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nstopt.bench.record import Stages
+from nstopt.pictures import cover, demo_photograph, read_picture, write_picture
+from nstopt.size import Size
+
+RUNS = 7
+DEMO = "astronaut"
+
+
+def measure_stages(image: Path | None, size: Size) -> Stages:
+    """Medians of reading and writing a JPEG file of `size` with the functions that `nstopt stylize` uses. Raises
+    MediaError if `image` cannot be read."""
+    source = image or demo_photograph(DEMO)
+    rgb = cover(read_picture(source).rgb, size)
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        file = Path(folder) / "picture.jpg"
+        encode_ms = _median_ms(lambda: write_picture(file, rgb))
+        decode_ms = _median_ms(lambda: read_picture(file))
+    return Stages(source.name, decode_ms, None, None, encode_ms)
+
+
+def _median_ms(call: Callable[[], object]) -> float:
+    samples_ms = []
+    call()
+    for _ in range(RUNS):
+        begin = time.perf_counter()
+        call()
+        samples_ms.append((time.perf_counter() - begin) * 1e3)
+    return statistics.median(samples_ms)
