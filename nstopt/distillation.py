@@ -3,8 +3,9 @@ rooms, as pipeline.py does."""
 
 from __future__ import annotations
 
+import bisect
+import functools
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +13,11 @@ from typing import Any, NamedTuple
 import onnx
 import torch
 
+from nstopt import gpus
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
+from nstopt.bench.projection import Subject, gpu_efficiency, of_gpu, project
+from nstopt.bench.record import Projected
 from nstopt.bundle import QualityInfo, ShapeInfo
 from nstopt.calib import pictures as sets
 from nstopt.calib.quality import judge
@@ -23,7 +27,6 @@ from nstopt.export.contract import PictureModule
 from nstopt.export.exporter import ExportSpec, export_net
 from nstopt.export.to_onnx import to_onnx
 from nstopt.graph.cost import costs, total
-from nstopt.graph.passes import rewrite
 from nstopt.graph.specialise import specialise
 from nstopt.nets import Net, johnson
 from nstopt.pipeline import BuildSpec, build_engine
@@ -33,7 +36,6 @@ from nstopt.train.distill import StudentSpec
 from nstopt.train.start import started
 
 WIDTHS = (32, 24, 16, 12, 8, 6, 4)
-ProjectedMs = Callable[[onnx.ModelProto, str], float]
 
 
 class Cost(NamedTuple):
@@ -53,28 +55,45 @@ class Compared(NamedTuple):
     student: Cost
 
 
-def fitting_width(student: StudentSpec, target: str, fps: float, size: Size, projected_ms: ProjectedMs) -> StudentSpec:
-    """The widest student that is projected to reach `fps` at `size` on `target`; `projected_ms` gives the
-    milliseconds of a graph on a GPU by name. Raises BuildError if not even the narrowest does."""
-    for width in WIDTHS:
-        candidate = replace(student, width=width)
-        latency_ms = projected_ms(_graph(candidate, size), target)
-        if latency_ms <= 1000 / fps:
-            return candidate
-    raise BuildError(
-        f"a student of width {WIDTHS[-1]} at {size} is projected to take {latency_ms:.1f} ms on {target}, but "
-        f"{fps:g} FPS leave {1000 / fps:.1f} ms: lower --fps or --res, give fewer --blocks or a smaller --kernel"
-    )
+class Fitting(NamedTuple):
+    """A student, and how long it is projected to take on the target, in INT8, at best and at worst."""
+
+    student: StudentSpec
+    projected: Projected
 
 
-def _graph(student: StudentSpec, size: Size) -> onnx.ModelProto:
-    plan = student.plan()
-    module = started(plan.module, 0, torch.device("cpu"))
-    net = Net(
-        johnson.NAME, plan.widths, plan.blocks, module.eval(), johnson.FAMILY.convention, johnson.FAMILY.multiple, ""
-    )
-    model = specialise(to_onnx(PictureModule(net), size), ShapeInfo(1, *size))
-    return rewrite(model, "tensorrt").model
+def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fitting:
+    """The widest student that is projected to reach `fps` at `size` in INT8 on the GPU `target`, even at worst.
+
+    Raises DeviceError for an unknown GPU, BuildError if not even the narrowest student is fast enough.
+    """
+    gpu = gpus.gpu(target)
+
+    @functools.cache
+    def projected(width: int) -> Projected:
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "student.onnx"
+            onnx.save(_exported(replace(student, width=width)), model)
+            subject = Subject(f"student of width {width}", model, "int8", size)
+            return project(subject, of_gpu(gpu), gpu_efficiency(gpu, "int8"), target)
+
+    # From wide to narrow: all that are too slow, then all that are fast enough.
+    first = bisect.bisect_left(WIDTHS, True, key=lambda width: projected(width).high_ms <= 1000 / fps)
+    if first == len(WIDTHS):
+        raise BuildError(
+            f"a student of width {WIDTHS[-1]} at {size} is projected to take up to {projected(WIDTHS[-1]).high_ms:.1f} "
+            f"ms on a {gpu.title}, but {fps:g} FPS leave {1000 / fps:.1f} ms: lower --fps or --res, or give fewer "
+            "--blocks"
+        )
+    return Fitting(replace(student, width=WIDTHS[first]), projected(WIDTHS[first]))
+
+
+def _exported(student: StudentSpec) -> onnx.ModelProto:
+    """The graph of an untrained student: no time depends on weights."""
+    plan, family = student.plan(), johnson.FAMILY
+    module = started(plan.module, 0, torch.device("cpu")).eval()
+    net = Net(family.name, plan.widths, plan.blocks, module, family.convention, family.multiple, "")
+    return to_onnx(PictureModule(net), None)
 
 
 def compare(

@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli.train import ContentWeight, Device, LossNet, Seed, StyleSide, StyleWeight, VariationWeight, describe
+from nstopt.cli.train import (
+    ContentWeight,
+    Device,
+    LossNet,
+    Seed,
+    StyleSide,
+    StyleWeight,
+    VariationWeight,
+    describe,
+    one_of,
+)
 from nstopt.console import Bar, say
 
 
@@ -22,8 +32,10 @@ def gatys_command(
     style_weight: StyleWeight = 6.0,
     variation_weight: VariationWeight = 1e-4,
     steps: Annotated[int, typer.Option(min=1)] = 250,
-    optimizer: Annotated[str, typer.Option(metavar="adam|lbfgs")] = "adam",
-    start: Annotated[str, typer.Option(metavar="content|noise", help="The picture to begin with.")] = "content",
+    optimizer: Annotated[str, typer.Option(metavar="adam|lbfgs", callback=one_of("adam", "lbfgs"))] = "adam",
+    start: Annotated[
+        str, typer.Option(metavar="content|noise", callback=one_of("content", "noise"), help="What to begin with.")
+    ] = "content",
     seed: Seed = 0,
     log: Annotated[Path | None, typer.Option(help="Folder for losses.csv, TensorBoard and steps in pictures.")] = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between lines, and pictures of --log.")] = 50,
@@ -31,14 +43,11 @@ def gatys_command(
 ) -> None:
     """Optimise one picture: preview a style before training a net to it."""
     from nstopt.pictures import SUFFIXES, write_picture
-    from nstopt.train.gatys import OPTIMIZERS, STARTS, GatysSpec, optimise
+    from nstopt.train.gatys import GatysSpec, optimise
     from nstopt.train.log import Log
     from nstopt.train.objective import StyleSpec
     from nstopt.train.place import join
 
-    for value, allowed, name in ((optimizer, OPTIMIZERS, "--optimizer"), (start, STARTS, "--start")):
-        if value not in allowed:
-            raise typer.BadParameter(f"'{value}' is not one of {', '.join(allowed)}", param_hint=name)
     if output.suffix.lower() not in SUFFIXES:
         raise typer.BadParameter(f"{output} is no picture: write .png, .jpg or .webp", param_hint="--output")
     target = StyleSpec(style, style_side, content_weight, style_weight, variation_weight)

@@ -29,6 +29,17 @@ def _multiple(side: int) -> int:
     return side
 
 
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Whether an option is one of these words."""
+
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise typer.BadParameter(f"'{value}' is not one of {', '.join(allowed)}")
+        return value
+
+    return check
+
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")]
 Data = Annotated[Path, typer.Option(help="Folder of photographs.")]
 StylePicture = Annotated[Path, typer.Option("--style", help="The style picture.")]
@@ -50,7 +61,7 @@ Run = Annotated[Path | None, typer.Option(help="Folder of logs and checkpoint; d
 Every = Annotated[int, typer.Option(min=1, help="Steps between checkpoints and sample pictures.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint, if there is one.")]
 Amp = Annotated[bool, typer.Option("--amp", help="Half precision where it is safe: float16 on a GPU, else bfloat16.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(callback=one_of("auto", "cpu", "cuda"), help="auto, cpu or cuda.")]
 
 
 @app.command("johnson")
@@ -91,7 +102,9 @@ def reconet_command(
     data: Annotated[Path, typer.Option(help="Folder of photographs; with --clips, of video clips.")],
     lossnet: LossNet,
     output: Output,
-    norm: Annotated[str, typer.Option(metavar="instance|frn", help="frn: filter response norm + TLU.")] = "frn",
+    norm: Annotated[
+        str, typer.Option(metavar="instance|frn", callback=one_of("instance", "frn"), help="frn: with TLU.")
+    ] = "frn",
     clips: Annotated[bool, typer.Option("--clips", help="Learn from clips, their flow estimated.")] = False,
     style_side: StyleSide = 300,
     content_weight: ContentWeight = 1.5,
@@ -113,8 +126,6 @@ def reconet_command(
     device: Device = "auto",
 ) -> None:
     """Train a ReCoNet, whose frames do not flicker, to one style."""
-    if norm not in ("instance", "frn"):
-        raise typer.BadParameter(f"'{norm}' is not one of instance, frn", param_hint="--norm")
     from nstopt.train.objective import StyleSpec
     from nstopt.train.reconet import Reconet, ReconetSpec
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +12,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from nstopt.errors import MediaError
+from nstopt.engines import load
+from nstopt.engines.base import Engine
+from nstopt.errors import BundleError, MediaError
 from nstopt.flow import Flow, Mask, estimate, warp
+from nstopt.media.stylize import stylize
 from nstopt.pictures import RGB, cover, resize
 from nstopt.progress import Progress, Silent
 from nstopt.size import Size
 from nstopt.video import frames
 
+FRAMES = 30
 FLOW_SIDE = 160  # the shorter side at which flow is estimated, in pixels: TV-L1 takes half a second a pair there
 
 
@@ -37,6 +42,33 @@ class Flicker(NamedTuple):
 
     warping_error: float
     contrast: float
+
+    @property
+    def share(self) -> float:
+        """Error over contrast, by which nets of different contrast are compared."""
+        return self.warping_error / self.contrast if self.contrast else 0.0
+
+
+def measure(engines: Sequence[Path], path: Path, progress: Progress | None = None) -> list[tuple[str, Flicker]]:
+    """The first frames of a video: how much they flicker by themselves, and stylised by each engine bundle.
+
+    An engine of a fixed size gets frames cropped and scaled to it. Raises MediaError if the video cannot be read,
+    BundleError for a bad bundle, or if the fixed sizes differ.
+    """
+    with contextlib.ExitStack() as opened:
+        loaded = [opened.enter_context(load(engine)) for engine in engines]
+        sizes = {engine.spec.size for engine in loaded} - {None}
+        if len(sizes) > 1:
+            raise BundleError(f"engines of {' and '.join(map(str, sizes))} cannot be compared: build them for one size")
+        clip = read_clip(path, next(iter(sizes), None), FRAMES, progress)
+        rows = [("the clip itself", flicker(clip, lambda picture: picture))]
+        for bundle, engine in zip(engines, loaded, strict=True):
+            rows.append((bundle.stem, flicker(clip, _painter(engine), progress)))
+    return rows
+
+
+def _painter(engine: Engine) -> Callable[[RGB], RGB]:
+    return lambda picture: stylize(engine, picture)[0]
 
 
 def read_clip(path: Path, size: Size | None, count: int, progress: Progress | None = None) -> Clip:
@@ -60,7 +92,9 @@ def _estimate(frame: RGB, before: RGB) -> tuple[Flow, Mask]:
     small = Size(round(height * scale), round(width * scale))
     flow, visible = estimate(resize(frame, small), resize(before, small))
     lengths = (width / small.width, height / small.height)
-    large = [np.asarray(_resize(channel, width, height)) * length for channel, length in zip(flow, lengths, strict=True)]
+    large = [
+        np.asarray(_resize(channel, width, height)) * length for channel, length in zip(flow, lengths, strict=True)
+    ]
     mask = np.asarray(_resize(visible.astype(np.float32), width, height)) > 0.99
     return np.stack(large).astype(np.float32), mask
 

@@ -19,15 +19,15 @@ from nstopt.train.lossnet import load_lossnet
 from nstopt.train.objective import Objective, StyleSpec
 from nstopt.train.photos import resize_shorter, to_rgb, to_tensor
 
-OPTIMIZERS = ("adam", "lbfgs")
-STARTS = ("content", "noise")
-RATES = {"adam": 5.0, "lbfgs": 1.0}  # Adam's in grey levels; L-BFGS finds the length of its step itself
+WHITE = 255.0  # what is optimised is in 0..1: L-BFGS begins with a step as long as the gradient is large
+RATES = {"adam": 0.02, "lbfgs": 1.0}
 NOISE = 30.0  # deviation of the noise to start from, in grey levels around mid grey
 
 
 @dataclass(frozen=True)
 class GatysSpec:
-    """The picture to make. `side` is the length in pixels of its shorter side; None keeps the photograph's own."""
+    """The picture to make. `optimizer` is adam or lbfgs, `start` content or noise. `side` is the length in pixels of its
+    shorter side; None keeps the photograph's own."""
 
     content: Path
     style: StyleSpec
@@ -60,27 +60,34 @@ def optimise(spec: GatysSpec, device: torch.device) -> Iterator[Step]:
     photo = read_picture(spec.content).rgb
     content = to_tensor(photo if spec.side is None else resize_shorter(photo, spec.side))[None].to(device)
     objective = Objective(spec.style, load_lossnet(spec.lossnet), device)
-    picture = _start(spec, content).requires_grad_()
-    optimizer = _optimizer(spec, picture)
+    pixels = (_start(spec, content) / WHITE).requires_grad_()
+    optimizer = _optimizer(spec, pixels)
     terms: dict[str, Tensor] = {}
 
     def evaluate() -> float:
         optimizer.zero_grad()
-        terms.update(objective(picture, content))
-        loss = torch.stack(list(terms.values())).sum()
+        found = objective(pixels * WHITE, content)
+        loss = torch.stack(list(found.values())).sum()
         loss.backward()
+        if not terms:  # L-BFGS evaluates again on its way; a step is reported as it began
+            terms.update(found)
         return loss.item()
 
+    def step(number: int, picture: Tensor) -> Step:
+        return Step(number, {name: term.item() for name, term in terms.items()}, picture * WHITE)
+
     for number in range(1, spec.steps + 1):
-        before = picture.detach().clone()
+        terms.clear()
+        before = pixels.detach().clone()
         loss = optimizer.step(evaluate)
-        if not torch.isfinite(picture).all():
+        if not torch.isfinite(pixels).all():
             raise TrainingError(f"the picture is no longer finite after step {number} (loss {loss:g}): use adam")
         with torch.no_grad():
-            picture.clamp_(0, 255)
-        yield Step(number, {name: term.item() for name, term in terms.items()}, before)
+            pixels.clamp_(0, 1)
+        yield step(number, before)
+    terms.clear()
     evaluate()
-    yield Step(spec.steps + 1, {name: term.item() for name, term in terms.items()}, picture.detach())
+    yield step(spec.steps + 1, pixels.detach())
 
 
 def _start(spec: GatysSpec, content: Tensor) -> Tensor:
@@ -90,7 +97,7 @@ def _start(spec: GatysSpec, content: Tensor) -> Tensor:
     return (127.5 + NOISE * noise).clamp(0, 255).to(content.device)
 
 
-def _optimizer(spec: GatysSpec, picture: Tensor) -> torch.optim.Optimizer:
+def _optimizer(spec: GatysSpec, pixels: Tensor) -> torch.optim.Optimizer:
     if spec.optimizer == "lbfgs":
-        return torch.optim.LBFGS([picture], RATES["lbfgs"], max_iter=1, line_search_fn="strong_wolfe")
-    return torch.optim.Adam([picture], RATES["adam"])
+        return torch.optim.LBFGS([pixels], RATES["lbfgs"], max_iter=1, line_search_fn="strong_wolfe")
+    return torch.optim.Adam([pixels], RATES["adam"])

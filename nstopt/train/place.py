@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nstopt.errors import DeviceError
 
-DEVICES = ("auto", "cpu", "cuda")
+TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # what it sets, and what stands for one process
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,3 @@ def join(device: str = "auto") -> Iterator[Place]:
     finally:
         if world > 1:
             distributed.destroy_process_group()
-
-
-TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))

@@ -79,7 +79,9 @@ def test_the_floor_is_the_larger_of_multiplying_and_moving(work: Work, floor_ms:
 
 
 def test_without_int8_the_fp32_peak_is_the_floor() -> None:
-    assert msgspec.structs.replace(PEAKS, int8_macs_per_ms=None).floor_ms(Work(1_000, 0, 0, int8=True)) == pytest.approx(10.0)
+    assert msgspec.structs.replace(PEAKS, int8_macs_per_ms=None).floor_ms(
+        Work(1_000, 0, 0, int8=True)
+    ) == pytest.approx(10.0)
 
 
 def test_peaks_are_measured_and_plausible(monkeypatch: pytest.MonkeyPatch) -> None:

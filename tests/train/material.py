@@ -59,8 +59,8 @@ def style(folder: Path) -> StyleSpec:
 def johnson_spec(folder: Path, **changes: object) -> JohnsonSpec:
     """A spec whose files lie in `folder`."""
     fields: dict[str, object] = {"steps": 12, "widths": (4, 6, 8), "blocks": 1, "crop": 32}
-    photos, lossnet = write_pictures(folder / "photos"), write_lossnet(folder / "lossnet.npz")
-    return JohnsonSpec(style(folder), photos, lossnet, **(fields | changes))  # type: ignore[arg-type]
+    fields |= {"data": write_pictures(folder / "photos"), "lossnet": write_lossnet(folder / "lossnet.npz")}
+    return JohnsonSpec(style(folder), **(fields | changes))  # type: ignore[arg-type]
 
 
 def johnson(folder: Path, **changes: object) -> Johnson:

@@ -1,0 +1,28 @@
+"""The student that fits a target."""
+
+from __future__ import annotations
+
+import pytest
+
+from nstopt import distillation
+from nstopt.distillation import fitting
+from nstopt.errors import DeviceError
+from nstopt.size import Size
+from nstopt.train.distill import StudentSpec
+
+STUDENT = StudentSpec(width=1, blocks=0, kernel=3)
+
+
+def test_the_widest_student_that_is_fast_enough_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation, "WIDTHS", (8, 4))
+    wide = fitting(STUDENT, "gtx-1060", 1.0, Size(512, 512))
+    assert wide.student.width == 8
+    narrow = fitting(STUDENT, "gtx-1060", 999 / wide.projected.high_ms, Size(512, 512))
+    assert narrow.student.width == 4
+    assert narrow.projected.high_ms < wide.projected.high_ms
+    assert (narrow.projected.precision, narrow.projected.target) == ("int8", "gtx-1060")
+
+
+def test_an_unknown_target() -> None:
+    with pytest.raises(DeviceError, match="gtx-9999"):
+        fitting(STUDENT, "gtx-9999", 60, Size(64, 64))
