@@ -17,7 +17,7 @@ def test_the_widest_student_that_is_fast_enough_is_taken(monkeypatch: pytest.Mon
     monkeypatch.setattr(distillation, "WIDTHS", (8, 4))
     wide = fitting(STUDENT, "gtx-1060", 1.0, Size(512, 512))
     assert wide.student.width == 8
-    narrow = fitting(STUDENT, "gtx-1060", 999 / wide.projected.high_ms, Size(512, 512))
+    narrow = fitting(STUDENT, "gtx-1060", 1001 / wide.projected.high_ms, Size(512, 512))
     assert narrow.student.width == 4
     assert narrow.projected.high_ms < wide.projected.high_ms
     assert (narrow.projected.precision, narrow.projected.target) == ("int8", "gtx-1060")

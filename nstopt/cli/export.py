@@ -19,9 +19,7 @@ def export_command(
     ] = None,
     sample: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="A net that comes with nstopt: johnson_starry, reconet_wave, realtime_starry."
-        ),
+        typer.Option(metavar="NAME", help="A bundled net: johnson_starry, reconet_wave, realtime_starry."),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="ONNX file to write.")] = None,
     torchscript: Annotated[Path | None, typer.Option(help="TorchScript file to write too.")] = None,

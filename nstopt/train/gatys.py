@@ -26,8 +26,8 @@ NOISE = 30.0  # deviation of the noise to start from, in grey levels around mid 
 
 @dataclass(frozen=True)
 class GatysSpec:
-    """The picture to make. `optimizer` is adam or lbfgs, `start` content or noise. `side` is the length in pixels of its
-    shorter side; None keeps the photograph's own."""
+    """The picture to make. `optimizer` is adam or lbfgs, `start` content or noise. `side` is the length in pixels of
+    its shorter side; None keeps the photograph's own."""
 
     content: Path
     style: StyleSpec
