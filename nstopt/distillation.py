@@ -73,7 +73,7 @@ def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fittin
     def projected(width: int) -> Projected:
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "student.onnx"
-            onnx.save(_exported(replace(student, width=width)), model)
+            onnx.save(_exported(replace(student, width=width), size), model)
             subject = Subject(f"student of width {width}", model, "int8", size)
             return project(subject, of_gpu(gpu), gpu_efficiency(gpu, "int8"), target)
 
@@ -88,12 +88,12 @@ def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fittin
     return Fitting(replace(student, width=WIDTHS[first]), projected(WIDTHS[first]))
 
 
-def _exported(student: StudentSpec) -> onnx.ModelProto:
-    """The graph of an untrained student: no time depends on weights."""
+def _exported(student: StudentSpec, size: Size) -> onnx.ModelProto:
+    """The graph of an untrained student: no time depends on weights. Of one size, which is traced faster."""
     plan, family = student.plan(), johnson.FAMILY
     module = started(plan.module, 0, torch.device("cpu")).eval()
     net = Net(family.name, plan.widths, plan.blocks, module, family.convention, family.multiple, "")
-    return to_onnx(PictureModule(net), None)
+    return to_onnx(PictureModule(net), size)
 
 
 def compare(

@@ -14,13 +14,10 @@ STUDENT = StudentSpec(width=1, blocks=0, kernel=3)
 
 
 def test_the_widest_student_that_is_fast_enough_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distillation, "WIDTHS", (8, 4))
-    wide = fitting(STUDENT, "gtx-1060", 1.0, Size(512, 512))
-    assert wide.student.width == 8
-    narrow = fitting(STUDENT, "gtx-1060", 1001 / wide.projected.high_ms, Size(512, 512))
-    assert narrow.student.width == 4
-    assert narrow.projected.high_ms < wide.projected.high_ms
-    assert (narrow.projected.precision, narrow.projected.target) == ("int8", "gtx-1060")
+    monkeypatch.setattr(distillation, "WIDTHS", (64, 2))
+    found = fitting(STUDENT, "gtx-1060", 700, Size(512, 512))
+    assert (found.student, found.projected.high_ms < 1000 / 700) == (StudentSpec(2, 0, 3), True)
+    assert (found.projected.precision, found.projected.target) == ("int8", "gtx-1060")
 
 
 def test_an_unknown_target() -> None:
