@@ -36,7 +36,7 @@ class Crops:
         order = np.random.default_rng((self.seed, 0, round_)).permutation(len(self.photos))
         random = np.random.default_rng((self.seed, 1, number))
         shorter = round(self.side * random.uniform(1.0, LARGEST_SCALE))
-        scaled = resize_shorter(_read(self.photos[order[place]]), shorter)
+        scaled = resize_shorter(_read(self.photos[order[place]], round(self.side * LARGEST_SCALE)), shorter)
         top = int(random.integers(scaled.shape[0] - self.side + 1))
         left = int(random.integers(scaled.shape[1] - self.side + 1))
         crop = scaled[top : top + self.side, left : left + self.side]
@@ -44,8 +44,10 @@ class Crops:
 
 
 @functools.lru_cache(KEPT)
-def _read(path: Path) -> RGB:
-    return read_picture(path).rgb
+def _read(path: Path, largest: int) -> RGB:
+    """A photograph, made smaller where its shorter side is longer than any crop needs: cameras make large ones."""
+    rgb = read_picture(path).rgb
+    return resize_shorter(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
 
 
 def resize_shorter(rgb: RGB, shorter: int) -> RGB:
