@@ -27,6 +27,7 @@ class Case:
     bundle: Path | None
     sha256: str
     net: str
+    net_sha256: str
     family: str
     backend: str
     precision: str
@@ -82,6 +83,7 @@ def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
         bundle=bundle.path,
         sha256=sha256_file(bundle.path / MANIFEST),
         net=manifest.net.name,
+        net_sha256=manifest.net.source_sha256,
         family=manifest.net.family,
         backend=manifest.backend.name,
         precision=manifest.precision.asked,
@@ -102,6 +104,7 @@ def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
         bundle=None,
         sha256=net.source_sha256,
         net=net.name,
+        net_sha256=net.source_sha256,
         family=net.family,
         backend=kind.backend,
         precision=kind.precision,

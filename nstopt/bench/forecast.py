@@ -27,10 +27,9 @@ from nstopt.bench.projection import (
     of_gpu,
     project,
 )
-from nstopt.bench.record import Projected, Record
+from nstopt.bench.record import HERE, Projected, Record
 from nstopt.errors import BuildError
 
-HERE = "here"
 LEAST_NETS = 3
 
 

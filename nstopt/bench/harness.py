@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import msgspec
+
 from nstopt.bench.cases import Case
 from nstopt.bench.gpu import Gpu, GpuSample, gpu_warnings, open_gpu
 from nstopt.bench.gpu import summarise as summarise_gpu
@@ -98,7 +100,7 @@ def _groups(cases: Sequence[Case], interleave: bool) -> list[list[Case]]:
     """Cases that are timed together: each alone, or all neighbours of one net, size and batch."""
     if not interleave:
         return [[case] for case in cases]
-    return [list(group) for _, group in groupby(cases, key=lambda case: (case.net, case.size, case.batch))]
+    return [list(group) for _, group in groupby(cases, key=lambda case: (case.net_sha256, case.size, case.batch))]
 
 
 class _Running:
@@ -182,6 +184,7 @@ class _Bench:
             bundle=str(case.bundle) if case.bundle else None,
             sha256=case.sha256,
             net=case.net,
+            net_sha256=case.net_sha256,
             family=case.family,
             backend=case.backend,
             precision=case.precision,
@@ -199,10 +202,17 @@ class _Bench:
             ssim=case.ssim,
             device=device_of(case.backend, self._machine),
             machine=self._machine,
-            stages=self._stages[case.size],
+            stages=self._stages_of(one),
             gpu=summarise_gpu(one.gpu) if one.gpu else None,
             warnings=self._warnings_about(one),
         )
+
+    def _stages_of(self, one: _Running) -> Stages:
+        stages, copies = self._stages[one.case.size], one.process.copies_ms()
+        if copies is None:
+            return stages
+        upload_ms, download_ms = (each / one.case.batch for each in copies)
+        return msgspec.structs.replace(stages, upload_ms=upload_ms, download_ms=download_ms)
 
     def _warnings_about(self, one: _Running) -> tuple[str, ...]:
         unsteady = () if one.became_steady else ("did not become steady while warming up",)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from nstopt.bench.subject import Subject
+from nstopt.bench.worker import COPIES
 from nstopt.engines.base import Picture
 from nstopt.errors import DeviceError, NstoptError
 
@@ -51,6 +52,12 @@ class TimedProcess:
         """Run the subject `runs` times; milliseconds of each, in order. Raises NstoptError."""
         samples_ms: list[float] = self._ask(runs)
         return samples_ms
+
+    def copies_ms(self) -> tuple[float, float] | None:
+        """Milliseconds to copy the pictures to the device and back, or None where nothing is copied. Raises
+        NstoptError."""
+        copies: tuple[float, float] | None = self._ask(COPIES)
+        return copies
 
     @property
     def pid(self) -> int:

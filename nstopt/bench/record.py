@@ -13,6 +13,8 @@ from nstopt.files import atomic_path
 from nstopt.size import Size
 
 FORMAT_VERSION = 2
+# The target of a projection for the machine that the run was on.
+HERE = "here"
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -74,8 +76,9 @@ class CaseKey(msgspec.Struct, frozen=True):
 class Record(msgspec.Struct, frozen=True):
     """One case: what ran, on what, how fast, how well.
 
-    `label` names what ran; `is_peer` tells a peer from an engine of ours, `bundle` is the engine's path. `precision` is
-    what the graph holds, `computes` what the device multiplies in. `input` is "noise" or the picture's file name.
+    `label` names what ran; `is_peer` tells a peer from an engine of ours, `bundle` is the engine's path, `net_sha256`
+    the hash of the net's file. `precision` is what the graph holds, `computes` what the device multiplies in.
+    `input` is "noise" or the picture's file name.
     `round_runs` is the number of runs a turn, None where the case was timed alone. `warmup_runs` counts every run that
     was not timed. `fps` is pictures a second at the median latency, `pipeline_fps` the same of decode, net and encode
     one after the other. `peak_memory_mib` is the largest resident set of the case's own process, interpreter and
@@ -88,6 +91,7 @@ class Record(msgspec.Struct, frozen=True):
     bundle: str | None
     sha256: str
     net: str
+    net_sha256: str
     family: str
     backend: str
     precision: str
@@ -180,6 +184,11 @@ class Projected(msgspec.Struct, frozen=True):
     @property
     def size(self) -> Size:
         return Size(self.height, self.width)
+
+    @property
+    def middle_ms(self) -> float:
+        """The middle of the range by ratio, for comparing it with something measured and for the place of a mark."""
+        return float((self.low_ms * self.high_ms) ** 0.5)
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from nstopt.bench.cases import DEFAULT_SIZE, Case, plan_cases
 from nstopt.bench.forecast import check_targets
 from nstopt.bench.harness import BenchSpec, Progress, plan_of, run
 from nstopt.bench.machine import this_machine
-from nstopt.bench.record import FORMAT_VERSION, Projected, RunFile, check_writable, read_run, write_run
+from nstopt.bench.record import FORMAT_VERSION, HERE, Projected, RunFile, check_writable, read_run, write_run
 from nstopt.bench.sweep import SweepSpec, is_bundle, sweep
 from nstopt.errors import BuildError, DeviceError, NstoptError
 from nstopt.files import sha256_file
@@ -200,7 +200,7 @@ def _projected(request: Request, planned: Planned, file: RunFile) -> Iterator[Pr
     from nstopt.bench.projection import Subject
 
     for target in request.targets:
-        if target == forecast.HERE:
+        if target == HERE:
             yield from forecast.here(file.records, planned.models)
             continue
         kinds = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from nstopt.engines.base import Picture
 
 Stylise = Callable[[Picture, Picture], object]
 """Reads uint8 RGB [N, H, W, 3] and writes an array of the same shape. What it returns is not looked at."""
+
+
+class Copies(Protocol):
+    """Milliseconds that one run took to copy pictures to the device and back."""
+
+    @property
+    def upload_ms(self) -> float: ...
+
+    @property
+    def download_ms(self) -> float: ...
+
+
+@runtime_checkable
+class TellsCopies(Protocol):
+    """What an engine with memory of its own can be asked besides."""
+
+    def split(self, images: Picture, runs: int) -> Sequence[Copies]:
+        """Time the parts of `runs` runs. Raises DeviceError."""
+        ...
 
 
 class Subject(Protocol):

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from nstopt.bench.peers import PEERS
 from nstopt.bench.ratios import Ratio, speedup
-from nstopt.bench.record import Machine, Projected, Record, RunFile
+from nstopt.bench.record import HERE, Machine, Projected, Record, RunFile
 from nstopt.bench.regression import Change
 from nstopt.bench.startup import Startup
 from nstopt.bench.target import NOT_COMPARED, caption, columns, times
@@ -27,14 +27,15 @@ def render(run: RunFile) -> RenderableType:
     """Everything there is to show of a run of at least one record. With a peer in it, a column says how many times
     faster than torch, or else the first peer, of the same net, size and batch each row is, by medians; lines say so of
     each engine and each peer, with confidence intervals."""
-    ordered = sorted(run.records, key=_group_key)
+    place = {net: number for number, net in enumerate(dict.fromkeys(record.net_sha256 for record in run.records))}
+    ordered = sorted(run.records, key=lambda record: (place[record.net_sha256], *_group_key(record)[1:]))
     parts: list[RenderableType] = [
         machine_text(ordered[0].machine),
         _latency(ordered),
         *_speedups(ordered),
         _quality(ordered),
         *_whole_pictures(ordered),
-        *_projections(run.projected),
+        *_projections(run.projected, run.records),
         *_notes(ordered),
         *(Text(f"Left out: {what}", style="yellow") for what in run.left_out),
     ]
@@ -147,43 +148,54 @@ def _whole_pictures(records: Sequence[Record]) -> list[RenderableType]:
     if not timed:
         return []
     copies = any(record.stages and record.stages.upload_ms is not None for record in timed)
-    titles = ["decode", *(["upload"] if copies else []), "net", *(["download"] if copies else []), "encode", "FPS"]
-    table = _grouped("Milliseconds a picture, JPEG file in, JPEG file out", titles, timed, _whole_picture_row)
+    titles = ["decode", "upload", "net", "download", "encode", "FPS"]
+    if not copies:
+        titles = [title for title in titles if title not in ("upload", "download")]
+    title = "Milliseconds a picture, JPEG file in, JPEG file out; the net's time holds the copies"
+    table = _grouped(title, titles, timed, lambda record: _whole_picture_row(record, copies))
     table.caption = f"decode and encode: of {timed[0].stages.photograph}" if timed[0].stages else ""
     table.caption_justify = "left"
     return [table]
 
 
-def _whole_picture_row(record: Record) -> Row:
+def _whole_picture_row(record: Record, copies: bool) -> Row:
+    """The net's time holds the copies, which stand beside it where the device needs them."""
     stages = record.stages
     assert stages is not None
-    copies = [f"{copy:.1f}" for copy in (stages.upload_ms, stages.download_ms) if copy is not None]
-    cells = [stages.decode_ms, record.latency_ms.p50 / record.batch, stages.encode_ms]
-    decode, net, encode = (f"{cell:.1f}" for cell in cells)
-    return [decode, *copies[:1], net, *copies[1:], encode, f"{record.pipeline_fps:.1f}"]
+    shown = (stages.upload_ms, stages.download_ms) if copies else ()
+    cells = [stages.decode_ms, *shown[:1], record.latency_ms.p50 / record.batch, *shown[1:], stages.encode_ms]
+    return [*(NOT_COMPARED if cell is None else f"{cell:.1f}" for cell in cells), f"{record.pipeline_fps:.1f}"]
 
 
-def _projections(rows: Sequence[Projected]) -> list[RenderableType]:
-    """Marked as what they are: nobody measured them."""
+def _projections(rows: Sequence[Projected], records: Sequence[Record]) -> list[RenderableType]:
+    """Marked as what they are. Where the same was measured too, by how much the middle of the range is off."""
     if not rows:
         return []
-    table = _table("Projected, not measured: milliseconds a batch, FPS and MiB on a GPU that is not here")
-    for heading in ("", "precision", "size", "ms", "FPS", "MiB"):
+    table = _table("Projected, not measured: milliseconds a batch, FPS and MiB at least")
+    for heading in ("", "precision", "size", "ms", "FPS", "MiB", "measured", "off"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=heading != "")
     for row in rows:
         fps = f"{1000 * row.batch / row.high_ms:.0f}–{1000 * row.batch / row.low_ms:.0f}"
         size = f"{row.size}" + (f" x {row.batch}" if row.batch > 1 else "")
-        table.add_row(
-            f"{row.net} on {row.device}",
-            row.precision,
-            size,
-            f"{row.low_ms:.1f}–{row.high_ms:.1f}",
-            fps,
-            f"≥{row.memory_mib:.0f}",
-        )
-    table.caption = "projected with TensorRT's kernels in mind; method and error: docs/projection.md"
+        ms = f"{row.low_ms:.1f}–{row.high_ms:.1f}"
+        device = f"{row.backend} here" if row.target == HERE else row.device.removeprefix("GeForce ")
+        cells = (row.precision, size, ms, fps, f"{row.memory_mib:.0f}")
+        table.add_row(f"{row.net}, {device}", *cells, *_beside_measured(row, records))
+    table.caption = "off: the middle of the range against what was measured; method and sources: docs/projection.md"
     table.caption_justify = "left"
     return [table]
+
+
+def _beside_measured(row: Projected, records: Sequence[Record]) -> tuple[str, str]:
+    if row.target != HERE:
+        return NOT_COMPARED, NOT_COMPARED
+    (ms,) = (
+        record.latency_ms.p50
+        for record in records
+        if (record.net, record.backend, record.precision, record.size, record.batch, record.is_peer)
+        == (row.net, row.backend, row.precision, row.size, row.batch, False)
+    )
+    return f"{ms:.1f}", f"{row.middle_ms / ms - 1:+.0%}"
 
 
 def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: Callable[[Record], Row]) -> Table:
@@ -195,7 +207,7 @@ def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: 
     for _, group in groupby(records, key=_group_key):
         section = list(group)
         batch = f" x {section[0].batch}" if section[0].batch > 1 else ""
-        net = f"{section[0].net} " if len({record.net for record in records}) > 1 else ""
+        net = f"{section[0].net} " if len({record.net_sha256 for record in records}) > 1 else ""
         table.add_row(Text(f"{net}{section[0].size}{batch}", style="bold"))
         for record in section:
             table.add_row(f" {record.label.removesuffix('.nst')}", *row(record))
@@ -233,4 +245,4 @@ def _precision_notes(record: Record) -> tuple[str, ...]:
 
 
 def _group_key(record: Record) -> tuple[str, int, int, int]:
-    return (record.net, record.height * record.width, record.height, record.batch)
+    return (record.net_sha256, record.height * record.width, record.height, record.batch)

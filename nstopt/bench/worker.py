@@ -2,11 +2,13 @@
 
 Started by `process.py` as `python -m nstopt.bench.worker FD`, where FD is its end of a pipe. It receives (subject,
 picture) and answers None when the subject is open; then it receives numbers of runs and answers with as many
-milliseconds. An NstoptError is sent as the answer; anything worse ends the process. It ends when the pipe is closed.
+milliseconds. COPIES is answered with (upload, download) milliseconds, or None where nothing is copied. An NstoptError
+is sent as the answer; anything worse ends the process. It ends when the pipe is closed.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from multiprocessing.connection import Connection
@@ -14,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from nstopt.bench.subject import Stylise
+from nstopt.bench.subject import Stylise, TellsCopies
 from nstopt.engines.base import Picture
 from nstopt.errors import NstoptError
+
+COPIES = "copies"
+COPIES_RUNS = 10
 
 
 def serve(pipe: Connection[Any, Any]) -> None:
@@ -26,11 +31,20 @@ def serve(pipe: Connection[Any, Any]) -> None:
         stylise = subject.open()
         pipe.send(None)
         while True:
-            pipe.send(_time_ms(stylise, picture, pipe.recv()))
+            asked = pipe.recv()
+            pipe.send(_copies_ms(stylise, picture) if asked == COPIES else _time_ms(stylise, picture, asked))
     except NstoptError as error:
         pipe.send(error)
     except EOFError:
         return
+
+
+def _copies_ms(stylise: Stylise, picture: Picture) -> tuple[float, float] | None:
+    """Medians."""
+    if not isinstance(stylise, TellsCopies):
+        return None
+    parts = stylise.split(picture, COPIES_RUNS)
+    return statistics.median(p.upload_ms for p in parts), statistics.median(p.download_ms for p in parts)
 
 
 def _time_ms(stylise: Stylise, picture: Picture, runs: int) -> list[float]:

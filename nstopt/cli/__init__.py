@@ -18,6 +18,7 @@ from nstopt.cli.distill import distill_command
 from nstopt.cli.export import export_command
 from nstopt.cli.gatys import gatys_command
 from nstopt.cli.inspect import inspect_command
+from nstopt.cli.plan import plan_command
 from nstopt.cli.report import report_command
 from nstopt.cli.stylize import stylize_command
 from nstopt.cli.train import app as train_app
@@ -43,6 +44,7 @@ app.command("export")(export_command)
 app.command("build-engine")(build_command)
 app.command("bench")(bench_command)
 app.command("report")(report_command)
+app.command("plan")(plan_command)
 app.command("stylize")(stylize_command)
 app.command("compare")(compare_command)
 app.command("inspect")(inspect_command)

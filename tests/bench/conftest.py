@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from nstopt import engines
 from nstopt.bench import statistics
-from nstopt.bench.record import Machine, Record
+from nstopt.bench.record import FORMAT_VERSION, Machine, Plan, Record, RunFile
 from nstopt.bundle import (
     BackendInfo,
     Manifest,
@@ -25,6 +25,7 @@ from nstopt.bundle import (
 
 MakeBundle = Callable[..., Path]
 MakeRecord = Callable[..., Record]
+MakeRun = Callable[..., RunFile]
 ANY_SIZE = ShapeInfo(None, None, None)
 
 
@@ -90,7 +91,10 @@ def make_record() -> MakeRecord:
         record = Record(
             label="wave-512x512-int8.nst",
             is_peer=False,
+            bundle="wave-512x512-int8.nst",
+            sha256="a" * 64,
             net="wave",
+            net_sha256="b" * 64,
             family="fast-style",
             backend="openvino",
             precision="int8",
@@ -100,6 +104,7 @@ def make_record() -> MakeRecord:
             batch=1,
             input="noise",
             latency_ms=latency,
+            round_runs=None,
             warmup_runs=6,
             fps=statistics.pictures_per_second(latency, 1),
             peak_memory_mib=211.4,
@@ -109,5 +114,17 @@ def make_record() -> MakeRecord:
             machine=Machine("A CPU", 2, 7.8, (), "Linux 6.1", "3.11.7", {"nstopt": "0.1.0", "openvino": "2026.4.1"}),
         )
         return msgspec.structs.replace(record, **fields)
+
+    return make
+
+
+@pytest.fixture
+def make_run() -> MakeRun:
+    """Makes the complete run of these records; keyword arguments set other fields."""
+
+    def make(*records: Record, **fields: object) -> RunFile:
+        plan = Plan(tuple(record.key for record in records), 30, "noise", False)
+        run = RunFile(FORMAT_VERSION, "2026-01-02T03:04:05+00:00", plan, records, is_complete=True)
+        return msgspec.structs.replace(run, **fields)
 
     return make

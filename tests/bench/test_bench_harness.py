@@ -10,7 +10,6 @@ import pytest
 
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, Progress, run
-from nstopt.bench.record import read_run
 from nstopt.errors import BundleError, MediaError
 from nstopt.pictures import write_picture
 from nstopt.size import Size
@@ -26,17 +25,26 @@ def damage(bundle: Path) -> None:
         file.write(b" ")
 
 
-def test_a_record_is_complete(make_bundle: MakeBundle, tmp_path: Path) -> None:
-    json_path = tmp_path / "out" / "run.json"
-    (record,) = run(plan_cases([make_bundle()], [SIZE], batch=2), BenchSpec(runs=7), json_path)
-    assert read_run(json_path) == (record,)
+def test_a_record_is_complete(make_bundle: MakeBundle) -> None:
+    (case,) = plan_cases([make_bundle()], [SIZE], batch=2)
+    (record,) = run([case], BenchSpec(runs=7))
+    assert record.key == case.key
     assert (record.label, record.size, record.batch, record.input) == ("tiny.nst", SIZE, 2, "noise")
     assert len(record.latency_ms.samples) == 7
+    assert record.round_runs is None
     assert record.warmup_runs >= 6
     assert record.fps == pytest.approx(2000 / record.latency_ms.p50)
     assert record.device == record.machine.cpu
     assert record.machine.cores >= 1
     assert {"numpy", "openvino"} <= set(record.machine.versions)
+    assert record.stages
+    assert (record.stages.photograph, record.stages.upload_ms, record.stages.download_ms) == (
+        "astronaut.png",
+        None,
+        None,
+    )
+    around = 2 * (record.stages.decode_ms + record.stages.encode_ms)
+    assert record.pipeline_fps == pytest.approx(2000 / (record.latency_ms.p50 + around))
 
 
 def test_an_image_is_brought_to_the_size(make_bundle: MakeBundle, tmp_path: Path) -> None:
@@ -51,35 +59,55 @@ def test_an_unreadable_image_stops_the_run_before_it_starts(make_bundle: MakeBun
         list(run(plan_cases([make_bundle()], [SIZE]), BenchSpec(image=tmp_path / "none.png")))
 
 
-@pytest.mark.parametrize(("interleave", "turns"), [(False, "AB"), (True, "ABABAB")])
+@pytest.mark.parametrize(("interleave", "turns"), [(False, "AB"), (True, "ABABABAB")])
 def test_turns(interleave: bool, turns: str, make_bundle: MakeBundle) -> None:
     cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
     seen: list[Progress] = []
     list(run(cases, BenchSpec(runs=12, interleave=interleave), on_progress=seen.append))
     timed = [progress.text[0] for progress in seen if progress.text.endswith("timing")]
     assert "".join(now for before, now in zip(["", *timed], timed, strict=False) if now != before) == turns
-    assert (seen[0].done_runs, seen[-1].done_runs, seen[-1].total_runs) == (0, 24, 24)
+    work = 24 * SIZE.height * SIZE.width
+    assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, work, work)
 
 
-def test_what_was_measured_before_a_failure_is_kept(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_runs_in_turns_say_how_many_a_turn(make_bundle: MakeBundle) -> None:
+    cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
+    assert [record.round_runs for record in run(cases, BenchSpec(runs=3, interleave=True))] == [3, 3]
+
+
+def test_what_was_measured_earlier_is_not_measured_again(make_bundle: MakeBundle) -> None:
+    cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
+    (first,) = run(cases[:1], BenchSpec(runs=2))
+    seen: list[Progress] = []
+    again, other = run(cases, BenchSpec(runs=2), seen.append, earlier=[first])
+    assert again is first
+    assert other.label == "B.nst"
+    assert {progress.text.split(".")[0] for progress in seen} == {"B"}
+    assert seen[-1].done == seen[-1].total
+
+
+def test_a_rebuilt_engine_is_measured_again(make_bundle: MakeBundle) -> None:
+    (first,) = run(plan_cases([make_bundle("A")], [SIZE]), BenchSpec(runs=1))
+    rebuilt = plan_cases([make_bundle("A", source_sha256="1" * 64)], [SIZE])
+    (again,) = run(rebuilt, BenchSpec(runs=1), earlier=[first])
+    assert again.sha256 != first.sha256
+
+
+def test_what_was_measured_before_a_failure_comes_out(make_bundle: MakeBundle, tmp_path: Path) -> None:
     cases = plan_cases([make_bundle("good"), make_bundle("bad")], [SIZE])
     damage(tmp_path / "bad.nst")
-    json_path = tmp_path / "run.json"
-    records = run(cases, BenchSpec(runs=2), json_path)
-    first = next(records)
+    records = run(cases, BenchSpec(runs=2))
+    assert next(records).label == "good.nst"
     with pytest.raises(BundleError, match=r"bad.nst: model.xml does not match its hash"):
         next(records)
-    assert read_run(json_path) == (first,)
 
 
-def test_ctrl_c_ends_the_processes_and_keeps_what_was_measured(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_processes(make_bundle: MakeBundle) -> None:
     def interrupt(progress: Progress) -> None:
         if progress.text == "B.nst at 32x48: timing":
             raise KeyboardInterrupt
 
     cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
-    json_path = tmp_path / "run.json"
     with pytest.raises(KeyboardInterrupt):
-        list(run(cases, BenchSpec(runs=2), json_path, interrupt))
-    assert [record.label for record in read_run(json_path)] == ["A.nst"]
+        list(run(cases, BenchSpec(runs=2), interrupt))
     assert not psutil.Process().children()

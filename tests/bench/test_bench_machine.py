@@ -8,7 +8,15 @@ import msgspec
 import psutil
 import pytest
 
-from nstopt.bench.machine import CpuTime, cpu_time, device_of, interference_warnings, load_warnings, this_machine
+from nstopt.bench.machine import (
+    CpuTime,
+    clock_warnings,
+    cpu_time,
+    device_of,
+    interference_warnings,
+    load_warnings,
+    this_machine,
+)
 
 
 def test_this_machine_is_described() -> None:
@@ -46,3 +54,15 @@ def test_our_own_work_counts_as_ours() -> None:
     end = cpu_time([os.getpid()])
     assert end.wall > start.wall
     assert end.busy > start.busy
+
+
+def test_a_clock_that_moves_and_throttling_are_noted() -> None:
+    start = CpuTime(0, 0, 0, 3000.0, 4)
+    steady, slow, hot = CpuTime(1, 1, 1, 2990.0, 4), CpuTime(2, 2, 2, 2000.0, 4), CpuTime(3, 3, 3, 2990.0, 6)
+    unknown = CpuTime(1, 1, 1)
+    assert clock_warnings([(start, steady)]) == ()
+    assert clock_warnings([(unknown, unknown)]) == ()
+    (moved,) = clock_warnings([(start, steady), (steady, slow)])
+    assert moved == "the clock moved between 2000 and 2990 MHz while this was timed"
+    (throttled,) = clock_warnings([(start, hot)])
+    assert throttled == "the processors throttled 2 times (too hot) while this was timed"

@@ -7,22 +7,41 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.bench.record import check_writable, read_run, write_run
+from nstopt.bench.record import (
+    GpuState,
+    LayerRow,
+    Layers,
+    Projected,
+    Stages,
+    check_writable,
+    read_run,
+    write_run,
+)
+from nstopt.bench.roofline import Bandwidth, Peaks
 from nstopt.errors import NstoptError
 
-from .conftest import MakeRecord
+from .conftest import MakeRecord, MakeRun
 
 
-def test_records_survive_the_disk(make_record: MakeRecord, tmp_path: Path) -> None:
-    records = (make_record((3.0, 1.0, 2.0), warnings=("a note",)), make_record(psnr_db=None, ssim=None))
-    write_run(tmp_path / "run.json", records)
-    assert read_run(tmp_path / "run.json") == records
+def test_records_survive_the_disk(make_record: MakeRecord, make_run: MakeRun, tmp_path: Path) -> None:
+    stages = Stages("a.jpg", 1.0, None, None, 2.0)
+    gpu = GpuState(1700.0, 120.0, None, 900.0)
+    records = (
+        make_record((3.0, 1.0, 2.0), warnings=("a note",), stages=stages, gpu=gpu),
+        make_record(psnr_db=None, ssim=None),
+    )
+    peaks = Peaks(1.0, None, (Bandwidth(1, 2.0),))
+    layers = (Layers("wave.nst", "openvino", 32, 48, 1, 3, peaks, (LayerRow("conv", "Convolution", 2.0, None),)),)
+    projected = (Projected("wave", "gtx-1060", "A GPU", "tensorrt", "int8", 32, 48, 1, 1.0, 2.0, 30.0),)
+    run = make_run(*records, layers=layers, projected=projected, left_out=("tensorrt: no GPU",))
+    write_run(tmp_path / "run.json", run)
+    assert read_run(tmp_path / "run.json") == run
 
 
-def test_the_json_has_the_promised_names(make_record: MakeRecord, tmp_path: Path) -> None:
-    write_run(tmp_path / "run.json", [make_record((3.0, 1.0, 2.0))])
+def test_the_json_has_the_promised_names(make_record: MakeRecord, make_run: MakeRun, tmp_path: Path) -> None:
+    write_run(tmp_path / "run.json", make_run(make_record((3.0, 1.0, 2.0))))
     run = json.loads((tmp_path / "run.json").read_text())
-    assert run["format_version"] == 1
+    assert run["format_version"] == 2
     (record,) = run["records"]
     assert {"net", "family", "backend", "precision", "height", "width", "batch", "fps", "machine"} <= set(record)
     assert {"peak_memory_mib", "psnr_db", "ssim"} <= set(record)
@@ -33,11 +52,11 @@ def test_the_json_has_the_promised_names(make_record: MakeRecord, tmp_path: Path
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text('{"format_version": 7, "records": []}')
-    with pytest.raises(NstoptError, match="run format 7, but this nstopt reads format 1"):
+    with pytest.raises(NstoptError, match="run format 7, but this nstopt reads format 2"):
         read_run(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"format_version": 2}'])
 def test_a_file_that_is_no_run_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text(text)

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstopt.bench.statistics import is_overdue, is_steady, pictures_per_second, spread_warnings, summarise
+from nstopt.bench.statistics import (
+    is_overdue,
+    is_steady,
+    outlier_warnings,
+    pictures_per_second,
+    spread_warnings,
+    summarise,
+)
 
 
 @given(st.lists(st.floats(0.01, 1e5), min_size=1, max_size=60))
@@ -51,3 +58,10 @@ def test_an_uneven_series_is_noted() -> None:
     assert spread_warnings(summarise([100.0] * 10)) == ()
     (note,) = spread_warnings(summarise([100.0] * 8 + [200.0] * 2))
     assert note.startswith("uneven: p90 is 2.00x the median")
+
+
+def test_a_run_far_outside_the_others_is_noted() -> None:
+    usual = [100.0, 101.0, 99.0, 102.0, 98.0]
+    assert outlier_warnings([*usual, 110.0]) == ()
+    assert outlier_warnings([*usual, 150.0]) == ("1 of 6 runs are outliers, the furthest 150.0 ms",)
+    assert outlier_warnings([100.0] * 5 + [101.0]) == ()

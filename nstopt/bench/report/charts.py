@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from nstopt.bench.record import Layers, Record
+from nstopt.bench.record import Layers
 from nstopt.bench.report.series import Net, Series, pareto
 from nstopt.bench.target import REAL_TIME_FPS
 from nstopt.errors import NstoptError
@@ -26,10 +26,12 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 MARKERS = {"engine": "o", "peer": "s", "projected": "D"}
 # Stand for the page's own colours, which differ by night and day.
 INK, FAINT = "#101112", "#c0c1c2"
-WIDTH_IN, HEIGHT_IN = 5.4, 4.0
+WIDTH_IN, HEIGHT_IN = 4.9, 3.1
+LEGEND_ROW_IN = 0.2
+SHORT_NAME = 22
 SHOWN_LAYERS = 16
 STYLE: dict[Any, Any] = {
-    "font.size": 11,
+    "font.size": 10.5,
     "svg.fonttype": "none",
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -42,6 +44,7 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "legend.fontsize": 9.5,
+    "axes.labelsize": 10,
 }
 
 
@@ -49,11 +52,10 @@ def latency(net: Net) -> Figure:
     """Milliseconds a picture over the number of pixels, both logarithmic, with the lines of real time."""
     figure, axes = _start()
     _draw(axes, net.series(), lambda point, ms: ms / point.batch)
-    for fps in REAL_TIME_FPS:
+    for fps, side in zip(REAL_TIME_FPS, ("bottom", "top"), strict=True):
         axes.axhline(1000 / fps, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-        axes.annotate(
-            f"{fps} FPS", (1, 1000 / fps), xycoords=("axes fraction", "data"), fontsize=9, va="bottom", ha="right"
-        )
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": side, "ha": "left"}
+        axes.annotate(f"{fps} FPS", (0.01, 1000 / fps), fontsize=9, color=INK, **place)
     axes.set_ylabel("milliseconds a picture")
     _size_axis(axes, net)
     axes.set_yscale("log")
@@ -177,7 +179,9 @@ def _finish(figure: Figure, axes: Axes) -> Figure:
 
     with rc_context(STYLE):
         handles, names = axes.get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower left", ncols=2 if max(map(len, names), default=0) < 24 else 1)
+        columns = 2 if max(map(len, names), default=0) < SHORT_NAME else 1
+        figure.set_figheight(figure.get_figheight() + LEGEND_ROW_IN * -(-len(names) // columns))
+        figure.legend(handles, names, loc="outside lower left", ncols=columns)
     return figure
 
 
@@ -193,13 +197,15 @@ def _draw(axes: Axes, series: Sequence[Series], value: Any) -> None:
             color=colour,
             linestyle="none" if is_projected else "-" if one.kind == "engine" else "--",
             linewidth=1.5,
-            markersize=7,
+            markersize=6,
             markerfacecolor="none" if is_projected else colour,
             label=one.name,
         )
         if is_projected:
-            ends = [(value(point, point.low_ms), value(point, point.high_ms)) for point in one.points]
-            axes.vlines(x, [min(pair) for pair in ends], [max(pair) for pair in ends], color=colour, linewidth=1.5)
+            ends = [sorted((value(point, point.low_ms), value(point, point.high_ms))) for point in one.points]
+            below = [middle - low for middle, (low, _) in zip(y, ends, strict=True)]
+            above = [high - middle for middle, (_, high) in zip(y, ends, strict=True)]
+            axes.errorbar(x, y, yerr=[below, above], color=colour, linestyle="none", linewidth=1.5, capsize=5)
 
 
 def _size_axis(axes: Axes, net: Net) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nstopt.bench.ratios import Ratio, speedup
-from nstopt.bench.record import Machine, Record, RunFile
+from nstopt.bench.record import Layers, Machine, Record, RunFile
 from nstopt.bench.report import charts
 from nstopt.bench.report.pictures import Missing, Pair, before_after
 from nstopt.bench.report.series import Net, nets
@@ -39,11 +39,13 @@ class Headline(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One net's part of the page. `pair`: the pictures, or why there are none."""
+    """One net's part of the page. `layers` are those at the reference size. `pair`: the pictures, or why there are
+    none."""
 
     net: Net
     charts: tuple[Chart, ...]
     layers: tuple[Chart, ...]
+    other_layers: tuple[Chart, ...]
     pair: Pair | None
     no_pair: str
 
@@ -78,7 +80,7 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
     )
     environment.filters["times"] = times
     found = nets(runs)
-    return environment.get_template(TEMPLATE).render(
+    page: str = environment.get_template(TEMPLATE).render(
         sections=[_section(net, image) for net in found],
         headlines=[headline for net in found if (headline := _headline(net))],
         records=[record for net in found for record in net.records],
@@ -86,28 +88,31 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
         machines=_machines(runs),
         notes=_notes(runs),
         left_out=[what for run in runs for what in run.left_out],
-        dates=sorted({run.created for run in runs}),
+        dates=sorted({run.created[:16].replace("T", " ") + " UTC" for run in runs}),
         real_time=REAL_TIME_FPS,
         published=caption(),
     )
+    return page.lstrip()
 
 
 def _section(net: Net, image: Path | None) -> Section:
     pair = before_after(net, image)
+    shown = [layers.size == net.reference_size() for layers in net.layers]
+    bars = [_layer_chart(net, layers) for layers in net.layers]
     return Section(
         net,
         tuple(_charts(net)),
-        tuple(
-            Chart(
-                f"Layers of {layers.label.removesuffix('.nst')}",
-                f"The dearest kernels at {layers.size}, and the least each could take on this device.",
-                _svg(charts.layer_bars(layers), f"{net.name}-{layers.label}", f"time of each layer of {layers.label}"),
-            )
-            for layers in net.layers
-        ),
+        tuple(chart for chart, is_shown in zip(bars, shown, strict=True) if is_shown),
+        tuple(chart for chart, is_shown in zip(bars, shown, strict=True) if not is_shown),
         pair if isinstance(pair, Pair) else None,
         pair.reason if isinstance(pair, Missing) else "",
     )
+
+
+def _layer_chart(net: Net, layers: Layers) -> Chart:
+    name = layers.label.removesuffix(".nst")
+    note = f"The dearest kernels at {layers.size}, and the least each could take on this device."
+    return Chart(f"Layers of {name}", note, _svg(charts.layer_bars(layers), f"{net.name}-{name}", f"layers of {name}"))
 
 
 def _charts(net: Net) -> list[Chart]:

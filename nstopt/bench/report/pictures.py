@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +43,14 @@ class Missing(NamedTuple):
 def before_after(net: Net, image: Path | None) -> Pair | Missing:
     """Run both engines of the net at the largest size up to 640 that has both. Raises MediaError if `image` cannot be
     read."""
-    found = _engines(net.records)
-    if found is None:
+    pairs = _pairs(net.records)
+    if not pairs:
         return Missing("the run has no FP32 and INT8 engine of one size")
+    found = next((pair for pair in pairs if all(map(_is_there, pair))), None)
+    if found is None:
+        gone = next(record for record in pairs[0] if not _is_there(record))
+        return Missing(f"{gone.bundle} is not here any more, or was built again since the run")
     before, after = found
-    for record in found:
-        if record.bundle is None or not _is_there(Path(record.bundle), record.sha256):
-            return Missing(f"{record.bundle} is not here any more, or was built again since the run")
     source = image or demo_photograph(DEMO)
     rgb = cover(read_picture(source).rgb, before.size)
     try:
@@ -60,22 +62,21 @@ def before_after(net: Net, image: Path | None) -> Pair | Missing:
     return Pair(_data_uri(left), _data_uri(right), before.size, psnr_db(left, right), source.name)
 
 
-def _engines(records: Sequence[Record]) -> tuple[Record, Record] | None:
-    """FP32 and INT8 of one backend and size, batch 1; the largest that is small enough for a page."""
+def _pairs(records: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """FP32 and INT8 of one backend and size, batch 1, that are small enough for a page; the largest first."""
     ours = [r for r in records if not r.is_peer and r.batch == 1 and max(r.size) <= LARGEST_SIDE]
     pairs = [
-        (fp32, int8)
-        for fp32 in ours
-        for int8 in ours
-        if (fp32.precision, int8.precision) == ("fp32", "int8")
-        and (fp32.size, fp32.backend) == (int8.size, int8.backend)
+        (one, other)
+        for one, other in product(ours, ours)
+        if (one.precision, other.precision) == ("fp32", "int8")
+        and (one.size, one.backend) == (other.size, other.backend)
     ]
-    return max(pairs, key=lambda pair: pair[0].height * pair[0].width, default=None)
+    return sorted(pairs, key=lambda pair: -pair[0].height * pair[0].width)
 
 
-def _is_there(bundle: Path, sha256: str) -> bool:
-    manifest = bundle / MANIFEST
-    return manifest.is_file() and sha256_file(manifest) == sha256
+def _is_there(record: Record) -> bool:
+    manifest = Path(record.bundle or "") / MANIFEST
+    return record.bundle is not None and manifest.is_file() and sha256_file(manifest) == record.sha256
 
 
 def _stylised(bundle: Path, rgb: RGB) -> RGB:

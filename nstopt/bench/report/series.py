@@ -53,13 +53,13 @@ class Net:
         """Engines first, then peers, then projections."""
         found: dict[tuple[str, str], list[Point]] = {}
         for record in self.records:
-            name = record.label if record.is_peer else f"{record.backend} {record.precision}"
+            name = f"{record.label} (peer)" if record.is_peer else f"{record.backend} {record.precision}"
             key = (name + (f" x {record.batch}" if record.batch > 1 else ""), "peer" if record.is_peer else "engine")
             ms = record.latency_ms.p50
             found.setdefault(key, []).append(Point(record.size, record.batch, ms, ms))
         for one in self.projected:
             batch = f" x {one.batch}" if one.batch > 1 else ""
-            name = f"{one.device}, {one.backend} {one.precision}{batch}, projected"
+            name = f"{one.device} {one.precision}{batch}, projected"
             found.setdefault((name, "projected"), []).append(Point(one.size, one.batch, one.low_ms, one.high_ms))
         order = ("engine", "peer", "projected")
         made = [

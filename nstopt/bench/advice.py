@@ -1,0 +1,161 @@
+"""A net, a GPU and a frame rate → what to deploy, in words: the size each precision reaches, memory, software, and what
+to change where nothing reaches it. All of it is projected (projection.py), none of it measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nstopt.bench.projection import Subject, gpu_efficiency, of_gpu, project
+from nstopt.bench.record import Projected
+from nstopt.errors import BuildError
+from nstopt.gpus import Gpu
+from nstopt.size import Size
+
+PRECISIONS = ("int8", "fp16", "fp32")
+STEP = 16
+SMALLEST, LARGEST = 64, 4096
+# Two sizes whose times give the line through all others: fixed work, and work for each pixel.
+PROBES = (Size(256, 256), Size(768, 768))
+# What a CUDA context, the libraries' code and the kernels' workspace take besides; a rule of thumb.
+CONTEXT_MIB = 400
+
+
+@dataclass(frozen=True)
+class Question:
+    """`model` is an export for any size; `wanted` the size the user has in mind."""
+
+    net: str
+    model: Path
+    gpu: Gpu
+    fps: float
+    wanted: Size
+
+    @property
+    def budget_ms(self) -> float:
+        return 1000 / self.fps
+
+
+class Reach(NamedTuple):
+    """How far a precision goes: the largest square that is fast enough even at the slow end of the range (`sure`) and
+    at the fast end (`best`), None where not even 64x64 is; and the projection at the wanted size."""
+
+    precision: str
+    sure: Size | None
+    best: Size | None
+    at_wanted: Projected
+
+
+class Advice(NamedTuple):
+    """A precision each, those worth building first; and sentences."""
+
+    question: Question
+    reaches: tuple[Reach, ...]
+    sentences: tuple[str, ...]
+
+
+def advise(question: Question) -> Advice:
+    """Raises ExportError or BuildError if the net cannot be built for any size."""
+    gpu = question.gpu
+    precisions = [one for one in PRECISIONS if gpu.architecture.is_fast(one)]
+    reaches = tuple(_reach(question, precision) for precision in precisions)
+    return Advice(question, reaches, tuple(_sentences(question, reaches)))
+
+
+def _reach(question: Question, precision: str) -> Reach:
+    probes = [_projected(question, precision, size) for size in PROBES]
+    sure = _largest(question, precision, [one.high_ms for one in probes], "high_ms")
+    best = _largest(question, precision, [one.low_ms for one in probes], "low_ms")
+    return Reach(precision, sure, best, _projected(question, precision, question.wanted))
+
+
+def _projected(question: Question, precision: str, size: Size) -> Projected:
+    subject = Subject(question.net, question.model, precision, size)
+    return project(subject, of_gpu(question.gpu), gpu_efficiency(question.gpu, precision), question.gpu.key)
+
+
+def _largest(question: Question, precision: str, probes_ms: list[float], end: str) -> Size | None:
+    """The line through two sizes says where to look; the projection itself has the last word."""
+    pixels = [size.height * size.width for size in PROBES]
+    slope = (probes_ms[1] - probes_ms[0]) / (pixels[1] - pixels[0])
+    found = (question.budget_ms - probes_ms[0]) / slope + pixels[0]
+    side = min(int(math.sqrt(max(found, 0))) // STEP * STEP, LARGEST)
+    while side >= SMALLEST:
+        if getattr(_projected(question, precision, Size(side, side)), end) <= question.budget_ms:
+            return Size(side, side)
+        side -= STEP
+    return None
+
+
+def _sentences(question: Question, reaches: tuple[Reach, ...]) -> Iterator[str]:
+    yield from (_reach_sentence(question, reach) for reach in reaches)
+    yield from _slow_precisions(question.gpu)
+    yield from _change(question, reaches)
+    yield _software(question.gpu)
+
+
+def _reach_sentence(question: Question, reach: Reach) -> str:
+    name, there = reach.precision.upper(), reach.at_wanted
+    memory = f"{there.memory_mib:.0f} MiB and about {CONTEXT_MIB} MiB for CUDA, of {question.gpu.memory_gib:g} GiB"
+    at = (
+        f"at {question.wanted} it would take {there.low_ms:.1f}–{there.high_ms:.1f} ms "
+        f"({1000 / there.high_ms:.0f}–{1000 / there.low_ms:.0f} FPS) and at least {memory}"
+    )
+    if reach.best is None:
+        return f"{name}: no size from {SMALLEST}x{SMALLEST} on reaches {question.fps:g} FPS; {at}."
+    sure = f"up to {_both(reach.sure)} on the safe side" if reach.sure else "no size on the safe side"
+    return f"{name}: {question.fps:g} FPS {sure}, up to {_both(reach.best)} at best; {at}."
+
+
+def _both(size: Size) -> str:
+    """A square, and the picture of a video that has as many pixels."""
+    height = int(math.sqrt(size.height * size.width * 9 / 16)) // 8 * 8
+    return f"{size} (as video: {height}x{height * 16 // 9 // 8 * 8})"
+
+
+def _slow_precisions(gpu: Gpu) -> Iterator[str]:
+    for precision in PRECISIONS:
+        if not gpu.architecture.is_fast(precision):
+            rate = gpu.architecture.speed_up(precision)
+            share = f"1/{round(1 / rate)}" if rate < 1 else f"{rate:g} times"
+            yield f"{precision.upper()}: not worth building, {gpu.title} multiplies it at {share} of its FP32 rate."
+
+
+def _change(question: Question, reaches: tuple[Reach, ...]) -> Iterator[str]:
+    """What to do at the wanted size: nothing, or less work, or fewer pixels."""
+    fastest = min(reaches, key=lambda reach: reach.at_wanted.high_ms)
+    low, high = fastest.at_wanted.low_ms, fastest.at_wanted.high_ms
+    at, name = f"{question.wanted} at {question.fps:g} FPS", fastest.precision.upper()
+    if high <= question.budget_ms:
+        yield f"So for {at}: build {name}."
+        return
+    times = high / question.budget_ms
+    hope = "may do, but is not certain to" if low <= question.budget_ms else "does not do"
+    smaller = f"go down to {fastest.sure}, or " if fastest.sure else ""
+    yield (
+        f"So for {at}: {name} {hope}. To be sure, {smaller}distil a net that takes {times:.1f} times less "
+        f"(widths at about {1 / math.sqrt(times):.0%}): nstopt distill NET --target {question.gpu.key} "
+        f"--fps {question.fps:g} --res {question.wanted.height}."
+    )
+
+
+def _software(gpu: Gpu) -> str:
+    kind = gpu.architecture
+    if kind.tensorrt_last:
+        what = f"TensorRT {kind.tensorrt_last}, the last line for {kind.title}"
+    else:
+        what = f"the current TensorRT ({kind.tensorrt_first} or newer)"
+    cuda = f", with CUDA up to {kind.cuda_last}" if kind.cuda_last else ""
+    return f"Install {what}{cuda}; `nstopt doctor --target {gpu.key}` has the commands."
+
+
+def check_free_size(model: Path) -> None:
+    """Raises BuildError if the export is for one size only."""
+    from nstopt.export.onnx_source import read_onnx
+
+    dims = read_onnx(model).graph.input[0].type.tensor_type.shape.dim
+    if dims[1].dim_value or dims[2].dim_value:
+        raise BuildError(f"{model}: exported for one size; a plan looks at many: export again without --res")

@@ -1,0 +1,57 @@
+"""`nstopt plan`: a net and a GPU → what to deploy, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstopt import artefacts
+from nstopt.console import Bar, say, took
+from nstopt.options import (
+    Alpha,
+    Arch,
+    InputRange,
+    Mean,
+    Multiple,
+    OutputRange,
+    Res,
+    Std,
+    Styles,
+    Vgg,
+    net_options,
+)
+
+
+def plan_command(
+    net: Annotated[Path | None, typer.Argument(help="Checkpoint, or ONNX file that nstopt export wrote.")] = None,
+    target: Annotated[str, typer.Option(metavar="GPU", help="GPU to plan for, such as gtx-1060.")] = "gtx-1060",
+    fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames a second that are wanted.")] = 30.0,
+    res: Res = None,
+    arch: Arch = None,
+    input_range: InputRange = None,
+    output_range: OutputRange = None,
+    mean: Mean = None,
+    std: Std = None,
+    multiple: Multiple = None,
+    vgg: Vgg = None,
+    style: Styles = None,
+    alpha: Alpha = 1.0,
+) -> None:
+    """Say what to deploy on a GPU that need not be here: size for each precision, memory, software, what to change."""
+    from nstopt import gpus
+    from nstopt.bench.advice import Question, advise, check_free_size
+    from nstopt.bench.cases import DEFAULT_SIZE
+    from nstopt.bench.sweep import export
+
+    gpu = gpus.gpu(target)
+    options = net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
+    with Bar() as bar:
+        model = export(net or took(artefacts.newest_onnx()), artefacts.FOLDER, options, progress=bar)
+        check_free_size(model)
+        bar.step(f"projecting {model.stem} on {gpu.title}")
+        advice = advise(Question(model.stem, model, gpu, fps, res or DEFAULT_SIZE))
+    say(f"{model.stem} on {gpu.title}, projected and not measured (docs/projection.md):")
+    for sentence in advice.sentences:
+        say(f"- {sentence}")

@@ -1,0 +1,67 @@
+"""What a plan says, and that its sizes are the largest that fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nstopt import gpus
+from nstopt.bench.advice import STEP, Advice, Question, advise, check_free_size
+from nstopt.bench.projection import Subject, gpu_efficiency, of_gpu, project
+from nstopt.errors import BuildError
+from nstopt.size import Size
+
+WANTED = Size(512, 512)
+
+
+def ask(model: Path, target: str, fps: float, wanted: Size = WANTED) -> Advice:
+    return advise(Question("tiny", model, gpus.gpu(target), fps, wanted))
+
+
+def test_the_sizes_are_the_largest_that_meet_the_rate(tiny_onnx: Path) -> None:
+    gpu = gpus.gpu("gtx-1060")
+    for reach in ask(tiny_onnx, "gtx-1060", 120).reaches:
+        for size, end in ((reach.sure, "high_ms"), (reach.best, "low_ms")):
+            assert size is not None
+            next_size = Size(size.height + STEP, size.width + STEP)
+            here, there = (
+                getattr(
+                    project(
+                        Subject("tiny", tiny_onnx, reach.precision, one),
+                        of_gpu(gpu),
+                        gpu_efficiency(gpu, reach.precision),
+                        "",
+                    ),
+                    end,
+                )
+                for one in (size, next_size)
+            )
+            assert here <= 1000 / 120 < there
+
+
+def test_what_is_said_of_a_gtx_1060(tiny_onnx: Path) -> None:
+    text = "\n".join(ask(tiny_onnx, "gtx-1060", 30).sentences)
+    assert "INT8: 30 FPS up to" in text
+    assert "FP16: not worth building, GeForce GTX 1060 6 GB multiplies it at 1/64 of its FP32 rate." in text
+    assert "Install TensorRT 8.6, the last line for Pascal, with CUDA up to 12.9" in text
+    assert "So for 512x512 at 30 FPS: build INT8." in text
+
+
+def test_what_is_not_reached_says_what_to_change(tiny_onnx: Path) -> None:
+    text = "\n".join(ask(tiny_onnx, "gtx-1050ti", 1000, Size(1080, 1920)).sentences)
+    assert "INT8 does not do. To be sure, " in text
+    assert "distil a net that takes" in text
+    assert "nstopt distill NET --target gtx-1050ti --fps 1000 --res 1080" in text
+
+
+def test_a_newer_gpu_has_more_precisions_and_no_last_tensorrt(tiny_onnx: Path) -> None:
+    advice = ask(tiny_onnx, "rtx-3060", 60)
+    assert [reach.precision for reach in advice.reaches] == ["int8", "fp16", "fp32"]
+    assert "Install the current TensorRT (8.5 or newer)" in advice.sentences[-1]
+
+
+def test_an_export_of_one_size_is_refused(tiny_onnx: Path, tiny_fixed_onnx: Path) -> None:
+    check_free_size(tiny_onnx)
+    with pytest.raises(BuildError, match=r"exported for one size; .* export again without --res"):
+        check_free_size(tiny_fixed_onnx)

@@ -1,0 +1,54 @@
+"""The timed process's side of the pipe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from nstopt.bench.worker import COPIES, serve
+from nstopt.engines.base import Picture
+
+
+class Part(NamedTuple):
+    upload_ms: float
+    download_ms: float
+
+
+class Inverter:
+    """What it opens inverts; it copies nothing."""
+
+    def open(self) -> Any:
+        return lambda images, out: np.subtract(255, images, out=out)
+
+
+class Copying:
+    """What it opens has memory of its own, and can tell how long the copies take."""
+
+    def open(self) -> Copying:
+        return self
+
+    def __call__(self, images: Picture, out: Picture) -> None:
+        out[:] = images
+
+    def split(self, images: Picture, runs: int) -> list[Part]:
+        return [Part(1.0 + run, 2.0) for run in range(runs)]
+
+
+@pytest.mark.parametrize(("subject", "copies"), [(Inverter(), None), (Copying(), (5.5, 2.0))])
+def test_runs_are_timed_and_copies_told_where_there_are_any(subject: object, copies: object) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    worker = threading.Thread(target=serve, args=(theirs,))
+    worker.start()
+    ours.send((subject, np.zeros((1, 16, 16, 3), np.uint8)))
+    assert ours.recv() is None
+    ours.send(4)
+    assert len(ours.recv()) == 4
+    ours.send(COPIES)
+    assert ours.recv() == copies
+    ours.close()
+    worker.join(5)
+    assert not worker.is_alive()
