@@ -2,6 +2,7 @@
 
     NstoptError
     ├── CheckpointError    a net's file cannot be read, or is not a net that is known
+    ├── TrainingError      a training diverged, or cannot go on from where it was
     ├── ExportError        a net cannot be turned into a graph, or the graph differs from the net
     ├── RewriteError       a graph rewrite broke its promise of exactness
     ├── CalibrationError   ranges cannot be found: no pictures, too few, or unusable ones
@@ -20,6 +21,10 @@ class NstoptError(Exception):
 
 class CheckpointError(NstoptError):
     """A net's file cannot be read, or does not hold a net that is known."""
+
+
+class TrainingError(NstoptError):
+    """A training diverged, or cannot start, be saved, or go on from its checkpoint."""
 
 
 class ExportError(NstoptError):

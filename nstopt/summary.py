@@ -12,7 +12,9 @@ from nstopt.bundle import Bundle, CandidateInfo, Manifest, TunedInfo
 
 if TYPE_CHECKING:
     from nstopt.calib.ablation import Ablated
+    from nstopt.distillation import Compared as Distilled
     from nstopt.media.compare import Compared
+    from nstopt.media.temporal import Flicker
 
 
 def rows(bundle: Bundle) -> list[tuple[str, str]]:
@@ -119,4 +121,22 @@ def compared(found: Sequence[Compared]) -> Table:
     count = len(found)
     mean_db, mean_ssim = sum(one.psnr_db for one in found) / count, sum(one.ssim for one in found) / count
     table.add_row("mean", f"{mean_db:.2f}", f"{mean_ssim:.4f}", "", style="bold")
+    return table
+
+
+def distilled(found: Distilled) -> Table:
+    """Teacher and student, and how many times less the student takes."""
+    table = Table(f"FP32 at {found.size}", "GMAC", "ms", box=None, padding=(0, 2))
+    for one in (found.teacher, found.student):
+        table.add_row(one.net, f"{one.gmac:.2f}", f"{one.latency_ms:.1f}")
+    ratios = found.teacher.gmac / found.student.gmac, found.teacher.latency_ms / found.student.latency_ms
+    table.add_row("less", *(f"{ratio:.1f}×" for ratio in ratios), style="bold")
+    return table
+
+
+def flickers(clip: str, found: Sequence[tuple[str, Flicker]]) -> Table:
+    """The clip itself and what each engine makes of it. The share is what compares nets of different contrast."""
+    table = Table(clip, "warping error", "contrast", "share", box=None, padding=(0, 2))
+    for name, one in found:
+        table.add_row(name, f"{one.warping_error:.2f}", f"{one.contrast:.1f}", f"{one.share:.3f}")
     return table

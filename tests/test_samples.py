@@ -1,28 +1,50 @@
-"""The bundled net."""
+"""The bundled nets."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
 import torch
 
+from nstopt.calib.quality import psnr_db
+from nstopt.export.contract import PictureModule
 from nstopt.nets import load_net
-from nstopt.samples import SAMPLE
+from nstopt.pictures import RGB
+from nstopt.samples import SAMPLE, SAMPLES
 
 
-def test_the_sample_is_a_small_johnson_net() -> None:
-    assert SAMPLE.stat().st_size <= 300_000
-    net = load_net(SAMPLE)
-    assert (net.family, net.widths, net.blocks) == ("johnson", (16, 32, 48), 2)
-
-
-def test_the_sample_paints_within_the_range_of_a_picture() -> None:
-    ramp = torch.linspace(0, 255, 64).expand(1, 3, 64, 64)
+@pytest.mark.parametrize(
+    ("name", "family", "widths", "blocks"),
+    [
+        ("johnson_starry", "johnson", (16, 32, 48), 2),
+        ("reconet_wave", "reconet", (16, 32, 48), 2),
+        ("realtime_starry", "johnson", (8, 16, 32), 3),
+    ],
+)
+def test_the_samples_are_small_nets_that_paint(
+    name: str, family: str, widths: tuple[int, ...], blocks: int, photographs: list[RGB]
+) -> None:
+    assert SAMPLES[name].stat().st_size <= 300_000
+    net = load_net(SAMPLES[name])
+    assert (net.family, net.widths, net.blocks) == (family, widths, blocks)
     with torch.no_grad():
-        picture = load_net(SAMPLE).module(ramp)
+        picture = PictureModule(net)(torch.from_numpy(photographs[0].copy())[None]).float()
     assert 40 < picture.mean() < 215
     assert 10 < picture.std() < 90
+
+
+def test_the_student_paints_as_its_teacher(photographs: list[RGB]) -> None:
+    teacher, student = (PictureModule(load_net(SAMPLES[name])) for name in ("johnson_starry", "realtime_starry"))
+    photo = torch.from_numpy(photographs[0].copy())[None]
+    with torch.no_grad():
+        assert psnr_db(student(photo).numpy(), teacher(photo).numpy()) > 20
+        assert psnr_db(photo.numpy(), teacher(photo).numpy()) < 15
+
+
+def test_the_one_that_commands_take_is_among_them() -> None:
+    assert SAMPLE in SAMPLES.values()
 
 
 def test_its_path_costs_no_heavy_import() -> None:

@@ -15,12 +15,15 @@ from nstopt.cli.ablate import ablate_command
 from nstopt.cli.bench import bench_command
 from nstopt.cli.build import build_command
 from nstopt.cli.compare import compare_command
+from nstopt.cli.distill import distill_command
 from nstopt.cli.doctor import doctor_command
 from nstopt.cli.export import export_command
+from nstopt.cli.gatys import gatys_command
 from nstopt.cli.inspect import inspect_command
 from nstopt.cli.plan import plan_command
 from nstopt.cli.report import report_command
 from nstopt.cli.stylize import stylize_command
+from nstopt.cli.train import app as train_app
 from nstopt.console import fail
 from nstopt.errors import NstoptError
 
@@ -49,6 +52,9 @@ app.command("compare")(compare_command)
 app.command("ablate")(ablate_command)
 app.command("inspect")(inspect_command)
 app.command("doctor")(doctor_command)
+app.command("gatys")(gatys_command)
+app.add_typer(train_app, name="train")
+app.command("distill")(distill_command)
 
 
 def main() -> NoReturn:

@@ -85,6 +85,9 @@ def bench_command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Time each layer too, beside the least it could take on this device.")
     ] = False,
+    temporal: Annotated[
+        Path | None, typer.Option(metavar="CLIP", help="Measure how much this video flickers when stylised, instead.")
+    ] = None,
     arch: Arch = None,
     input_range: InputRange = None,
     output_range: OutputRange = None,
@@ -100,6 +103,9 @@ def bench_command(
     paths = paths or [took(artefacts.newest_bundle())]
     if startup:
         _bench_startup(paths, image)
+        return
+    if temporal:
+        _bench_temporal(paths, temporal)
         return
     from nstopt.bench.harness import BenchSpec
     from nstopt.bench.peers import named
@@ -173,6 +179,15 @@ def _bench_startup(paths: list[Path], image: Path | None) -> None:
 
     for path in paths:
         console.print(render_startup(measure_startup(path, image)))
+
+
+def _bench_temporal(paths: list[Path], clip: Path) -> None:
+    from nstopt.media.temporal import measure
+    from nstopt.summary import flickers
+
+    with Bar() as bar:
+        rows = measure(paths, clip, bar)
+    console.print(flickers(clip.name, rows))
 
 
 def _check_against(old: RunFile, new: RunFile, tolerance: float) -> None:

@@ -17,6 +17,10 @@ def export_command(
     checkpoint: Annotated[
         Path | None, typer.Argument(help="Net: .pth, .pt, .safetensors, .npz, .ts, .pt2, .onnx, folder.")
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A bundled net: johnson_starry, reconet_wave, realtime_starry."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="ONNX file to write.")] = None,
     torchscript: Annotated[Path | None, typer.Option(help="TorchScript file to write too.")] = None,
     res: Res = None,
@@ -39,13 +43,18 @@ def export_command(
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
     from nstopt.export.exporter import ExportSpec, export_net
-    from nstopt.samples import SAMPLE
+    from nstopt.samples import SAMPLE, SAMPLES
 
     if explain:
         from nstopt import engines
 
         engines.backend(backend)  # an unknown name is found out before the work
-    if checkpoint is None:
+    if sample:
+        if checkpoint or sample not in SAMPLES:
+            known = f"'{sample}' is not one of {', '.join(SAMPLES)}"
+            raise typer.BadParameter("leave the checkpoint out" if checkpoint else known, param_hint="--sample")
+        checkpoint = SAMPLES[sample]
+    elif checkpoint is None:
         checkpoint, torchscript = SAMPLE, torchscript or artefacts.FOLDER / "sample.ts"
         output = output or artefacts.FOLDER / "sample.onnx"
         say(f"took the bundled sample ({SAMPLE.name})")

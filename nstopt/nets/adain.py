@@ -56,8 +56,7 @@ class BakedAdaIN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float32 [N, 3, H, W] in 0..1 to the same shape, about 0..1; H and W multiples of 8."""
         content = self.encoder(x)
-        mean, std = _statistics(content)
-        features = (content - mean) / std * self.std + self.mean
+        features = normalise(content, self.mean, self.std)
         if self.alpha < 1.0:
             features = self.alpha * features + (1.0 - self.alpha) * content
         picture: Tensor = self.decoder(features)
@@ -92,12 +91,8 @@ def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: floa
     if not all(math.isfinite(weight) and weight > 0 for _, weight in styles):
         raise CheckpointError(f"style weights are {[weight for _, weight in styles]}, but each must be above 0")
     decoder_plan = plan(decoder)
-    vgg = {name: tensor for name, tensor in vgg.items() if not VGG_TAIL.match(name)}
-    encoder_plan = _encoder_plan(vgg)
-    if mismatch := compare(encoder_plan.shapes(), vgg):
-        raise CheckpointError(
-            f"the VGG file does not fit pytorch-AdaIN's normalised VGG up to relu4_1: {mismatch.describe()}"
-        )
+    vgg = _used(vgg)
+    encoder_plan = encoder(vgg)
     if encoder_plan.widths[-1] != decoder_plan.widths[0]:
         raise CheckpointError(
             f"the VGG gives {encoder_plan.widths[-1]} channels at relu4_1, the decoder takes {decoder_plan.widths[0]}: "
@@ -107,6 +102,36 @@ def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: floa
     mean, std = _style_statistics(_encoder_plan(vgg, ceil_mode=True).fill(vgg), styles)
     module = BakedAdaIN(encoder_plan.fill(vgg), decoder_plan.fill(decoder), mean, std, alpha)
     return module.eval(), encoder_plan.widths
+
+
+def encoder(vgg: State) -> Plan:
+    """The encoder of a normalised VGG, up to relu4_1. Raises CheckpointError if the tensors are of another net."""
+    vgg = _used(vgg)
+    encoder_plan = _encoder_plan(vgg)
+    if mismatch := compare(encoder_plan.shapes(), vgg):
+        raise CheckpointError(
+            f"the VGG file does not fit pytorch-AdaIN's normalised VGG up to relu4_1: {mismatch.describe()}"
+        )
+    return encoder_plan
+
+
+def design(encoder_plan: Plan) -> Plan:
+    """A new decoder, to be trained: the encoder backwards."""
+    convs = [layer for layer in encoder_plan.module.modules() if isinstance(layer, nn.Conv2d)]
+    widths = [conv.out_channels for conv in reversed(convs[1:])]
+    with torch.device("meta"):
+        module = _decoder([*widths, 3])
+    return Plan(module, _names(DECODER_CONVS), tuple(widths))
+
+
+def normalise(content: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Content features [N, C, H, W] given this mean and deviation [N, C, 1, 1]: equation 8."""
+    own_mean, own_std = statistics(content)
+    return (content - own_mean) / own_std * std + mean
+
+
+def _used(vgg: State) -> State:
+    return {name: tensor for name, tensor in vgg.items() if not VGG_TAIL.match(name)}
 
 
 def read_style(picture: Path | str | NDArray[np.uint8]) -> Tensor:
@@ -151,13 +176,13 @@ def _style_statistics(encoder: nn.Module, styles: Sequence[Style]) -> tuple[Tens
     mean, std = torch.zeros(()), torch.zeros(())
     for picture, weight in styles:
         with torch.no_grad():
-            style_mean, style_std = _statistics(encoder(read_style(picture)))
+            style_mean, style_std = statistics(encoder(read_style(picture)))
         mean = mean + weight / total * style_mean
         std = std + weight / total * style_std
     return mean, std
 
 
-def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation (of the unbiased variance) over height and width: [N, C, H, W] to [N, C, 1, 1] each."""
     mean = features.mean(dim=(2, 3), keepdim=True)
     variance = features.var(dim=(2, 3), correction=1, keepdim=True)

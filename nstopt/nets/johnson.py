@@ -7,6 +7,10 @@ arXiv:1607.08022) and nearest upsampling + convolution instead of transposed con
 
 with reflection padding everywhere, and instance norm and ReLU after every convolution but the last and the second of a
 block (norm only). Takes and gives RGB in 0..255.
+
+In a separable net, a slim form of our own for distilled students, every convolution but the first and the last is a
+depthwise and a pointwise one (Howard et al. 2017, arXiv:1704.04861), with names in `depthwise` and `pointwise` for
+`conv2d`.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from nstopt.nets.layers import Residual, reflect_conv, upsample
+from nstopt.nets.layers import Residual, reflect_conv, separable_conv, upsample
 from nstopt.nets.layout import Family, Plan, State, count_blocks, majority, odd_kernel
 from nstopt.nets.net import Convention
 
 NAME = "johnson"
+ENDS = ("conv1", "deconv3")  # the first convolution and the last
 BLOCK = re.compile(r"res(\d+)\.")
 # Until PyTorch 0.4 instance norm kept running statistics in the file although it never used them.
 STALE = re.compile(r"(^|\.)in\d+\.(running_mean|running_var|num_batches_tracked)$")
@@ -30,32 +35,43 @@ STALE = re.compile(r"(^|\.)in\d+\.(running_mean|running_var|num_batches_tracked)
 def plan(state: State) -> Plan:
     """The net of this layout that the tensors of `state` (names to float32 tensors) suggest."""
     blocks = count_blocks(state, BLOCK)
+    separable = any(".depthwise." in name for name in state)
     widths = [3]
-    for conv, norm, default in _stages():
+    for conv, norm, default in _stages(separable):
         places = ((f"{conv}.weight", 0), (f"{conv}.bias", 0), (f"{norm}.weight", 0), (f"{norm}.bias", 0))
         widths.append(majority(state, default, *places))
-    kernels = [odd_kernel(state, 9 if c in ("conv1", "deconv3") else 3, f"{c}.conv2d.weight") for c in _convs(blocks)]
+    kernels = [
+        odd_kernel(state, 9 if conv in ENDS else 3, f"{conv}.{_spatial(conv, separable)}.weight")
+        for conv in _convs(blocks)
+    ]
     with torch.device("meta"):
-        module = _module(widths, kernels, blocks)
-    return Plan(module, _names(blocks), tuple(widths[1:4]), blocks)
+        module = _module(widths, kernels, blocks, separable)
+    return Plan(module, _names(blocks, separable), tuple(widths[1:4]), blocks)
 
 
-def design(widths: tuple[int, int, int], blocks: int) -> Plan:
-    """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors."""
-    kernels = [9 if conv in ("conv1", "deconv3") else 3 for conv in _convs(blocks)]
+def design(widths: tuple[int, int, int], blocks: int, kernel: int = 9, separable: bool = False) -> Plan:
+    """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors; `kernel` of
+    the first and the last convolution."""
+    kernels = [kernel if conv in ENDS else 3 for conv in _convs(blocks)]
     with torch.device("meta"):
-        module = _module([3, *widths, widths[1], widths[0]], kernels, blocks)
-    return Plan(module, _names(blocks), widths, blocks)
+        module = _module([3, *widths, widths[1], widths[0]], kernels, blocks, separable)
+    return Plan(module, _names(blocks, separable), widths, blocks)
 
 
-def _stages() -> list[tuple[str, str, int]]:
-    """(convolution, norm, usual width) of the stages that choose a width of their own."""
+def _spatial(conv: str, separable: bool) -> str:
+    """The name of what looks at more than one pixel in the convolution `conv`."""
+    return "depthwise" if separable and conv not in ENDS else "conv2d"
+
+
+def _stages(separable: bool) -> list[tuple[str, str, int]]:
+    """(convolution that gives the channels, norm, usual width) of the stages that choose a width of their own."""
+    inner = "pointwise" if separable else "conv2d"
     return [
         ("conv1.conv2d", "in1", 32),
-        ("conv2.conv2d", "in2", 64),
-        ("conv3.conv2d", "in3", 128),
-        ("deconv1.conv2d", "in4", 64),
-        ("deconv2.conv2d", "in5", 32),
+        (f"conv2.{inner}", "in2", 64),
+        (f"conv3.{inner}", "in3", 128),
+        (f"deconv1.{inner}", "in4", 64),
+        (f"deconv2.{inner}", "in5", 32),
     ]
 
 
@@ -69,31 +85,44 @@ def _norms(blocks: int) -> list[str]:
     return ["in1", "in2", "in3", *residual, "in4", "in5"]
 
 
-def _names(blocks: int) -> tuple[str, ...]:
+def _names(blocks: int, separable: bool) -> tuple[str, ...]:
     convs, norms = _convs(blocks), _norms(blocks)
-    layers = [name for conv, norm in zip(convs, norms, strict=False) for name in (f"{conv}.conv2d", norm)]
-    layers.append(f"{convs[-1]}.conv2d")
-    return tuple(f"{layer}.{part}" for layer in layers for part in ("weight", "bias"))
+    names = []
+    for conv, norm in zip(convs, [*norms, ""], strict=True):
+        names += _conv_names(conv, separable)
+        names += [f"{norm}.weight", f"{norm}.bias"] if norm else []
+    return tuple(names)
 
 
-def _module(widths: list[int], kernels: list[int], blocks: int) -> nn.Module:
+def _conv_names(conv: str, separable: bool) -> list[str]:
+    if separable and conv not in ENDS:
+        return [f"{conv}.depthwise.weight", f"{conv}.pointwise.weight", f"{conv}.pointwise.bias"]
+    return [f"{conv}.conv2d.weight", f"{conv}.conv2d.bias"]
+
+
+def _module(widths: list[int], kernels: list[int], blocks: int, separable: bool) -> nn.Module:
     """`widths`: input, three encoder stages, two decoder stages. `kernels`: one a convolution, in layer order."""
     kernel = iter(kernels)
-    layers: list[nn.Module] = []
-    for (inputs, outputs), stride in zip(pairwise(widths[:4]), (1, 2, 2), strict=True):
-        layers += [*_conv_norm(inputs, outputs, next(kernel), stride), nn.ReLU()]
+    conv = separable_conv if separable else reflect_conv
+
+    def conv_norm(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+        return [conv(inputs, outputs, next(kernel), stride), _norm(outputs)]
+
+    layers: list[nn.Module] = [reflect_conv(widths[0], widths[1], next(kernel)), _norm(widths[1]), nn.ReLU()]
+    for inputs, outputs in pairwise(widths[1:4]):
+        layers += [*conv_norm(inputs, outputs, 2), nn.ReLU()]
     inner = widths[3]
     for _ in range(blocks):
-        first, second = _conv_norm(inner, inner, next(kernel)), _conv_norm(inner, inner, next(kernel))
+        first, second = conv_norm(inner, inner), conv_norm(inner, inner)
         layers.append(Residual(*first, nn.ReLU(), *second))
     for inputs, outputs in pairwise(widths[3:]):
-        layers += [upsample(), *_conv_norm(inputs, outputs, next(kernel)), nn.ReLU()]
+        layers += [upsample(), *conv_norm(inputs, outputs), nn.ReLU()]
     layers.append(reflect_conv(widths[-1], 3, next(kernel)))
     return nn.Sequential(*layers)
 
 
-def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    return [reflect_conv(inputs, outputs, kernel, stride), nn.InstanceNorm2d(outputs, eps=1e-5, affine=True)]
+def _norm(channels: int) -> nn.Module:
+    return nn.InstanceNorm2d(channels, eps=1e-5, affine=True)
 
 
 FAMILY = Family(NAME, Convention(), multiple=4, plan=plan, stale=STALE)

@@ -23,6 +23,14 @@ def reflect_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode="reflect")
 
 
+def separable_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """A depthwise convolution, which reflects the picture at its borders, and a pointwise one with bias: the work of
+    kernel² + outputs a channel and pixel instead of kernel² * outputs."""
+    half = kernel // 2
+    depthwise = nn.Conv2d(inputs, inputs, kernel, stride, half, groups=inputs, bias=False, padding_mode="reflect")
+    return nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))
+
+
 def upsample() -> nn.Upsample:
     """Nearest-neighbour doubling of height and width."""
     return nn.Upsample(scale_factor=2, mode="nearest")

@@ -48,6 +48,12 @@ class Plan:
         self.module.load_state_dict(weights, assign=True)
         return self.module.eval().requires_grad_(False)
 
+    def named(self, module: nn.Module) -> dict[str, Tensor]:
+        """The weights of a trained `module` by the checkpoint's names, on the CPU, for families that keep the order of
+        axes; the opposite of `fill`."""
+        tensors = module.state_dict().values()
+        return {name: tensor.detach().cpu().clone() for name, tensor in zip(self.names, tensors, strict=True)}
+
     def _stored(self, shape: Shape) -> Shape:
         if len(shape) != 4:
             return shape

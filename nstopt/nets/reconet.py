@@ -34,10 +34,17 @@ class FilterResponseNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self.register_buffer("eps", torch.full((1,), 1e-6))
+        self.weight = nn.Parameter(torch.empty(1, channels, 1, 1))
+        self.bias = nn.Parameter(torch.empty(1, channels, 1, 1))
+        self.register_buffer("eps", torch.empty(1))
         self.eps: Tensor
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The values that a training starts from."""
+        nn.init.ones_(self.weight)
+        nn.init.zeros_(self.bias)
+        nn.init.constant_(self.eps, 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [N, C, H, W] to the same shape."""
@@ -50,7 +57,12 @@ class ThresholdedLinear(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.tau = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.tau = nn.Parameter(torch.empty(1, channels, 1, 1))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """A training starts from a ReLU."""
+        nn.init.zeros_(self.tau)
 
     def forward(self, x: Tensor) -> Tensor:
         """float32 [N, C, H, W] to the same shape."""
@@ -78,6 +90,14 @@ def plan(state: State) -> Plan:
     with torch.device("meta"):
         module = _module(widths, kernels, blocks, frn)
     return Plan(module, names, tuple(widths[1:4]), blocks)
+
+
+def design(widths: tuple[int, int, int], blocks: int, frn: bool) -> Plan:
+    """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors."""
+    kernels = [9, *[3] * (2 * blocks + 4), 9]
+    with torch.device("meta"):
+        module = _module([3, *widths, widths[1], widths[0]], kernels, blocks, frn)
+    return Plan(module, _names(blocks, frn), widths, blocks)
 
 
 def _encoder() -> list[str]:

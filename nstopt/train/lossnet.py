@@ -1,79 +1,97 @@
 """The loss network: a fixed classifier whose features say what is in a picture (content) and how it is painted (style).
 
-The Darknet reference classifier (https://pjreddie.com/darknet/imagenet/) up to its fifth convolution. A stage is a 3x3
-convolution, batch norm and leaky ReLU; between two stages the picture is halved. The file is an .npz that holds, for
-stages I = 1..5, `conv2d_I.kernel` (HWIO, no bias) and `batch_normalization_I.{gamma,beta,moving_mean,moving_variance}`.
+Three are known by the names in their files: the Darknet reference classifier (darknet.py), VGG16 and VGG19 (vgg.py).
+Nothing is downloaded: `vgg16` and `vgg19` are looked for where torch keeps its downloads.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nstopt.errors import CheckpointError
 from nstopt.nets.checkpoint import read_state_dict
-from nstopt.nets.layout import Shape, State, compare, majority
 
-STAGES = 5
-BATCH_NORM_EPSILON = 1e-3
-NEGATIVE_SLOPE = 0.1
-NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
+HUB_FILES = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}
+HUB_URL = "https://download.pytorch.org/models/"
+
+
+class Layer(NamedTuple):
+    """A layer, and the name of the stage whose features it gives; empty for layers in between."""
+
+    stage: str
+    module: nn.Module
 
 
 class LossNet(nn.Module):
-    """float32 RGB [N, 3, H, W] in 0..255, H and W at least 16, to the features of the five stages, finest first.
+    """float32 RGB [N, 3, H, W] in 0..255 to the features of its stages by name, finest first, always in float32.
 
-    Pools by averages where the classifier took maxima: gradients reach every pixel, which gives better-looking pictures
-    (Gatys et al. 2016, section 2). It is never trained itself.
+    `style` are the stages whose statistics are the style, `content` the one whose features are the content. It is never
+    trained itself.
     """
 
-    def __init__(self, kernels: list[Tensor], biases: list[Tensor]) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        style: tuple[str, ...],
+        content: str,
+        mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        """`mean` and `std` are what is subtracted from, and then divides, a picture in 0..1."""
         super().__init__()
-        self.convs = nn.ModuleList()
-        for kernel, bias in zip(kernels, biases, strict=True):
-            with torch.device("meta"):  # without weights of its own, for which it would draw random numbers
-                conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], kernel.shape[2], padding="same")
-            conv.load_state_dict({"weight": kernel, "bias": bias}, assign=True)
-            self.convs.append(conv)
+        self.style, self.content = style, content
+        self._stages = [layer.stage for layer in layers]
+        self.layers = nn.ModuleList(layer.module for layer in layers)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
 
-    def forward(self, picture: Tensor) -> list[Tensor]:
-        """The features, stage I (from 0) with height and width divided by 2^I."""
-        x, features = picture / 255, []
-        for index, conv in enumerate(self.convs):
-            x = functional.leaky_relu(conv(x if index == 0 else functional.avg_pool2d(x, 2)), NEGATIVE_SLOPE)
-            features.append(x)
+    def forward(self, picture: Tensor) -> dict[str, Tensor]:
+        x, features = (picture / 255 - self.mean) / self.std, {}
+        for stage, layer in zip(self._stages, self.layers, strict=True):
+            x = layer(x)
+            if stage:
+                features[stage] = x.float()
         return features
 
 
-def load_lossnet(path: Path) -> LossNet:
-    """The Darknet loss network of an .npz file. Raises CheckpointError if it is missing, damaged, or another net."""
+def load_lossnet(source: str | Path) -> LossNet:
+    """The loss network of a file, or `vgg16` or `vgg19` from torch's download folder.
+
+    Raises CheckpointError if the file is missing (the message says where it can be had), damaged, or no loss network.
+    """
+    from nstopt.train import darknet, vgg
+
+    path = _find(str(source))
     state = read_state_dict(path)
-    mismatch = compare(_expected(state), state)
-    if mismatch:
-        raise CheckpointError(f"{path} is not the Darknet loss network; {mismatch.describe()}")
-    folded = [_fold(state, stage) for stage in range(1, STAGES + 1)]
-    return LossNet([kernel for kernel, _ in folded], [bias for _, bias in folded])
+    if any(name.startswith("features.") for name in state):
+        return vgg.build(state, path)
+    return darknet.build(state, path)
 
 
-def _expected(state: State) -> dict[str, Shape]:
-    """The names and shapes of a loss network that is as wide as the kernels of `state`."""
-    kernels = [f"conv2d_{stage}.kernel" for stage in range(1, STAGES + 1)]
-    widths = [3, *(majority(state, 16 * 2**index, (kernel, 3)) for index, kernel in enumerate(kernels))]
-    shapes: dict[str, Shape] = {}
-    for stage, (inputs, outputs) in enumerate(pairwise(widths), start=1):
-        shapes[f"conv2d_{stage}.kernel"] = (3, 3, inputs, outputs)
-        shapes.update({f"batch_normalization_{stage}.{part}": (outputs,) for part in NORM_PARTS})
-    return shapes
+def _find(source: str) -> Path:
+    if source not in HUB_FILES:
+        return Path(source)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / HUB_FILES[source]
+    if not path.is_file():
+        raise CheckpointError(
+            f"the loss network {source} is not at {path}, and nothing is downloaded unasked: "
+            f"put {HUB_URL}{HUB_FILES[source]} there, or name another file with --lossnet"
+        )
+    return path
 
 
-def _fold(state: State, stage: int) -> tuple[Tensor, Tensor]:
-    """Kernel (OIHW) and bias of a convolution that does the batch norm too: its statistics are fixed."""
-    gamma, beta, mean, variance = (state[f"batch_normalization_{stage}.{part}"] for part in NORM_PARTS)
-    scale = gamma * torch.rsqrt(variance + BATCH_NORM_EPSILON)
-    kernel = state[f"conv2d_{stage}.kernel"].permute(3, 2, 0, 1) * scale[:, None, None, None]
-    return kernel.contiguous(), beta - mean * scale
+def fixed_conv(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A convolution that keeps height and width, with these weights, OIHW."""
+    with torch.device("meta"):  # without weights of its own, for which it would draw random numbers
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding="same")
+    conv.load_state_dict({"weight": weight, "bias": bias}, assign=True)
+    return conv

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,18 +14,6 @@ from torch import Tensor
 
 from nstopt.errors import CheckpointError
 from nstopt.files import atomic_path
-from nstopt.nets import johnson
-from nstopt.train.johnson import JohnsonSpec, Losses
-
-
-def mean_losses(history: Sequence[Losses]) -> Losses:
-    """The averages over some steps, which are less noisy than one step; `step` is the last one."""
-    return Losses(
-        step=history[-1].step,
-        content=statistics.fmean(losses.content for losses in history),
-        style=statistics.fmean(losses.style for losses in history),
-        variation=statistics.fmean(losses.variation for losses in history),
-    )
 
 
 def check_writable(path: Path) -> None:
@@ -40,21 +28,29 @@ def check_writable(path: Path) -> None:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def save_net(path: Path, state: Mapping[str, Tensor], spec: JohnsonSpec, losses: Losses) -> None:
-    """Write `state` in FP16 to `path`, atomically. Raises CheckpointError if that cannot be done."""
+def save_net(path: Path, state: Mapping[str, Tensor], settings: Mapping[str, str], losses: Mapping[str, float]) -> None:
+    """Write `state` in FP16 to `path`, atomically, with the settings and the final losses as its metadata. Raises
+    CheckpointError if that cannot be done."""
     check_writable(path)
     half = {name: tensor.to(torch.float16).contiguous() for name, tensor in state.items()}
     if bad := [name for name, tensor in half.items() if not torch.isfinite(tensor).all()]:
         raise CheckpointError(f"{path} is not written, {bad[0]} is not finite: train with a lower learning rate")
+    final = {f"{name}_loss": f"{value:.6g}" for name, value in losses.items()}
     try:
         with atomic_path(path) as temporary:
-            save_file(half, temporary, _metadata(spec, losses))
+            save_file(half, temporary, {**settings, **final})
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _metadata(spec: JohnsonSpec, losses: Losses) -> dict[str, str]:
-    """The spec's numbers, the style picture's bare name, and the losses: no path of the machine that trained."""
-    numbers = {name: str(value) for name, value in asdict(spec).items() if not isinstance(value, Path)}
-    final = {f"{name}_loss": f"{value:.6g}" for name, value in asdict(losses).items() if name != "step"}
-    return {"family": johnson.NAME, "style": spec.style.name, **numbers, **final}
+def settings_of(spec: Any) -> dict[str, str]:
+    """A spec's fields as text, those of specs inside it too. Of a file only the bare name: no path of the machine that
+    trained goes into a net."""
+    settings: dict[str, str] = {}
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if is_dataclass(value):
+            settings |= settings_of(value)
+        else:
+            settings[field.name] = value.name if isinstance(value, Path) else str(value)
+    return settings

@@ -51,6 +51,33 @@ def johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, kernel: int 
     return state
 
 
+def separable_johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, kernel: int = 9) -> State:
+    """A student: all convolutions but the first and the last in two parts."""
+    state: State = {}
+    for name, value in johnson(widths, blocks, kernel).items():
+        if ".conv2d" not in name or name.startswith(("conv1.", "deconv3.")):
+            state[name] = value
+        elif name.endswith("weight"):
+            outputs, inputs = value.shape[:2]
+            state[name.replace("conv2d", "depthwise")] = tensor(inputs, 1, 3, 3)
+            state[name.replace("conv2d", "pointwise")] = tensor(outputs, inputs, 1, 1)
+        else:
+            state[name.replace("conv2d", "pointwise")] = value
+    return state
+
+
+def in_one_part(state: State) -> State:
+    """The same net with whole convolutions: out of depthwise d and pointwise p, weights p[o, i] d[i]."""
+    whole: State = {}
+    for name, value in state.items():
+        if ".pointwise.weight" in name:
+            depthwise = state[name.replace("pointwise", "depthwise")]
+            whole[name.replace("pointwise", "conv2d")] = value * depthwise.transpose(0, 1)
+        elif ".depthwise." not in name:
+            whole[name.replace("pointwise", "conv2d")] = value
+    return whole
+
+
 def fast_style(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -> State:
     """The TensorFlow family: kernel, shift, scale; kernels HWIO, transposed ones HWOI."""
     a, b, c = widths

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from nstopt.errors import CheckpointError
 from nstopt.nets import Convention, Net, load_net
 
 from . import layouts, reference
@@ -48,6 +49,22 @@ def test_johnson(tmp_path: Path, widths: tuple[int, int, int], blocks: int, kern
     assert net.convention == PICTURES
     x = torch.rand(2, 3, 16, 24) * 255
     assert_same(net, x, reference.johnson(x, state, blocks))
+
+
+@pytest.mark.parametrize(("widths", "blocks", "kernel"), [((4, 6, 8), 2, 9), ((5, 3, 7), 0, 5)])
+def test_separable_johnson(tmp_path: Path, widths: tuple[int, int, int], blocks: int, kernel: int) -> None:
+    state = layouts.separable_johnson(widths, blocks, kernel)
+    net = load_net(saved(tmp_path, state))
+    assert (net.family, net.widths, net.blocks, net.multiple) == ("johnson", widths, blocks, 4)
+    x = torch.rand(2, 3, 16, 24) * 255
+    assert_same(net, x, reference.johnson(x, layouts.in_one_part(state), blocks))
+
+
+def test_a_separable_net_with_a_part_missing(tmp_path: Path) -> None:
+    state = layouts.separable_johnson()
+    del state["res1.conv2.pointwise.weight"]
+    with pytest.raises(CheckpointError, match=r"Nearest: johnson.*missing: res1\.conv2\.pointwise\.weight"):
+        load_net(saved(tmp_path, state))
 
 
 def test_johnson_drops_the_running_statistics_of_old_checkpoints(tmp_path: Path) -> None:
@@ -97,13 +114,14 @@ def make_net(folder: Path, family: str) -> Net:
         return load_net(saved_fast_style(folder, layouts.fast_style()))
     states: dict[str, Callable[[], State]] = {
         "johnson": layouts.johnson,
+        "separable": layouts.separable_johnson,
         "reconet": lambda: layouts.reconet(False),
         "frn": lambda: layouts.reconet(True),
     }
     return load_net(saved(folder, states[family]()))
 
 
-@pytest.mark.parametrize("family", ["johnson", "fast-style", "reconet", "frn", "adain"])
+@pytest.mark.parametrize("family", ["johnson", "separable", "fast-style", "reconet", "frn", "adain"])
 def test_traces_and_exports_with_open_sizes(tmp_path: Path, family: str) -> None:
     net = make_net(tmp_path, family)
     example, other = torch.rand(2, 3, 32, 48), torch.rand(1, 3, 24, 16)

@@ -1,4 +1,5 @@
-"""A tiny loss network, style and photographs, made of seeded noise."""
+"""Tiny loss networks, styles and photographs, made of seeded noise; and systems small enough for many steps a
+second."""
 
 from __future__ import annotations
 
@@ -6,12 +7,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from nstopt.train.johnson import JohnsonSpec
+from nstopt.train.johnson import Johnson, JohnsonSpec
+from nstopt.train.objective import StyleSpec
+from nstopt.train.place import Place
+from nstopt.train.trainer import TrainSpec
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
+CPU = Place(torch.device("cpu"))
 
 
 def lossnet_arrays() -> dict[str, NDArray[np.float32]]:
@@ -45,10 +51,21 @@ def write_pictures(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def spec(folder: Path, **changes: object) -> JohnsonSpec:
-    """A spec whose files lie in `folder`, small enough for a few steps a second."""
-    photos = write_pictures(folder / "photos")
-    style = write_pictures(folder / "style", count=1) / "0.png"
-    lossnet = write_lossnet(folder / "lossnet.npz")
-    sizes: dict[str, object] = {"widths": (4, 6, 8), "blocks": 1, "steps": 12, "crop": 32, "style_side": 40}
-    return JohnsonSpec(style, photos, lossnet, **(sizes | changes))  # type: ignore[arg-type]
+def style(folder: Path) -> StyleSpec:
+    """A style picture in `folder`."""
+    return StyleSpec(write_pictures(folder / "style", count=1) / "0.png", style_side=40)
+
+
+def johnson_spec(folder: Path, **changes: object) -> JohnsonSpec:
+    """A spec whose files lie in `folder`."""
+    fields: dict[str, object] = {"steps": 12, "widths": (4, 6, 8), "blocks": 1, "crop": 32}
+    fields |= {"data": write_pictures(folder / "photos"), "lossnet": write_lossnet(folder / "lossnet.npz")}
+    return JohnsonSpec(style(folder), **(fields | changes))  # type: ignore[arg-type]
+
+
+def johnson(folder: Path, **changes: object) -> Johnson:
+    return Johnson(johnson_spec(folder, **changes), CPU)
+
+
+def train_spec(run: Path, steps: int, **changes: object) -> TrainSpec:
+    return TrainSpec(run, steps, **({"batch": 2} | changes))  # type: ignore[arg-type]

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nstopt.train.losses import content_loss, gram, style_loss, total_variation
+from nstopt.train.losses import (
+    content_loss,
+    feature_temporal_loss,
+    gradient_difference_loss,
+    gram,
+    luminance,
+    mean_std_loss,
+    output_temporal_loss,
+    pixel_loss,
+    style_loss,
+    total_variation,
+)
 
 FEATURES = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # C = 2, H = 1, W = 2
 
@@ -37,3 +48,54 @@ def test_total_variation_sums_both_directions() -> None:
     picture = torch.tensor([[[[0.0, 1.0], [2.0, 5.0]]]])
     assert total_variation(picture).item() == pytest.approx((1 + 9) / 2 + (4 + 16) / 2)
     assert total_variation(torch.full((1, 3, 4, 4), 7.0)).item() == 0
+
+
+def test_gram_does_not_overflow_in_half_precision() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        matrices = gram(FEATURES.bfloat16() * 300)
+    assert matrices.dtype == torch.float32
+    torch.testing.assert_close(matrices, gram(FEATURES) * 300**2)
+
+
+def test_mean_std_loss_compares_means_and_deviations() -> None:
+    # Channels 1 2 and 3 4 have means 1.5 and 3.5, and variance 1/2; the style's are 0 and 3, and 0 and 2.
+    style = torch.tensor([[[[0.0, 0.0]], [[2.0, 4.0]]]])
+    deviation = 0.5**0.5
+    expected = (1.5**2 + 0.5**2) / 2 + (deviation**2 + (2**0.5 - deviation) ** 2) / 2
+    assert mean_std_loss(FEATURES, style).item() == pytest.approx(expected, rel=5e-3)  # of the epsilon under the root
+    assert mean_std_loss(FEATURES, FEATURES.flip(-1)).item() == pytest.approx(0)
+
+
+def test_pixel_and_gradient_losses() -> None:
+    picture, target = torch.tensor([[[[0.0, 1.0], [2.0, 5.0]]]]), torch.zeros(1, 1, 2, 2)
+    assert pixel_loss(picture, target).item() == pytest.approx((1 + 2 + 5) / 4)
+    assert gradient_difference_loss(picture, target).item() == pytest.approx((1 + 3) / 2 + (2 + 4) / 2)
+    assert gradient_difference_loss(picture + 7, picture).item() == pytest.approx(0)  # a flat difference has no edge
+
+
+def test_luminance_weighs_green_most() -> None:
+    colours = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [1.0, 1.0, 1.0]]).view(4, 3, 1, 1)
+    assert luminance(colours).flatten().tolist() == pytest.approx([0.2126, 0.7152, 0.0722, 1.0])
+
+
+def test_output_temporal_loss_allows_what_the_light_does() -> None:
+    one = torch.ones(1, 3, 1, 2)
+    photo, warped_photo = 0.5 * one, 0.3 * one  # 0.2 lighter
+    lighter = output_temporal_loss(0.9 * one, 0.7 * one, photo, warped_photo, torch.ones(1, 1, 1, 2))
+    assert lighter.item() == pytest.approx(0, abs=1e-9)
+    # The stylised frames do not change where 0.2 was expected: 3 channels of 0.2^2, on one of two pixels.
+    visible = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
+    still = output_temporal_loss(0.7 * one, 0.7 * one, photo, warped_photo, visible)
+    assert still.item() == pytest.approx(3 * 0.2**2 / 2)
+
+
+def test_output_temporal_loss_of_a_red_light() -> None:
+    red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    zero, seen = torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1, 1)
+    # All three channels are expected to follow the luminance of red, 0.2126, and none does.
+    assert output_temporal_loss(zero, zero, red, zero, seen).item() == pytest.approx(3 * 0.2126**2)
+
+
+def test_feature_temporal_loss_counts_what_is_visible() -> None:
+    visible = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+    assert feature_temporal_loss(FEATURES, torch.zeros_like(FEATURES), visible).item() == pytest.approx((4 + 16) / 4)

@@ -16,7 +16,9 @@ from .material import WIDTHS, lossnet_arrays, write_lossnet
 
 def test_features_are_those_of_the_layers_one_by_one(tmp_path: Path) -> None:
     picture = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0)) * 255
-    features = load_lossnet(write_lossnet(tmp_path / "lossnet.npz"))(picture)
+    lossnet = load_lossnet(write_lossnet(tmp_path / "lossnet.npz"))
+    features = list(lossnet(picture).values())
+    assert (lossnet.style, lossnet.content) == (("conv1", "conv2", "conv3", "conv4", "conv5"), "conv4")
     arrays = {name: torch.from_numpy(array) for name, array in lossnet_arrays().items()}
     x = picture / 255
     for stage, feature in enumerate(features, start=1):
@@ -35,7 +37,7 @@ def test_it_is_not_trained_but_lets_gradients_through(tmp_path: Path) -> None:
     lossnet = load_lossnet(write_lossnet(tmp_path / "lossnet.npz"))
     assert not any(parameter.requires_grad for parameter in lossnet.parameters())
     picture = torch.full((1, 3, 32, 32), 99.0, requires_grad=True)
-    lossnet(picture)[-1].sum().backward()
+    lossnet(picture)["conv5"].sum().backward()
     assert picture.grad is not None
     assert picture.grad.abs().min() > 0  # average pooling leaves no pixel out
 
@@ -56,7 +58,7 @@ def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
     arrays = lossnet_arrays()
     del arrays["batch_normalization_3.beta"]
     arrays["conv2d_2.kernel"] = arrays["conv2d_2.kernel"][:1]
-    with pytest.raises(CheckpointError, match="not the Darknet loss network") as caught:
+    with pytest.raises(CheckpointError, match="is no loss network that is known") as caught:
         load_lossnet(write_lossnet(tmp_path / "lossnet.npz", arrays))
     assert "conv2d_2.kernel is [1, 3, 4, 5] instead of [3, 3, 4, 5]" in str(caught.value)
     assert "missing: batch_normalization_3.beta" in str(caught.value)
@@ -65,4 +67,4 @@ def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
 @pytest.mark.shared
 def test_the_real_file(shared_folder: Path) -> None:
     features = load_lossnet(shared_folder / "lossnet" / "darknet_reference_conv1_5.npz")(torch.zeros(1, 3, 32, 32))
-    assert [feature.shape[1] for feature in features] == [16, 32, 64, 128, 256]
+    assert [feature.shape[1] for feature in features.values()] == [16, 32, 64, 128, 256]

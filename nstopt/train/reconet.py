@@ -1,0 +1,107 @@
+"""ReCoNet: a style net whose frames do not flicker (Gao et al. 2018, arXiv:1807.01197)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nstopt.nets import reconet
+from nstopt.train.clips import ClipPairs
+from nstopt.train.losses import feature_temporal_loss, output_temporal_loss
+from nstopt.train.lossnet import load_lossnet
+from nstopt.train.objective import Objective, StyleSpec
+from nstopt.train.photos import to_tensor
+from nstopt.train.place import Place
+from nstopt.train.save import settings_of
+from nstopt.train.start import started
+from nstopt.train.trainer import Sample, System, warm_cosine
+from nstopt.train.warp import WarpedPairs, warp_batch
+
+
+@dataclass(frozen=True)
+class ReconetSpec:
+    """What to train. `data` is a folder of photographs, whose frames are made by warps, or with `from_clips` of video
+    clips; `frn` chooses filter response norm with thresholded linear units instead of instance norm with ReLU."""
+
+    style: StyleSpec
+    data: Path
+    lossnet: Path
+    steps: int
+    from_clips: bool = False
+    frn: bool = True
+    widths: tuple[int, int, int] = (16, 32, 48)
+    blocks: int = 2
+    crop: int = 256
+    peak_rate: float = 2e-3
+    feature_weight: float = 0.3
+    output_weight: float = 30.0
+    seed: int = 0
+
+
+class TwoParts(nn.Module):
+    """A ReCoNet that gives its encoder's features too, which the feature temporal loss compares."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        layers = list(net.children())
+        end = next(index for index, layer in enumerate(layers) if isinstance(layer, nn.Upsample))
+        self.encoder, self.decoder = nn.Sequential(*layers[:end]), nn.Sequential(*layers[end:])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """float32 [N, 3, H, W] in -1..1 to features [N, C, H/4, W/4] and pictures like x."""
+        features = self.encoder(x)
+        return features, self.decoder(features)
+
+
+class Reconet(System):
+    """Trains a net in the layout of pytorch-reconet. Raises CheckpointError for a bad loss network, MediaError for a
+    bad style picture, or folder of photographs or clips."""
+
+    def __init__(self, spec: ReconetSpec, place: Place) -> None:
+        self._spec = spec
+        self._objective = Objective(spec.style, load_lossnet(spec.lossnet), place.device)
+        self._pairs = (ClipPairs if spec.from_clips else WarpedPairs)(spec.data, spec.crop, spec.seed)
+        self._plan = reconet.design(spec.widths, spec.blocks, spec.frn)
+        self.module = started(TwoParts(self._plan.module), spec.seed, place.device)
+        self.settings = {"family": reconet.NAME, **settings_of(spec)}
+
+    def sample(self, number: int) -> Sample:
+        """A frame and the one before [3, H, W] in 0..255, the flow [2, H, W], and where that holds [1, H, W]."""
+        pair = self._pairs[number]
+        visible = torch.from_numpy(pair.visible).float()[None]
+        return to_tensor(pair.frame), to_tensor(pair.before), torch.from_numpy(pair.flow), visible
+
+    def losses(self, net: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
+        frame, before, *_ = batch
+        photos = torch.cat([frame, before])
+        features, output = net(photos / 127.5 - 1)
+        pictures = (output.float() + 1) * 127.5
+        return {**self._objective(pictures, photos), **self._temporal(features.float(), pictures, batch)}
+
+    def _temporal(self, features: Tensor, pictures: Tensor, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """The two temporal losses; `features` and `pictures` are those of the frames, then those of the ones before."""
+        frame, before, flow, visible = batch
+        features_now, features_then = features.chunk(2)
+        now, then = (pictures / 255).chunk(2)
+        small = functional.interpolate(visible, features.shape[2:], mode="nearest")
+        feature = feature_temporal_loss(features_now, warp_batch(features_then, flow), small)
+        output = output_temporal_loss(now, warp_batch(then, flow), frame / 255, warp_batch(before / 255, flow), visible)
+        return {"feature": self._spec.feature_weight * feature, "output": self._spec.output_weight * output}
+
+    def paint(self, *batch: Tensor) -> list[Tensor]:
+        frame, before, *_ = batch
+        return [picture for photo in (before, frame) for picture in (photo, self._picture(photo))]
+
+    def _picture(self, photos: Tensor) -> Tensor:
+        picture: Tensor = (self.module(photos / 127.5 - 1)[1] + 1) * 127.5
+        return picture
+
+    def weights(self) -> dict[str, Tensor]:
+        return self._plan.named(self.module)
+
+    def rate(self, step: int) -> float:
+        return warm_cosine(step, self._spec.steps, self._spec.peak_rate)

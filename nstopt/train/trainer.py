@@ -1,0 +1,168 @@
+"""The loop that all systems share: batches, steps, logs, sample pictures, checkpoints, and going on after a kill.
+
+A system says what is trained, on what, and what is made small. Everything random in a training is a function of the
+seed and the number of the sample, so a checkpoint needs the weights, the optimiser and the step, and a training that
+goes on from it gives the same bits as one that was never stopped (on the same machine, with the same number of
+threads).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nstopt.errors import TrainingError
+from nstopt.pictures import RGB
+from nstopt.progress import Progress, Silent
+from nstopt.train.checkpoint import Checkpoint, Stateful
+from nstopt.train.log import Log
+from nstopt.train.photos import to_rgb
+from nstopt.train.place import Place
+
+Sample = tuple[Tensor, ...]
+LOADERS = 4  # threads that prepare the next batch
+SHOWN = 3  # samples in a sample picture
+
+
+class System(ABC):
+    """What is trained. `module` lies on the place's device; `settings` are what its result depends on, for the file and
+    for noticing that a checkpoint belongs to another training."""
+
+    module: nn.Module
+    settings: Mapping[str, str]
+
+    @abstractmethod
+    def sample(self, number: int) -> Sample:
+        """Sample `number`, from 0, of an endless row, as CPU tensors; a function of the number alone."""
+
+    @abstractmethod
+    def losses(self, net: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
+        """The weighted terms whose sum is made small. `net` is `module`, perhaps wrapped; `batch` are stacked
+        samples."""
+
+    @abstractmethod
+    def paint(self, *batch: Tensor) -> list[Tensor]:
+        """Pictures [N, 3, H, W] in 0..255 to look at, such as photographs and what the module makes of them."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """The net's weights by the names that `nstopt.nets` recognises."""
+
+    @abstractmethod
+    def rate(self, step: int) -> float:
+        """Learning rate of step `step`, from 1."""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How to train: `steps` of `batch` samples a process. `run` is the folder of the logs, sample pictures and
+    checkpoint, the last two written after every `every` steps and at the end. `amp` computes in half precision where
+    that is safe: float16 on a GPU, bfloat16 on a CPU. `resume` goes on from the checkpoint where there is one.
+    """
+
+    run: Path
+    steps: int
+    batch: int
+    every: int = 200
+    amp: bool = False
+    resume: bool = False
+
+    def settings(self, system: System, place: Place) -> dict[str, str]:
+        """All that the result depends on."""
+        own = {"steps": str(self.steps), "batch": str(self.batch * place.world), "amp": str(self.amp)}
+        return {**system.settings, **own}
+
+
+def train(
+    system: System,
+    spec: TrainSpec,
+    place: Place,
+    progress: Progress | None = None,
+    report: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """Train `system.module`; the losses that come back are means of the last hundred steps. `report` is told these, and
+    the step, whenever a checkpoint is written.
+
+    Raises TrainingError if the losses are no longer finite, or the run folder holds a checkpoint that is not to be, or
+    cannot be, resumed; MediaError for bad training pictures.
+    """
+    optimizer = torch.optim.Adam(system.module.parameters(), lr=system.rate(1))
+    scaler = torch.amp.GradScaler(place.device.type, enabled=spec.amp and place.device.type == "cuda")
+    parts: dict[str, Stateful] = {"module": system.module, "optimizer": optimizer, "scaler": scaler}
+    checkpoint = Checkpoint(spec.run, spec.settings(system, place), parts)
+    done = checkpoint.start(spec.resume, place.device)
+    net = place.spread(system.module.train())
+    with Log(spec.run if place.rank == 0 else None, done) as log, ThreadPoolExecutor(LOADERS) as loaders:
+        batches = _batches(system, spec, place, done, loaders)
+        steps = range(done + 1, spec.steps + 1)
+        for step in (progress or Silent()).track(steps, len(steps), "training"):
+            for group in optimizer.param_groups:
+                group["lr"] = system.rate(step)
+            with torch.autocast(place.device.type, enabled=spec.amp):
+                terms = system.losses(net, *next(batches))
+            optimizer.zero_grad()
+            scaler.scale(torch.stack(list(terms.values())).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            values = place.mean(torch.stack([term.detach().float() for term in terms.values()])).tolist()
+            log.losses(step, dict(zip(terms, _checked(values, step), strict=True)))
+            if place.rank == 0 and (step % spec.every == 0 or step == spec.steps):
+                log.picture(step, sample_picture(system, place.device))
+                log.flush()
+                checkpoint.save(step)
+                if report:
+                    report(step, log.last())
+        return log.last()
+
+
+def _checked(values: list[float], step: int) -> list[float]:
+    if not all(map(math.isfinite, values)):
+        raise TrainingError(f"the losses of step {step} are not finite ({values}): train with a lower --rate")
+    return values
+
+
+def _batches(system: System, spec: TrainSpec, place: Place, done: int, loaders: ThreadPoolExecutor) -> Iterator[Sample]:
+    """The batches of this process from step `done` + 1 on, each prepared while the one before is trained on."""
+
+    def request(step: int) -> list[Future[Sample]]:
+        first = (step * place.world + place.rank) * spec.batch
+        return [loaders.submit(system.sample, number) for number in range(first, first + spec.batch)]
+
+    waiting = request(done)
+    for step in range(done + 1, spec.steps + 1):
+        samples = [future.result() for future in waiting]
+        waiting = request(step) if step < spec.steps else []
+        yield collate(samples, place.device)
+
+
+def collate(samples: list[Sample], device: torch.device) -> Sample:
+    """Samples as one batch on `device`."""
+    return tuple(torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
+
+
+def sample_picture(system: System, device: torch.device) -> RGB:
+    """What the net makes of the first samples: a row a sample, before and after side by side."""
+    system.module.eval()
+    with torch.no_grad():
+        columns = system.paint(*collate([system.sample(number) for number in range(SHOWN)], device))
+    system.module.train()
+    return np.concatenate(
+        [np.concatenate([to_rgb(picture) for picture in column], axis=0) for column in columns], axis=1
+    )
+
+
+def warm_cosine(step: int, steps: int, peak: float) -> float:
+    """Up to `peak` over the first tenth of the steps, then down along a cosine to nothing (Loshchilov & Hutter 2017,
+    arXiv:1608.03983, equation 5, with a linear warm-up)."""
+    warm = max(1, steps // 10)
+    if step <= warm:
+        return peak * step / warm
+    return peak * (1 + math.cos(math.pi * (step - warm) / (steps - warm + 1))) / 2
