@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import av
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from nets import layouts
 from PIL import Image
 
-from nstopt.bundle import Bundle
+from nstopt.bundle import Bundle, open_bundle
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.pictures import RGB, cover, demo_photographs
 from nstopt.pipeline import BuildSpec, build_engine
@@ -61,31 +63,56 @@ def photographs() -> list[RGB]:
     return [cover(rgb, Size(60, 80)) for _, rgb in demo_photographs()]
 
 
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory, photographs: list[RGB]) -> Path:
-    """The same in a folder."""
-    folder = tmp_path_factory.mktemp("photos")
-    for number, rgb in enumerate(photographs):
-        Image.fromarray(rgb).save(folder / f"{number}.png")
-    return folder
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Johnson net of widths 4, 6, 8 with one block."""
-    path = tmp_path_factory.mktemp("net") / "tiny.pth"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.save(layouts.vivid(layouts.johnson(blocks=1), "deconv3.conv2d", 20, 128), path)
-    return path
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Has a folder of a name filled by the first of the test processes that asks for it; the others wait, and read."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def folder_of(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, filled = root / f"once-{name}", root / f"once-{name}.filled"
+        with FileLock(f"{folder}.lock"):
+            if not filled.exists():
+                folder.mkdir(exist_ok=True)
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx(tiny_checkpoint: Path) -> Path:
-    """Its export for any size, with the TorchScript file beside it."""
-    onnx = tiny_checkpoint.with_suffix(".onnx")
-    export_net(ExportSpec(tiny_checkpoint, onnx, torchscript=onnx.with_suffix(".ts")))
-    return onnx
+def photos(once: Once, photographs: list[RGB]) -> Path:
+    """The photographs in a folder."""
+
+    def fill(folder: Path) -> None:
+        for number, rgb in enumerate(photographs):
+            Image.fromarray(rgb).save(folder / f"{number}.png")
+
+    return once("photos", fill)
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(once: Once) -> Path:
+    """The export for any size of a random Johnson net of widths 4, 6, 8 with one block; the TorchScript file and the
+    checkpoint lie beside it."""
+
+    def fill(folder: Path) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            torch.save(layouts.vivid(layouts.johnson(blocks=1), "deconv3.conv2d", 20, 128), folder / "tiny.pth")
+        export_net(ExportSpec(folder / "tiny.pth", folder / "tiny.onnx", folder / "tiny.ts"))
+
+    return once("net", fill) / "tiny.onnx"
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_onnx: Path) -> Path:
+    """The checkpoint of `tiny_onnx`."""
+    return tiny_onnx.with_suffix(".pth")
 
 
 @pytest.fixture(scope="session")
@@ -96,18 +123,19 @@ def tiny_fixed_onnx(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def export_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+def export_family(once: Once) -> Callable[[str], Exported]:
     """Exports each of FAMILIES once, for any size; the checkpoint, net.pth, and net.ts lie beside net.onnx."""
-    done: dict[str, Exported] = {}
 
     def export(name: str) -> Exported:
-        if name not in done:
-            folder = tmp_path_factory.mktemp(name)
+        def fill(folder: Path) -> None:
             with torch.random.fork_rng():
                 torch.manual_seed(0)
                 torch.save(FAMILIES[name](), folder / "net.pth")
-            done[name] = export_net(ExportSpec(folder / "net.pth", folder / "net.onnx", folder / "net.ts"))
-        return done[name]
+            exported = export_net(ExportSpec(folder / "net.pth", folder / "net.onnx", folder / "net.ts"))
+            (folder / "exported.pickle").write_bytes(pickle.dumps(exported))
+
+        loaded: Exported = pickle.loads((once(name.replace(" ", "-"), fill) / "exported.pickle").read_bytes())
+        return loaded
 
     return export
 
@@ -118,19 +146,24 @@ def int8_spec(model: Path, folder: Path, photos: Path, **fields: object) -> Buil
 
 
 @pytest.fixture(scope="session")
-def int8_bundle(tiny_onnx: Path, photos: Path) -> Bundle:
+def int8_bundle(once: Once, tiny_onnx: Path, photos: Path) -> Bundle:
     """Its OpenVINO bundle in INT8 for 48x64."""
-    return build_engine(int8_spec(tiny_onnx, tiny_onnx.parent, photos))
+    spec = int8_spec(tiny_onnx, tiny_onnx.parent, photos)
+    once("int8", lambda _: build_engine(spec))
+    return open_bundle(spec.bundle_path())
 
 
 @pytest.fixture(scope="session")
-def any_size_bundle(tiny_onnx: Path, photos: Path) -> Bundle:
+def any_size_bundle(once: Once, tiny_onnx: Path, photos: Path) -> Bundle:
     """Its OpenVINO bundle in FP32 for any size, judged on two photographs at the default size."""
-    two = tiny_onnx.parent / "two"
-    two.mkdir()
-    for name in ("0.png", "1.png"):
-        (two / name).write_bytes((photos / name).read_bytes())
-    return build_engine(BuildSpec(tiny_onnx, tiny_onnx.parent, size=None, val=two))
+
+    def fill(two: Path) -> None:
+        for name in ("0.png", "1.png"):
+            (two / name).write_bytes((photos / name).read_bytes())
+        build_engine(BuildSpec(tiny_onnx, tiny_onnx.parent, size=None, val=two))
+
+    once("any-size", fill)
+    return open_bundle(BuildSpec(tiny_onnx, tiny_onnx.parent, size=None).bundle_path())
 
 
 def noise(height: int, width: int, seed: int = 0) -> RGB:
