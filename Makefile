@@ -25,7 +25,7 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 gpu:
 	test -x $(GPU_BIN)/pip || $(PYTHON) -m venv .venv-gpu
