@@ -58,9 +58,9 @@ DEFAULT_SIZE = Size(512, 512)
 
 @dataclass(frozen=True)
 class BuildSpec:
-    """What to build from the exported `model`. `size` None builds an engine for any size. `calib` and `val` are
-    folders of pictures; without `val`, the result is judged on pictures of `calib` that are kept out of the
-    calibration."""
+    """What to build from the exported `model`. `size` None builds an engine for any size, `batch` None one for any
+    number of pictures a call. `calib` and `val` are folders of pictures; without `val`, the result is judged on
+    pictures of `calib` that are kept out of the calibration."""
 
     model: Path
     folder: Path
@@ -68,7 +68,7 @@ class BuildSpec:
     precision: str = "fp32"
     backend: str = "openvino"
     size: Size | None = DEFAULT_SIZE
-    batch: int = 1
+    batch: int | None = 1
     calib: Path | None = None
     val: Path | None = None
     tune: bool = False
@@ -78,9 +78,14 @@ class BuildSpec:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
         too."""
         size = str(self.size) if self.size else "dynamic"
-        extra = [f"b{self.batch}"] if self.batch > 1 else []
+        extra = [f"b{self.batch or 'any'}"] if self.batch != 1 else []
         extra += [self.backend] if self.backend != "openvino" else []
         return self.output or self.folder / ("-".join([self.model.stem, size, self.precision, *extra]) + ".nst")
+
+    @property
+    def judged_batch(self) -> int:
+        """Pictures a call while the engine is calibrated and judged."""
+        return self.batch or 1
 
 
 def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
@@ -146,9 +151,10 @@ def _backend(spec: BuildSpec) -> Backend:
 
 def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
     """Chooses forms of layers by timing them on the backend, at the precision that they will have."""
-    if spec.size is None:
+    if spec.size is None or spec.batch is None:
         raise BuildError(
-            "--tune measures layers in their shape, which an engine for any size has not: name it with --res"
+            "--tune measures layers in their shape, which an engine for any size or any number of pictures has not: "
+            "name it with --res and --batch"
         )
     free = backend.capabilities.free_zero_point
 
@@ -212,7 +218,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
         run, name = backend.compile(model.SerializeToString()), model.graph.input[0].name
         results, times_ms = [], []
         for image in images:
-            feed = {name: np.repeat(image[None], spec.batch, axis=0)}
+            feed = {name: np.repeat(image[None], spec.judged_batch, axis=0)}
             begin = time.perf_counter()
             results.append(run(feed)[0][0])
             times_ms.append((time.perf_counter() - begin) * 1e3)
@@ -222,7 +228,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
     return Calibration(
         pictures,
         spec.size or DEFAULT_SIZE,
-        spec.batch,
+        spec.judged_batch,
         backend.capabilities.free_zero_point,
         render,
         backend.identity() if spec.precision == "int8" else "",
@@ -273,7 +279,7 @@ def _judge(
     pictures = held_out.load(spec.size or DEFAULT_SIZE)
 
     def repeat(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.repeat(picture[None], spec.batch, axis=0)
+        return np.repeat(picture[None], spec.judged_batch, axis=0)
 
     with backend.load(bundle) as engine:
         return judge(

@@ -23,6 +23,7 @@ def build_command(
     res: Res = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
+    any_batch: Annotated[bool, typer.Option("--any-batch", help="Take any number of pictures a call.")] = False,
     min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
     tune: Annotated[
         bool, typer.Option("--tune", help="Measure the forms of each layer here; take the fastest.")
@@ -35,6 +36,8 @@ def build_command(
         raise typer.BadParameter("--int8 and --fp16 exclude each other: give one of them")
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
+    if any_batch and batch != 1:
+        raise typer.BadParameter("--batch fixes the number of pictures and --any-batch keeps it free: give one of them")
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
     from nstopt.summary import searched, tuning
 
@@ -45,7 +48,7 @@ def build_command(
         precision="int8" if int8 else "fp16" if fp16 else "fp32",
         backend=backend,
         size=None if dynamic else res or DEFAULT_SIZE,
-        batch=batch,
+        batch=None if any_batch else batch,
         calib=calib,
         val=val,
         tune=tune,
