@@ -80,7 +80,7 @@ NSTOPT_API nstopt_status nstopt_load(const char *bundle, const nstopt_options *o
 /* Give an engine back; NULL is fine. No call may be running on it, but jobs in flight may still be waited for. */
 NSTOPT_API void nstopt_free(nstopt_engine *engine);
 
-/* What the engine takes; 0 where it takes any. */
+/* What the engine takes; 0 where it takes any, or several (NSTOPT_BAD_SIZE names them). */
 NSTOPT_API nstopt_status nstopt_engine_shape(const nstopt_engine *engine, nstopt_shape *shape);
 
 /* Name of its backend: "openvino" or "tensorrt". NULL if `engine` is. Valid until the engine is freed. */

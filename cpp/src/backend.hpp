@@ -18,6 +18,12 @@ public:
 
     // Returns when the result is written. Throws Error if the device failed; the request is not used again then.
     virtual void wait() = 0;
+
+    // Both at once, for backends that have a cheaper way to do so.
+    virtual void run(const Work &work) {
+        start(work);
+        wait();
+    }
 };
 
 // A compiled engine. Its methods may be called from any thread.

@@ -88,6 +88,14 @@ int dimension(const Json &shape, const char *name) {
     return number;
 }
 
+std::vector<Size> listed_sizes(const Json &shape) {
+    std::vector<Size> sizes;
+    for (const Json &size : shape.value("sizes", Json::array())) {
+        sizes.push_back({whole_number(size.at(0), "height"), whole_number(size.at(1), "width")});
+    }
+    return sizes;
+}
+
 }  // namespace
 
 Bundle::Bundle(const fs::path &given) : folder(given), shape{} {
@@ -119,6 +127,7 @@ void Bundle::read_manifest(const Bytes &raw) {
         backend = manifest.at("backend").at("name").get<std::string>();
         const Json &dims = manifest.at("shape");
         shape = {dimension(dims, "batch"), dimension(dims, "height"), dimension(dims, "width")};
+        sizes = listed_sizes(dims);
         digests = manifest.at("files").get<decltype(digests)>();
     } catch (const Error &) {
         throw;

@@ -23,9 +23,10 @@ public:
     const Bytes &file(const std::string &name) const;
 
     const std::filesystem::path folder;
-    std::string net;      // name of the net
-    std::string backend;  // name of the backend that built the engine
-    Shape shape;          // what the engine takes; 0 where it takes any
+    std::string net;          // name of the net
+    std::string backend;      // name of the backend that built the engine
+    Shape shape;              // what the engine takes; 0 where it takes any
+    std::vector<Size> sizes;  // where it takes several sizes and no others, these; height and width are 0 then
 
 private:
     void read_manifest(const Bytes &raw);

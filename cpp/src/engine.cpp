@@ -24,22 +24,41 @@ std::unique_ptr<Model> load_model(const Bundle &bundle, const nstopt_options &op
 
 std::string text(int number) { return number == 0 ? "any" : std::to_string(number); }
 
+std::string text(const Size &size) { return std::to_string(size.height) + "x" + std::to_string(size.width); }
+
 }  // namespace
 
 Engine::Engine(const Bundle &bundle, const nstopt_options &options)
     : net(bundle.net),
       backend(bundle.backend),
       shape(bundle.shape),
+      sizes(bundle.sizes),
       max_jobs_(options.max_jobs),
       model_(load_model(bundle, options)),
       own_(model_->make_request()) {
     idle_.reserve(static_cast<std::size_t>(max_jobs_));
 }
 
+void Engine::check_listed(const Shape &asked) const {
+    std::string others;
+    for (const Size &size : sizes) {
+        if (size.height == asked.height && size.width == asked.width) {
+            return;
+        }
+        others += (others.empty() ? "" : ", ") + text(size);
+    }
+    if (!sizes.empty()) {
+        const std::string size = text(Size{asked.height, asked.width});
+        throw Error(NSTOPT_BAD_SIZE,
+                    net + " is built for pictures of " + others + ", not " + size + "; build with --res " + size + " too");
+    }
+}
+
 void Engine::check_fits(const Shape &asked) const {
+    check_listed(asked);
     const auto fits = [](int built, int wanted) { return built == 0 || built == wanted; };
     if (!fits(shape.batch, asked.batch) || !fits(shape.height, asked.height) || !fits(shape.width, asked.width)) {
-        const std::string size = std::to_string(asked.height) + "x" + std::to_string(asked.width);
+        const std::string size = text(Size{asked.height, asked.width});
         const std::string batch = std::to_string(asked.batch);
         throw Error(NSTOPT_BAD_SIZE, net + " is built for pictures of (batch x height x width) " + text(shape.batch) +
                                          "x" + text(shape.height) + "x" + text(shape.width) + ", not " + batch + "x" +
@@ -55,8 +74,7 @@ void Engine::stylize(const Work &work) {
     }
     // A request that failed may be in any state: it does not come back.
     std::unique_ptr<Request> request = std::move(own_);
-    request->start(work);
-    request->wait();
+    request->run(work);
     own_ = std::move(request);
 }
 

@@ -26,11 +26,13 @@ public:
     const std::string net;
     const std::string backend;
     const Shape shape;
+    const std::vector<Size> sizes;  // as in Bundle
 
 private:
     friend class Job;
 
     void check_fits(const Shape &asked) const;
+    void check_listed(const Shape &asked) const;
     std::unique_ptr<Request> take_request();
 
     const int max_jobs_;

@@ -46,27 +46,46 @@ public:
     explicit OpenVINORequest(ov::InferRequest request) : request_(std::move(request)) {}
 
     void start(const Work &work) override {
+        on_device(kRunning, [&] {
+            bind(work);
+            request_.start_async();
+        });
+    }
+
+    void wait() override {
+        on_device(kRunning, [&] { request_.wait(); });
+        deliver();
+    }
+
+    // In the calling thread, which saves waking up another one: some 30 µs.
+    void run(const Work &work) override {
+        on_device(kRunning, [&] {
+            bind(work);
+            request_.infer();
+        });
+        deliver();
+    }
+
+private:
+    static constexpr const char *kRunning = "OpenVINO cannot run the engine";
+
+    void bind(const Work &work) {
         const Shape &shape = work.image.shape;
         target_ = work.stylized;
         is_staged_ = !target_.is_packed();
         if (is_staged_) {
             to_.resize(shape.bytes());
         }
-        on_device("OpenVINO cannot take the pictures", [&] {
-            request_.set_input_tensor(tensor(shape, source(work)));
-            request_.set_output_tensor(tensor(shape, is_staged_ ? to_.data() : target_.pixels));
-            request_.start_async();
-        });
+        request_.set_input_tensor(tensor(shape, source(work)));
+        request_.set_output_tensor(tensor(shape, is_staged_ ? to_.data() : target_.pixels));
     }
 
-    void wait() override {
-        on_device("OpenVINO failed", [&] { request_.wait(); });
+    void deliver() {
         if (is_staged_) {
             unpack(to_.data(), target_);
         }
     }
 
-private:
     const std::uint8_t *source(const Work &work) {
         if (work.image.is_packed() && !overlap(work.image, work.stylized)) {
             return work.image.pixels;

@@ -10,6 +10,11 @@ namespace nstopt {
 
 constexpr int kChannels = 3;
 
+struct Size {
+    int height;
+    int width;
+};
+
 struct Shape {
     int batch;
     int height;

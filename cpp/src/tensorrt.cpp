@@ -111,6 +111,7 @@ public:
 
 private:
     void find_tensors();
+    bool set_shape(const Shape &shape);
 
     Logger logger_;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
@@ -216,18 +217,40 @@ void TensorRTModel::find_tensors() {
     }
 }
 
-std::unique_ptr<Request> TensorRTModel::make_request() { return std::make_unique<TensorRTRequest>(*this); }
-
-void TensorRTModel::enqueue(const Shape &shape, const std::uint8_t *from, std::uint8_t *image, std::uint8_t *stylized,
-                            std::uint8_t *to, cudaEvent_t done) {
+// A plan for several sizes has an optimisation profile for each.
+bool TensorRTModel::set_shape(const Shape &shape) {
     nvinfer1::Dims dims{};
     dims.nbDims = 4;
     dims.d[0] = shape.batch;
     dims.d[1] = shape.height;
     dims.d[2] = shape.width;
     dims.d[3] = kChannels;
+    const auto takes = [&](int profile) {
+        using Selector = nvinfer1::OptProfileSelector;
+        const nvinfer1::Dims low = engine_->getProfileShape(image_.c_str(), profile, Selector::kMIN);
+        const nvinfer1::Dims high = engine_->getProfileShape(image_.c_str(), profile, Selector::kMAX);
+        bool fits = low.nbDims == dims.nbDims && high.nbDims == dims.nbDims;
+        for (int index = 0; fits && index < dims.nbDims; ++index) {
+            fits = low.d[index] <= dims.d[index] && dims.d[index] <= high.d[index];
+        }
+        return fits;
+    };
+    const int profiles = engine_->getNbOptimizationProfiles();
+    for (int profile = 0; profiles > 1 && profile < profiles; ++profile) {
+        if (takes(profile) && (profile == context_->getOptimizationProfile() ||
+                               context_->setOptimizationProfileAsync(profile, stream_))) {
+            break;
+        }
+    }
+    return context_->setInputShape(image_.c_str(), dims);
+}
+
+std::unique_ptr<Request> TensorRTModel::make_request() { return std::make_unique<TensorRTRequest>(*this); }
+
+void TensorRTModel::enqueue(const Shape &shape, const std::uint8_t *from, std::uint8_t *image, std::uint8_t *stylized,
+                            std::uint8_t *to, cudaEvent_t done) {
     const std::lock_guard<std::mutex> lock(enqueuing_);
-    if (!context_->setInputShape(image_.c_str(), dims)) {
+    if (!set_shape(shape)) {
         throw Error(NSTOPT_BAD_SIZE, "the plan takes no " + std::to_string(shape.batch) + "x" +
                                          std::to_string(shape.height) + "x" + std::to_string(shape.width) +
                                          " pictures: " + logger_.reason());

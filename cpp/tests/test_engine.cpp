@@ -168,6 +168,12 @@ TEST_CASE("sizes that do not fit") {
     const std::string message = nstopt_last_error();
     CHECK(message.find("is built for pictures of (batch x height x width) 2x48x64, not 1x64x48; build with --res 64x48 "
                        "--batch 1") != std::string::npos);
+    nstopt::Net several(test_data("sizes.nst").c_str());
+    CHECK(status_of(several, {1, 48, 64}) == NSTOPT_OK);
+    CHECK(status_of(several, {1, 32, 32}) == NSTOPT_OK);
+    CHECK(status_of(several, {1, 32, 64}) == NSTOPT_BAD_SIZE);
+    CHECK(std::string(nstopt_last_error()).find("pictures of 48x64, 32x32, not 32x64; build with --res 32x64 too") !=
+          std::string::npos);
     nstopt::Net any(test_data("any.nst").c_str());
     CHECK(any.shape().batch == 0);
     CHECK(any.shape().height == 0);

@@ -16,6 +16,7 @@ from nstopt.cli.build import build_command
 from nstopt.cli.compare import compare_command
 from nstopt.cli.export import export_command
 from nstopt.cli.inspect import inspect_command
+from nstopt.cli.package import package_command
 from nstopt.cli.stylize import stylize_command
 from nstopt.console import fail
 from nstopt.errors import NstoptError
@@ -41,6 +42,7 @@ app.command("bench")(bench_command)
 app.command("stylize")(stylize_command)
 app.command("compare")(compare_command)
 app.command("inspect")(inspect_command)
+app.command("package")(package_command)
 
 
 def main() -> NoReturn:

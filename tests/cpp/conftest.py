@@ -9,12 +9,12 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cpp.data import prepare
+from conftest import SMALL
 
+from cpp.data import prepare, prepare_variants
 from nstopt.bundle import Bundle
 from nstopt.pipeline import BuildSpec, build_engine
 
@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 WHOLE = os.environ.get("NSTOPT_CPP") == "all"
 PACKAGES = "cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev"
 HEADERS = ("nlohmann/json.hpp", "openssl/evp.h", "doctest/doctest.h", "stb/stb_image.h")
-Tool = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def missing() -> list[str]:
@@ -64,7 +63,7 @@ def build(name: str, *options: str) -> Path:
 @pytest.fixture(scope="session")
 def built() -> Path:
     """The library, its tests and the example, in build/cpp."""
-    return build("cpp", "-DNSTOPT_TESTS=ON", "-DNSTOPT_EXAMPLE=ON")
+    return build("cpp", "-DNSTOPT_TESTS=ON", "-DNSTOPT_EXAMPLE=ON", f"-DNSTOPT_BENCH={'ON' if WHOLE else 'OFF'}")
 
 
 @pytest.fixture(scope="session")
@@ -87,5 +86,7 @@ def any_bundle(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathF
 def data(any_bundle: Bundle, int8_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the C++ tests read."""
     folder = tmp_path_factory.mktemp("cpp")
-    prepare(folder, any_bundle, int8_bundle)
+    pictures = [(any_bundle, 1, 33, 51), (any_bundle, 3, *SMALL), (any_bundle, 2, 17, 90), (int8_bundle, 1, *SMALL)]
+    prepare(folder, pictures)
+    prepare_variants(folder, any_bundle)
     return folder

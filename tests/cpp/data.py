@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from conftest import SMALL, noise
+from conftest import noise
 
 import nstopt
 from nstopt.bundle import MANIFEST, Bundle
+from nstopt.files import sha256_file
 
 # A way to damage a bundle → what the C++ library must say. Python's messages differ in the reasons of its JSON library.
 DAMAGES = {
@@ -35,44 +37,40 @@ DAMAGES = {
     "path-to-itself": "the manifest names '.', which lies outside the bundle",
     "no-such-folder": "no such folder; build one with: nstopt build-engine",
 }  # fmt: skip
-# Python finds out about an unlisted file, a fraction, or a folder's own name in other words or at another place.
+# Python notices this one when the engine is loaded, not when the bundle is opened.
 ONLY_CPP = {"unlisted-weights"}
 
 
-def prepare(folder: Path, any_bundle: Bundle, int8_bundle: Bundle) -> None:
-    """Fill `folder`; cpp/tests reads it. `any_bundle` takes any size and number of pictures."""
-    shutil.copytree(any_bundle.path, folder / "any.nst")
-    shutil.copytree(int8_bundle.path, folder / "int8.nst")
-    lines = [
-        case(folder, name, batch, height, width)
-        for name, batch, height, width in (
-            ("any.nst", 1, 33, 51),
-            ("any.nst", 3, *SMALL),
-            ("any.nst", 2, 17, 90),
-            ("int8.nst", 1, *SMALL),
-        )
-    ]
+def prepare(folder: Path, cases: Sequence[tuple[Bundle, int, int, int]]) -> None:
+    """Write pictures and what Python makes of them: noise for each bundle, number of pictures, height and width."""
+    lines = []
+    for number, (bundle, batch, height, width) in enumerate(cases):
+        path = folder / f"{bundle.path.stem}.nst"
+        if not path.exists():
+            shutil.copytree(bundle.path, path)
+        images = np.stack([noise(height, width, seed) for seed in range(batch)])
+        with nstopt.load(path) as engine:
+            engine(images).tofile(folder / f"{number}.out")
+        images.tofile(folder / f"{number}.in")
+        lines.append(f"{path.name} {batch} {height} {width} {number}.in {number}.out\n")
     (folder / "cases.txt").write_text("".join(lines))
-    shutil.copytree(any_bundle.path, folder / "fixed.nst")
+
+
+def prepare_variants(folder: Path, good: Bundle) -> None:
+    """Write `good`, which takes any size and number of pictures, in forms that lie about that or are damaged."""
+    shutil.copytree(good.path, folder / "any.nst")
+    shutil.copytree(good.path, folder / "fixed.nst")
     rewrite(folder / "fixed.nst", shape={"batch": 2, "height": 48, "width": 64})
-    shutil.copytree(any_bundle.path, folder / "nonsense.nst")
+    shutil.copytree(good.path, folder / "sizes.nst")
+    sizes = [[48, 64], [32, 32]]
+    rewrite(folder / "sizes.nst", shape={"batch": None, "height": None, "width": None, "sizes": sizes})
+    shutil.copytree(good.path, folder / "nonsense.nst")
     (folder / "nonsense.nst" / "model.xml").write_bytes(b"nonsense")
-    digests = {name: sha256(folder / "nonsense.nst" / name) for name in any_bundle.manifest.files}
+    digests = {name: sha256_file(folder / "nonsense.nst" / name) for name in good.manifest.files}
     rewrite(folder / "nonsense.nst", files=digests)
     for name in DAMAGES:
-        damage(folder / f"{name}.nst", any_bundle, name)
+        damage(folder / f"{name}.nst", good, name)
     (folder / "damaged.txt").write_text("".join(f"{name}.nst {message}\n" for name, message in DAMAGES.items()))
-
-
-def case(folder: Path, name: str, batch: int, height: int, width: int) -> str:
-    """Write noise and what the engine makes of it; returns their line of cases.txt."""
-    images = np.stack([noise(height, width, seed) for seed in range(batch)])
-    with nstopt.load(folder / name) as engine:
-        stylized = engine(images)
-    stem = f"{Path(name).stem}-{batch}x{height}x{width}"
-    images.tofile(folder / f"{stem}.in")
-    stylized.tofile(folder / f"{stem}.out")
-    return f"{name} {batch} {height} {width} {stem}.in {stem}.out\n"
 
 
 def damage(path: Path, good: Bundle, name: str) -> None:
@@ -115,7 +113,3 @@ def rewrite(path: Path, **fields: object) -> None:
 def write_manifest(path: Path, raw: bytes) -> None:
     (path / MANIFEST).write_bytes(raw)
     (path / f"{MANIFEST}.sha256").write_text(f"{hashlib.sha256(raw).hexdigest()}  {MANIFEST}\n")
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
