@@ -62,11 +62,11 @@ DEFAULT_SIZE = Size(512, 512)
 @dataclass(frozen=True)
 class BuildSpec:
     """What to build from the exported `model`. `size` None builds an engine for any size, or for each of `sizes`, of
-    which the first is the one it is calibrated and judged at. `calib` and `val` are folders of pictures or videos;
-    without `val`, the result is judged on pictures of `calib` that are kept out of the calibration. `symmetric` asks
-    for INT8 as TensorRT has it, on any backend: int8 with a zero point of 0. `drift` is a clip on which the engine is
-    compared with FP32 frame by frame. `workspace_mib` limits the memory that kernels work in; `force` builds what is
-    slower than FP32 on this device."""
+    which the first is the one it is calibrated and judged at; `batch` None one for any number of pictures a call.
+    `calib` and `val` are folders of pictures or videos; without `val`, the result is judged on pictures of `calib` that
+    are kept out of the calibration. `symmetric` asks for INT8 as TensorRT has it, on any backend: int8 with a zero
+    point of 0. `drift` is a clip on which the engine is compared with FP32 frame by frame. `workspace_mib` limits the
+    memory that kernels work in; `force` builds what is slower than FP32 on this device."""
 
     model: Path
     folder: Path
@@ -74,7 +74,7 @@ class BuildSpec:
     precision: str = "fp32"
     backend: str = "openvino"
     size: Size | None = DEFAULT_SIZE
-    batch: int = 1
+    batch: int | None = 1
     calib: Path | None = None
     val: Path | None = None
     tune: bool = False
@@ -93,9 +93,14 @@ class BuildSpec:
         """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
         too."""
         size = str(self.size) if self.size else "+".join(map(str, self.sizes)) or "dynamic"
-        extra = [f"b{self.batch}"] if self.batch > 1 else []
+        extra = [f"b{self.batch or 'any'}"] if self.batch != 1 else []
         extra += [self.backend] if self.backend != "openvino" else []
         return self.output or self.folder / ("-".join([self.model.stem, size, self.precision, *extra]) + ".nst")
+
+    @property
+    def judged_batch(self) -> int:
+        """Pictures a call while the engine is calibrated and judged."""
+        return self.batch or 1
 
 
 def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
@@ -191,9 +196,10 @@ def _inputs(spec: BuildSpec, backend: Backend) -> Inputs:
 
 def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
     """Chooses forms of layers by timing them on the backend, at the precision that they will have."""
-    if spec.size is None:
+    if spec.size is None or spec.batch is None:
         raise BuildError(
-            "--tune measures layers in their shape, which an engine for any size has not: name it with --res"
+            "--tune measures layers in their shape, which an engine for any size or any number of pictures has not: "
+            "name it with --res and --batch"
         )
     inputs = _inputs(spec, backend)
 
@@ -257,7 +263,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
         run, name = backend.compile(model.SerializeToString()), model.graph.input[0].name
         results, times_ms = [], []
         for image in images:
-            feed = {name: np.repeat(image[None], spec.batch, axis=0)}
+            feed = {name: np.repeat(image[None], spec.judged_batch, axis=0)}
             begin = time.perf_counter()
             results.append(run(feed)[0][0])
             times_ms.append((time.perf_counter() - begin) * 1e3)
@@ -267,7 +273,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
     return Calibration(
         pictures,
         spec.judged_size(),
-        spec.batch,
+        spec.judged_batch,
         _inputs(spec, backend),
         render,
         backend.identity() if spec.precision == "int8" else "",
@@ -325,7 +331,7 @@ def _judge(
     size = spec.judged_size()
 
     def repeat(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return np.repeat(picture[None], spec.batch, axis=0)
+        return np.repeat(picture[None], spec.judged_batch, axis=0)
 
     def exact(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(reference.run(None, {name: repeat(picture)})[0][0], np.uint8)

@@ -20,6 +20,7 @@ from nstopt.cli.doctor import doctor_command
 from nstopt.cli.export import export_command
 from nstopt.cli.gatys import gatys_command
 from nstopt.cli.inspect import inspect_command
+from nstopt.cli.package import package_command
 from nstopt.cli.plan import plan_command
 from nstopt.cli.report import report_command
 from nstopt.cli.stylize import stylize_command
@@ -55,6 +56,7 @@ app.command("doctor")(doctor_command)
 app.command("gatys")(gatys_command)
 app.add_typer(train_app, name="train")
 app.command("distill")(distill_command)
+app.command("package")(package_command)
 
 
 def main() -> NoReturn:

@@ -30,6 +30,7 @@ def build_command(
     ] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
+    any_batch: Annotated[bool, typer.Option("--any-batch", help="Take any number of pictures a call.")] = False,
     min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="INT8 as TensorRT has it, int8 with a zero point of 0, on any backend.")
@@ -55,6 +56,8 @@ def build_command(
         raise typer.BadParameter("--int8 and --fp16 exclude each other: give one of them")
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
+    if any_batch and batch != 1:
+        raise typer.BadParameter("--batch fixes the number of pictures and --any-batch keeps it free: give one of them")
     if symmetric and not int8:
         raise typer.BadParameter("--symmetric is a kind of INT8: give --int8 with it")
     if plot_file and not int8:
@@ -75,7 +78,7 @@ def build_command(
         sizes=asked if not one else (),
         workspace_mib=workspace,
         force=force,
-        batch=batch,
+        batch=None if any_batch else batch,
         calib=calib,
         val=val,
         tune=tune,

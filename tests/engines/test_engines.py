@@ -37,7 +37,7 @@ def build(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactor
     one = tmp_path_factory.mktemp("one")
     (one / "0.png").write_bytes((photos / "0.png").read_bytes())
 
-    def make(backend: str, size: Size | None = SMALL, precision: str = "fp32", batch: int = 1) -> Bundle:
+    def make(backend: str, size: Size | None = SMALL, precision: str = "fp32", batch: int | None = 1) -> Bundle:
         key = (backend, size, precision, batch)
         if key not in made:
             spec = BuildSpec(
@@ -186,6 +186,18 @@ def test_an_engine_of_a_batch(build: Build, net: Callable[[RGB], RGB], backend: 
             assert differ(result, net(picture)) <= 1
         with pytest.raises(BundleError, match=r"3x48x64, not 1x48x64; build with --res 48x64 --batch 1"):
             engine(pictures[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_of_any_batch(build: Build, net: Callable[[RGB], RGB], backend: str) -> None:
+    bundle = build(backend, batch=None)
+    assert bundle.path.stem.startswith("tiny-48x64-fp32-bany")
+    with engines.load(bundle.path) as engine:
+        assert (engine.spec.batch, engine.spec.size) == (None, SMALL)
+        for count in (1, 3, 2):
+            pictures = np.stack([noise(*SMALL, seed) for seed in range(count)])
+            for picture, result in zip(pictures, engine(pictures), strict=True):
+                assert differ(result, net(picture)) <= 1
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])

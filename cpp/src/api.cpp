@@ -1,0 +1,164 @@
+// The C ABI: arguments are checked, exceptions become a status and a sentence, and handles own what they point to.
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "bundle.hpp"
+#include "engine.hpp"
+#include "error.hpp"
+#include "nstopt.h"
+
+struct nstopt_engine {
+    std::shared_ptr<nstopt::Engine> engine;  // shared with the jobs in flight
+};
+
+struct nstopt_job {
+    std::unique_ptr<nstopt::Job> job;
+};
+
+namespace {
+
+using nstopt::Error;
+
+constexpr nstopt_options kDefaults{sizeof(nstopt_options), 0, 2, 0};
+
+// A plain array, so that reporting "no memory" needs none.
+thread_local char last_error[2048] = "";
+
+nstopt_status report(nstopt_status status, const char *message) noexcept {
+    std::snprintf(last_error, sizeof last_error, "%s", message);
+    return status;
+}
+
+template <class Function>
+nstopt_status guarded(Function &&function) noexcept {
+    try {
+        function();
+        return NSTOPT_OK;
+    } catch (const Error &error) {
+        return report(error.status, error.what());
+    } catch (const std::bad_alloc &) {
+        return report(NSTOPT_NO_MEMORY, "out of memory");
+    } catch (const std::exception &error) {
+        return report(NSTOPT_UNEXPECTED, error.what());
+    } catch (...) {
+        return report(NSTOPT_UNEXPECTED, "an exception of no known class");
+    }
+}
+
+void require(const void *pointer, const char *name) {
+    if (!pointer) {
+        throw Error(NSTOPT_BAD_ARGUMENT, std::string(name) + " is NULL");
+    }
+}
+
+void require_between(int low, int value, int high, const char *name) {
+    if (value < low || value > high) {
+        throw Error(NSTOPT_BAD_ARGUMENT, std::string("the option ") + name + " is " + std::to_string(value) +
+                                             ", but must lie in " + std::to_string(low) + ".." + std::to_string(high));
+    }
+}
+
+void require_struct_size(std::size_t size) {
+    if (size != sizeof(nstopt_options)) {  // a later version that adds fields at the end takes the older sizes too
+        throw Error(NSTOPT_BAD_ARGUMENT, "nstopt_options has " + std::to_string(size) + " bytes, but this library (" +
+                                             nstopt_version() + ") knows one of " +
+                                             std::to_string(sizeof(nstopt_options)) +
+                                             ": set it with nstopt_options_init, of the same nstopt.h");
+    }
+}
+
+nstopt_options checked(const nstopt_options *given) {
+    if (!given) {
+        return kDefaults;
+    }
+    require_struct_size(given->struct_size);
+    require_between(0, given->threads, 1024, "threads");
+    require_between(1, given->max_jobs, 64, "max_jobs");
+    require_between(0, given->gpu, 1023, "gpu");
+    return *given;
+}
+
+nstopt::Work work(const nstopt_engine *engine, const nstopt_shape *shape, const uint8_t *image,
+                  const nstopt_strides *image_strides, uint8_t *stylized, const nstopt_strides *stylized_strides) {
+    require(engine, "engine");
+    require(shape, "shape");
+    require(image, "image");
+    require(stylized, "stylized");
+    return nstopt::make_work({shape->batch, shape->height, shape->width}, image, image_strides, stylized,
+                             stylized_strides);
+}
+
+}  // namespace
+
+extern "C" {
+
+const char *nstopt_version(void) { return NSTOPT_VERSION; }
+
+const char *nstopt_last_error(void) { return last_error; }
+
+nstopt_status nstopt_options_init(nstopt_options *options, size_t struct_size) {
+    return guarded([&] {
+        require(options, "options");
+        require_struct_size(struct_size);
+        *options = kDefaults;
+    });
+}
+
+nstopt_status nstopt_load(const char *bundle, const nstopt_options *options, nstopt_engine **engine) {
+    return guarded([&] {
+        require(engine, "engine");
+        *engine = nullptr;
+        require(bundle, "bundle");
+        const nstopt_options chosen = checked(options);
+        *engine = new nstopt_engine{std::make_shared<nstopt::Engine>(nstopt::Bundle(bundle), chosen)};
+    });
+}
+
+void nstopt_free(nstopt_engine *engine) { delete engine; }
+
+nstopt_status nstopt_engine_shape(const nstopt_engine *engine, nstopt_shape *shape) {
+    return guarded([&] {
+        require(engine, "engine");
+        require(shape, "shape");
+        const nstopt::Shape &own = engine->engine->shape;
+        *shape = {own.batch, own.height, own.width};
+    });
+}
+
+const char *nstopt_engine_backend(const nstopt_engine *engine) {
+    return engine ? engine->engine->backend.c_str() : nullptr;
+}
+
+nstopt_status nstopt_stylize(nstopt_engine *engine, const nstopt_shape *shape, const uint8_t *image,
+                             const nstopt_strides *image_strides, uint8_t *stylized,
+                             const nstopt_strides *stylized_strides) {
+    return guarded([&] {
+        const nstopt::Work asked = work(engine, shape, image, image_strides, stylized, stylized_strides);
+        engine->engine->stylize(asked);
+    });
+}
+
+nstopt_status nstopt_submit(nstopt_engine *engine, const nstopt_shape *shape, const uint8_t *image,
+                            const nstopt_strides *image_strides, uint8_t *stylized,
+                            const nstopt_strides *stylized_strides, nstopt_job **job) {
+    return guarded([&] {
+        require(job, "job");
+        *job = nullptr;
+        const nstopt::Work asked = work(engine, shape, image, image_strides, stylized, stylized_strides);
+        auto handle = std::make_unique<nstopt_job>();
+        handle->job = nstopt::Engine::submit(engine->engine, asked);
+        *job = handle.release();
+    });
+}
+
+nstopt_status nstopt_wait(nstopt_job *job) {
+    return guarded([&] {
+        require(job, "job");
+        const std::unique_ptr<nstopt_job> owned(job);
+        owned->job->wait();
+    });
+}
+
+}  // extern "C"

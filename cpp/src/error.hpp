@@ -1,0 +1,18 @@
+// The one exception of the library's inside; api.cpp turns it into a status and a sentence.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "nstopt.h"
+
+namespace nstopt {
+
+class Error : public std::runtime_error {
+public:
+    Error(nstopt_status status, const std::string &message) : std::runtime_error(message), status(status) {}
+
+    const nstopt_status status;
+};
+
+}  // namespace nstopt

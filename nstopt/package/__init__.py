@@ -1,0 +1,1 @@
+"""Engine bundle → what a server wants to find; one format a file."""

@@ -1,0 +1,151 @@
+"""Engine bundle → a model of NVIDIA Triton Inference Server's repository:
+
+    REPOSITORY/NAME/config.pbtxt    what it takes and gives, batching, warm-up
+    REPOSITORY/NAME/1/model.*       the bundle's own files, under the names that Triton's backends look for
+
+The rules are those of Triton's backends: https://github.com/triton-inference-server/{server,openvino_backend,
+pytorch_backend}. The configuration is made with the protobuf classes that tritonclient carries.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nstopt.bundle import Bundle, ShapeInfo
+from nstopt.errors import BuildError, BundleError
+from nstopt.files import make_folder
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+VERSION = "1"
+MAX_BATCH = 8
+# Where an engine takes any size, it is warmed up with this one.
+WARM_UP_SIDE = 512
+WARM_UP_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Served:
+    """How Triton serves a backend's bundles. `files` maps a bundle's file to the name that Triton looks for. `pads`: it
+    runs batches of one length only, and fills up shorter ones."""
+
+    backend: str
+    files: dict[str, str]
+    image: str = "image"
+    stylized: str = "stylized"
+    platform: str = ""
+    on_gpu: bool = False
+    pads: bool = False
+
+
+BACKENDS = {
+    "openvino": Served("openvino", {"model.xml": "model.xml", "model.bin": "model.bin"}, pads=True),
+    "onnxruntime": Served("onnxruntime", {"model.onnx": "model.onnx"}),
+    # A TorchScript file has no names for what it takes: Triton's convention stands for the first of each.
+    "torchscript": Served("pytorch", {"model.ts": "model.pt"}, "INPUT__0", "OUTPUT__0", "pytorch_libtorch"),
+    "tensorrt": Served("tensorrt", {"engine.plan": "model.plan"}, platform="tensorrt_plan", on_gpu=True),
+}
+
+
+def package(
+    bundle: Bundle, repository: Path, name: str | None = None, max_batch: int | None = None
+) -> tuple[Path, str]:
+    """Write the model `name` (default: the bundle's) into `repository`; returns its folder and how it batches.
+
+    `max_batch` is the longest batch that Triton may make of single requests; default: 8 where the bundle takes any
+    number of pictures, except in OpenVINO, where shorter batches would be filled up. A model that is there already is
+    left alone. Raises BuildError if tritonclient is missing, BundleError if the bundle or the folder does not allow it.
+    """
+    name = name or bundle.path.resolve().stem
+    target = repository / name
+    if Path(name).name != name or name in ("", "..") or name.startswith("."):
+        raise BundleError(f"'{name}' is no name for a model: give a plain one with --name")
+    served = BACKENDS[bundle.manifest.backend.name]
+    limit, told = _batching(bundle, served, max_batch)
+    text = _text(_config(bundle.manifest.shape, served, name, limit))
+    try:
+        if target.exists():
+            raise BundleError(
+                f"{target}: it is there already, and a server may use it; give another --name, or remove it"
+            )
+        make_folder(repository)
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=repository) as temporary:
+            folder = Path(temporary) / name
+            (folder / VERSION).mkdir(parents=True)
+            for own, theirs in served.files.items():
+                shutil.copyfile(bundle.file(own), folder / VERSION / theirs)
+            (folder / "config.pbtxt").write_text(text)
+            folder.rename(target)
+    except OSError as error:
+        raise BundleError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target, told
+
+
+def _batching(bundle: Bundle, served: Served, max_batch: int | None) -> tuple[int, str]:
+    """Triton's max_batch_size, and what it means. Above 0, the model's first dimension must be free."""
+    own = bundle.manifest.shape.batch
+    if own is not None and max_batch is not None:
+        raise BundleError(
+            f"{bundle.path}: its engine takes batches of {own} only, so that Triton can make none of single requests; "
+            "build with --any-batch, or leave --max-batch out"
+        )
+    if own is not None:
+        return 0, f"no dynamic batching: each request is a batch of {own} (for more, build with --any-batch)"
+    if served.pads and max_batch is None:
+        return 0, "no dynamic batching: Triton's OpenVINO backend would fill up short batches (--max-batch allows it)"
+    limit = max_batch or MAX_BATCH
+    return limit, f"dynamic batching of up to {limit} pictures" + (", short batches filled up" if served.pads else "")
+
+
+def _config(shape: ShapeInfo, served: Served, name: str, limit: int) -> Message:
+    """A ModelConfig message. Dims are those of one picture where Triton makes the batches, else those of a request."""
+    proto = _schema()
+    dims = [shape.batch or -1, shape.height or -1, shape.width or -1, 3][1 if limit else 0 :]
+    warm = [shape.batch or 1, shape.height or WARM_UP_SIDE, shape.width or WARM_UP_SIDE, 3][1 if limit else 0 :]
+    kind = proto.ModelInstanceGroup.KIND_GPU if served.on_gpu else proto.ModelInstanceGroup.KIND_CPU
+    config: Message = proto.ModelConfig(
+        name=name,
+        backend=served.backend,
+        platform=served.platform,
+        max_batch_size=limit,
+        input=[proto.ModelInput(name=served.image, data_type=proto.TYPE_UINT8, dims=dims)],
+        output=[proto.ModelOutput(name=served.stylized, data_type=proto.TYPE_UINT8, dims=dims)],
+        instance_group=[proto.ModelInstanceGroup(kind=kind, count=1)],
+        dynamic_batching=proto.ModelDynamicBatching() if limit > 1 else None,
+        parameters={key: proto.ModelParameter(string_value=value) for key, value in _parameters(served, limit).items()},
+        model_warmup=[
+            proto.ModelWarmup(
+                name="picture",
+                batch_size=1,
+                count=WARM_UP_RUNS,
+                inputs={served.image: proto.ModelWarmup.Input(data_type=proto.TYPE_UINT8, dims=warm, random_data=True)},
+            )
+        ],
+    )
+    return config
+
+
+def _parameters(served: Served, limit: int) -> dict[str, str]:
+    if served.backend != "openvino":
+        return {}
+    return {"PERFORMANCE_HINT": "LATENCY"} | ({"ENABLE_BATCH_PADDING": "YES"} if limit else {})
+
+
+def _schema() -> Any:
+    try:
+        from tritonclient.grpc import model_config_pb2
+    except ImportError as error:
+        raise BuildError("Triton's configuration needs tritonclient: pip install 'nstopt[serve]'") from error
+    return model_config_pb2
+
+
+def _text(config: Message) -> str:
+    from google.protobuf import text_format
+
+    text: str = text_format.MessageToString(config)
+    return text

@@ -1,0 +1,92 @@
+"""Builds cpp/ with CMake where the tools are there. The build folders under build/ are kept, so that only what was
+changed is compiled again. `make cpp` sets NSTOPT_CPP=all: then missing tools are an error, and the builds that
+take long are tested too."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+
+from cpp.data import prepare, prepare_variants
+from nstopt.bundle import Bundle
+from nstopt.pipeline import BuildSpec, build_engine
+
+ROOT = Path(__file__).resolve().parents[2]
+WHOLE = os.environ.get("NSTOPT_CPP") == "all"
+PACKAGES = "cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev"
+HEADERS = ("nlohmann/json.hpp", "openssl/evp.h", "doctest/doctest.h", "stb/stb_image.h")
+
+
+def missing() -> list[str]:
+    """What the C++ part cannot be built without and is not here."""
+    found = [name for name in ("cmake", "c++") if shutil.which(name) is None]
+    folders = [Path("/usr/include"), Path("/usr/local/include"), Path("/opt/homebrew/include")]
+    return found + [name for name in HEADERS if not any((folder / name).is_file() for folder in folders)]
+
+
+def tool(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program; what it says is shown if it fails."""
+    command = [str(argument) for argument in arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    return done
+
+
+def openvino_cmake() -> Path:
+    spec = importlib.util.find_spec("openvino")
+    assert spec
+    assert spec.origin
+    return Path(spec.origin).parent / "cmake"
+
+
+def build(name: str, *options: str) -> Path:
+    """Configure and build cpp/ in build/NAME; returns that folder."""
+    if lacking := missing():
+        reason = f"no {', no '.join(lacking)} here: apt-get install {PACKAGES}"
+        pytest.fail(reason) if WHOLE else pytest.skip(f"the C++ part is not built: {reason}")
+    folder = ROOT / "build" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:  # several test processes may want it at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tool("cmake", "-S", ROOT / "cpp", "-B", folder, f"-DOpenVINO_DIR={openvino_cmake()}", *options)
+        tool("cmake", "--build", folder, "--parallel", os.cpu_count())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The library, its tests and the example, in build/cpp."""
+    return build("cpp", "-DNSTOPT_TESTS=ON", "-DNSTOPT_EXAMPLE=ON", f"-DNSTOPT_BENCH={'ON' if WHOLE else 'OFF'}")
+
+
+@pytest.fixture(scope="session")
+def sanitized() -> Path:
+    """The library and its tests with AddressSanitizer and UndefinedBehaviorSanitizer, in build/cpp-sanitized."""
+    if not WHOLE:
+        pytest.skip("the build with sanitizers is part of: make cpp")
+    return build("cpp-sanitized", "-DNSTOPT_TESTS=ON", "-DNSTOPT_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug")
+
+
+@pytest.fixture(scope="session")
+def any_bundle(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The tiny net for any size and any number of pictures, in OpenVINO and FP32."""
+    one = tmp_path_factory.mktemp("one")
+    shutil.copyfile(photos / "0.png", one / "0.png")
+    return build_engine(BuildSpec(tiny_onnx, one, size=None, batch=None, val=one))
+
+
+@pytest.fixture(scope="session")
+def data(any_bundle: Bundle, int8_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the C++ tests read."""
+    folder = tmp_path_factory.mktemp("cpp")
+    pictures = [(any_bundle, 1, 33, 51), (any_bundle, 3, *SMALL), (any_bundle, 2, 17, 90), (int8_bundle, 1, *SMALL)]
+    prepare(folder, pictures)
+    prepare_variants(folder, any_bundle)
+    return folder

@@ -1,0 +1,115 @@
+"""What the C++ tests read: bundles, whole and damaged; pictures; and what Python makes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from conftest import noise
+
+import nstopt
+from nstopt.bundle import MANIFEST, Bundle
+from nstopt.files import sha256_file
+
+# A way to damage a bundle → what the C++ library must say. Python's messages differ in the reasons of its JSON library.
+DAMAGES = {
+    "changed-weights": "model.bin does not match its hash (damaged or changed); build the engine again",
+    "lengthened-weights": "model.bin does not match its hash",
+    "changed-manifest": "manifest.json does not match its hash; build the engine again",
+    "no-weights": "model.bin is missing; build the engine again",
+    "no-manifest": "not an engine bundle (no manifest.json in it)",
+    "no-hash": "manifest.json does not match its hash",
+    "unlisted-weights": "the manifest lists no model.bin; build the engine again",
+    "other-format": "bundle format 2, but this nstopt reads format 1; build the engine again with this version",
+    "text-format": "manifest.json is not valid: ",
+    "no-shape": "manifest.json is not valid: ",
+    "shape-of-text": "manifest.json is not valid: height",
+    "shape-of-fractions": "manifest.json is not valid: width",
+    "list-of-files": "manifest.json is not valid: ",
+    "no-json": "manifest.json is not valid: ",
+    "no-utf8": "manifest.json is not valid: ",
+    "path-above": "the manifest names '../any.nst/model.bin', which lies outside the bundle",
+    "path-absolute": "the manifest names '/etc/hostname', which lies outside the bundle",
+    "path-to-itself": "the manifest names '.', which lies outside the bundle",
+    "no-such-folder": "no such folder; build one with: nstopt build-engine",
+}  # fmt: skip
+# Python notices this one when the engine is loaded, not when the bundle is opened.
+ONLY_CPP = {"unlisted-weights"}
+
+
+def prepare(folder: Path, cases: Sequence[tuple[Bundle, int, int, int]]) -> None:
+    """Write pictures and what Python makes of them: noise for each bundle, number of pictures, height and width."""
+    lines = []
+    for number, (bundle, batch, height, width) in enumerate(cases):
+        path = folder / f"{bundle.path.stem}.nst"
+        if not path.exists():
+            shutil.copytree(bundle.path, path)
+        images = np.stack([noise(height, width, seed) for seed in range(batch)])
+        with nstopt.load(path) as engine:
+            engine(images).tofile(folder / f"{number}.out")
+        images.tofile(folder / f"{number}.in")
+        lines.append(f"{path.name} {batch} {height} {width} {number}.in {number}.out\n")
+    (folder / "cases.txt").write_text("".join(lines))
+
+
+def prepare_variants(folder: Path, good: Bundle) -> None:
+    """Write `good`, which takes any size and number of pictures, in forms that lie about that or are damaged."""
+    shutil.copytree(good.path, folder / "any.nst")
+    shutil.copytree(good.path, folder / "fixed.nst")
+    rewrite(folder / "fixed.nst", shape={"batch": 2, "height": 48, "width": 64})
+    shutil.copytree(good.path, folder / "sizes.nst")
+    sizes = [[48, 64], [32, 32]]
+    rewrite(folder / "sizes.nst", shape={"batch": None, "height": None, "width": None, "sizes": sizes})
+    shutil.copytree(good.path, folder / "nonsense.nst")
+    (folder / "nonsense.nst" / "model.xml").write_bytes(b"nonsense")
+    digests = {name: sha256_file(folder / "nonsense.nst" / name) for name in good.manifest.files}
+    rewrite(folder / "nonsense.nst", files=digests)
+    for name in DAMAGES:
+        damage(folder / f"{name}.nst", good, name)
+    (folder / "damaged.txt").write_text("".join(f"{name}.nst {message}\n" for name, message in DAMAGES.items()))
+
+
+def damage(path: Path, good: Bundle, name: str) -> None:
+    """A copy of `good` at `path`, damaged in the way that `name` says."""
+    if name == "no-such-folder":
+        return
+    shutil.copytree(good.path, path)
+    weights, manifest, digest = path / "model.bin", path / MANIFEST, good.manifest.files["model.bin"]
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    edits = {
+        "changed-weights": lambda: weights.write_bytes(content),
+        "lengthened-weights": lambda: weights.write_bytes(weights.read_bytes() + b"\0"),
+        "changed-manifest": lambda: manifest.write_bytes(manifest.read_bytes() + b" "),
+        "no-weights": weights.unlink,
+        "no-manifest": manifest.unlink,
+        "no-hash": manifest.with_name(f"{MANIFEST}.sha256").unlink,
+        "unlisted-weights": lambda: rewrite(path, files={"model.xml": good.manifest.files["model.xml"]}),
+        "other-format": lambda: rewrite(path, format_version=2),
+        "text-format": lambda: rewrite(path, format_version="one"),
+        "no-shape": lambda: rewrite(path, shape={"batch": 1}),
+        "shape-of-text": lambda: rewrite(path, shape={"batch": 1, "height": "48", "width": 64}),
+        "shape-of-fractions": lambda: rewrite(path, shape={"batch": 1, "height": 48, "width": 64.5}),
+        "list-of-files": lambda: rewrite(path, files=["model.bin"]),
+        "no-json": lambda: write_manifest(path, b"{"),
+        "no-utf8": lambda: write_manifest(path, b'{"format_version": 1, "net": "\xff"}'),
+        "path-above": lambda: rewrite(path, files={"../any.nst/model.bin": digest}),
+        "path-absolute": lambda: rewrite(path, files={"/etc/hostname": digest}),
+        "path-to-itself": lambda: rewrite(path, files={".": digest}),
+    }
+    edits[name]()
+
+
+def rewrite(path: Path, **fields: object) -> None:
+    """Change fields of a manifest, with the hash that then belongs to it."""
+    manifest = msgspec.json.decode((path / MANIFEST).read_bytes()) | fields
+    write_manifest(path, msgspec.json.encode(manifest))
+
+
+def write_manifest(path: Path, raw: bytes) -> None:
+    (path / MANIFEST).write_bytes(raw)
+    (path / f"{MANIFEST}.sha256").write_text(f"{hashlib.sha256(raw).hexdigest()}  {MANIFEST}\n")

@@ -1,0 +1,109 @@
+"""The C++ runtime: its own tests on Python's bundles and pictures, its example, and the program in docs/cpp.md."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import noise
+from PIL import Image
+
+import nstopt
+from cpp.conftest import ROOT, WHOLE, openvino_cmake, tool
+from cpp.data import DAMAGES, ONLY_CPP, prepare
+from nstopt.bundle import Bundle, open_bundle
+from nstopt.errors import BundleError
+from nstopt.export.exporter import ExportSpec, export_net
+from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.samples import SAMPLE
+from nstopt.size import Size
+
+
+def test_the_library(built: Path, data: Path) -> None:
+    tool("ctest", "--test-dir", built, "--output-on-failure", NSTOPT_TEST_DATA=str(data))
+
+
+def test_the_library_with_sanitizers(sanitized: Path, data: Path) -> None:
+    tool("ctest", "--test-dir", sanitized, "--output-on-failure", NSTOPT_TEST_DATA=str(data))
+
+
+@pytest.mark.skipif(not WHOLE, reason="the bundled net is exported and built for this by: make cpp")
+def test_the_bundled_net_in_fp32_and_int8(built: Path, tmp_path: Path) -> None:
+    model, size = tmp_path / "sample.onnx", Size(96, 128)
+    export_net(ExportSpec(SAMPLE, model))
+    precise = build_engine(BuildSpec(model, tmp_path, size=size, batch=None))
+    int8 = build_engine(BuildSpec(model, tmp_path, precision="int8", size=size, min_psnr_db=30))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    prepare(folder, [(precise, 2, *size), (int8, 1, *size)])
+    tool(built / "tests" / "nstopt-tests", "--test-case=*the same picture as Python's", NSTOPT_TEST_DATA=str(folder))
+
+
+@pytest.mark.parametrize("name", sorted(DAMAGES.keys() - ONLY_CPP))
+def test_python_refuses_the_same_bundles(data: Path, name: str) -> None:
+    with pytest.raises(BundleError):
+        open_bundle(data / f"{name}.nst")
+
+
+def test_the_example(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
+    program = built / "examples" / "nstopt-stylize"
+    picture = noise(48, 64)
+    Image.fromarray(picture).save(tmp_path / "in.png")
+    said = tool(program, int8_bundle.path, tmp_path / "in.png", tmp_path / "out.png", 3).stdout
+    assert re.search(r"48x64, openvino\nloaded in [\d.]+ ms, first run [\d.]+ ms, median of 2 more [\d.]+ ms\n", said)
+    with nstopt.load(int8_bundle.path) as engine:
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), engine(picture))
+    for arguments, message in (
+        (["no.nst", "in.png", "out.png"], "error: no.nst: no such folder"),
+        ([int8_bundle.path, "no.png", "out.png"], "error: no.png: cannot be read"),
+        ([int8_bundle.path, "in.png", "no/out.png"], "error: no/out.png: cannot be written"),
+    ):
+        ran = subprocess.run([program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stderr[: len(message)]) == (1, message)
+    assert subprocess.run([program], capture_output=True, check=False).returncode == 2
+
+
+def test_the_program_in_the_documentation(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
+    """Installed library, found by find_package; the program and its CMakeLists.txt are those of docs/cpp.md."""
+    text = (ROOT / "docs" / "cpp.md").read_text()
+    for kind, name in (("cmake", "CMakeLists.txt"), ("cpp", "main.cpp")):
+        found = re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+        assert len(found) == 1
+        (tmp_path / name).write_text(found[0])
+    assert len((tmp_path / "main.cpp").read_text().splitlines()) <= 20
+    tool("cmake", "--install", built, "--prefix", tmp_path / "installed")
+    tool("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tmp_path / 'installed'}")
+    tool("cmake", "--build", tmp_path / "build")
+    picture = noise(48, 64)
+    (tmp_path / "photo.ppm").write_bytes(b"P6\n64 48\n255\n" + picture.tobytes())
+    paths = int8_bundle.path, tmp_path / "photo.ppm", tmp_path / "stylized.ppm"
+    tool(tmp_path / "build" / "paint", *paths)
+    with nstopt.load(int8_bundle.path) as engine:
+        np.testing.assert_array_equal(np.asarray(Image.open(paths[2])), engine(picture))
+    ran = subprocess.run(
+        [tmp_path / "build" / "paint", "no.nst", *paths[1:]], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr[:23]) == (1, "no.nst: no such folder;")
+
+
+def test_a_static_library(built: Path, tmp_path: Path) -> None:
+    """Its user links what it needs; the package configuration says what that is."""
+    if not WHOLE:
+        pytest.skip("the static library is built by: make cpp")
+    from cpp.conftest import build
+
+    static = build("cpp-static", "-DBUILD_SHARED_LIBS=OFF")
+    tool("cmake", "--install", static, "--prefix", tmp_path / "installed")
+    (tmp_path / "main.cpp").write_text((ROOT / "cpp" / "tests" / "header.cpp").read_text())
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(user CXX)\nfind_package(nstopt 0.1 REQUIRED)\n"
+        "add_executable(user main.cpp)\ntarget_link_libraries(user nstopt::nstopt)\n"
+        "target_compile_features(user PRIVATE cxx_std_17)\n"
+    )
+    prefix = f"-DCMAKE_PREFIX_PATH={tmp_path / 'installed'}"
+    tool("cmake", "-S", tmp_path, "-B", tmp_path / "build", prefix, f"-DOpenVINO_DIR={openvino_cmake()}")
+    tool("cmake", "--build", tmp_path / "build")
+    tool(tmp_path / "build" / "user")
