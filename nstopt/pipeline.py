@@ -182,6 +182,8 @@ def _backend(spec: BuildSpec) -> Backend:
         raise BuildError(f"the {spec.backend} backend builds for one size or, with --dynamic, for any: give one --res")
     if spec.size is None and not spec.sizes and not able.dynamic_sizes:
         raise BuildError(f"the {spec.backend} backend must know the sizes: repeat --res for each, without --dynamic")
+    if spec.batch is None and not able.dynamic_sizes:
+        raise BuildError(f"the {spec.backend} backend must know the number of pictures: give --batch, not --any-batch")
     if spec.workspace_mib is not None and not able.workspace_limit:
         raise BuildError(f"the {spec.backend} backend knows no limit for its workspace: leave --workspace out")
     backend.require(spec.precision, spec.force)
