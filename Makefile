@@ -1,12 +1,14 @@
 # make demo   the whole way on the bundled sample: export, build-engine --int8, bench, stylize
-# make test   ruff, mypy --strict and pytest
-# Both set up .venv by themselves; only python3 and make are needed.
+# make test   ruff, mypy --strict and pytest, the C++ library among it where its tools are
+# make cpp    the C++ library in build/cpp and all its tests, with sanitizers; needs
+#             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
+# All set up .venv by themselves; only python3 and make are needed.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test clean
+.PHONY: demo test cpp clean
 
 demo: $(READY)
 	$(BIN)/nstopt export
@@ -22,6 +24,10 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto
 
+cpp: $(READY)
+	NSTOPT_CPP=all $(BIN)/pytest tests/cpp -rs
+	@echo "library, example and bench: $(CURDIR)/build/cpp"
+
 # Debian's python3 comes without ensurepip; its package brings it, where we may install packages.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv || { [ "$$(id -u)" = 0 ] && apt-get update && apt-get install -y python3-venv \
@@ -30,4 +36,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv nstopt-out
+	rm -rf .venv nstopt-out build
