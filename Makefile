@@ -1,6 +1,8 @@
 # make demo   the whole way on the bundled sample: export, build-engine --int8, bench, stylize
-# make test   ruff, mypy --strict and pytest
-# Both set up .venv by themselves; only python3 and make are needed.
+# make test   ruff, mypy --strict and pytest, the C++ library among it where its tools are
+# make cpp    the C++ library in build/cpp and all its tests, with sanitizers; needs
+#             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
+# All set up .venv by themselves; only python3 and make are needed.
 # make gpu    on a machine with an NVIDIA GPU: tests/gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
 #             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal
 
@@ -11,7 +13,7 @@ READY := .venv/.ready
 GPU_EXTRA ?= gpu
 GPU_BIN := .venv-gpu/bin
 
-.PHONY: demo test gpu clean
+.PHONY: demo test cpp gpu clean
 
 demo: $(READY)
 	$(BIN)/nstopt export
@@ -38,6 +40,10 @@ gpu:
 	$(GPU_BIN)/nstopt bench --res 512 --compare torch
 	$(GPU_BIN)/nstopt bench --res 512 --layers
 
+cpp: $(READY)
+	NSTOPT_CPP=all $(BIN)/pytest tests/cpp -rs
+	@echo "library, example and bench: $(CURDIR)/build/cpp"
+
 # Debian's python3 comes without ensurepip; its package brings it, where we may install packages.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv || { [ "$$(id -u)" = 0 ] && apt-get update && apt-get install -y python3-venv \
@@ -46,4 +52,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-gpu nstopt-out
+	rm -rf .venv .venv-gpu build nstopt-out

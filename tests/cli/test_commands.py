@@ -89,6 +89,17 @@ def test_the_same_commands_with_arguments(folder: Path, cli: Cli) -> None:
     assert "photo.png" in Path("made/bench.json").read_text()
 
 
+def test_an_engine_for_any_number_of_pictures_is_packaged(folder: Path, cli: Cli) -> None:
+    onnxruntime = ("--backend", "onnxruntime", "--any-batch")
+    ran = cli("build-engine", "net.onnx", "--res", "48x64", "--val", "one", *onnxruntime, "-o", "any.nst")
+    assert (ran.code, ran.err) == (0, "")
+    ran = cli("package", "any.nst", "--format", "triton", "-o", "models", "--max-batch", 4)
+    assert ran.out.splitlines() == ["dynamic batching of up to 4 pictures", "wrote models/any"]
+    assert Path("models/any/1/model.onnx").read_bytes() == Path("any.nst/model.onnx").read_bytes()
+    assert "max_batch_size: 4" in Path("models/any/config.pbtxt").read_text()
+    assert cli("package", "any.nst", "-o", "models").err.startswith("error: models/any: it is there already")
+
+
 def test_a_users_own_net(folder: Path, cli: Cli) -> None:
     ran = cli("export", "user.onnx", "--input-range", "0,1", "-o", "own.onnx")
     assert (ran.code, ran.err) == (0, "")

@@ -73,6 +73,10 @@ WRONG: dict[str, str] = {
     "stylize net.nst photo.png -o out.gif": r"out\.gif: unknown picture format; write \.png, \.jpg or \.webp",
     "inspect": r"no engine bundle in \./nstopt-out",
     "inspect none": r"none: not an engine bundle \(no manifest\.json in it\)",
+    "package": r"no engine bundle in \./nstopt-out",
+    "package changed.nst": r"changed\.nst: model\.bin does not match its hash",
+    "package net.nst --max-batch 4": r"net\.nst: its engine takes batches of 1 only",
+    "package net.nst --name a/b": r"'a/b' is no name for a model",
     "inspect changed.nst": r"changed\.nst: model\.bin does not match its hash",
 }  # fmt: skip
 
@@ -118,6 +122,8 @@ def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
         ("build-engine --int8 --fp16", "--int8 and --fp16 exclude each other"),
         ("build-engine --symmetric", "--symmetric is a kind of INT8"),
         ("build-engine --plot x.png", "--plot draws the search for INT8"),
+        ("build-engine --batch 2 --any-batch", "--batch fixes the number of pictures and --any-batch keeps it free"),
+        ("package --format tar", "'tar' is not one of 'triton'"),
         ("build-engine --res 512 --dynamic", "--res fixes the size and --dynamic keeps it free"),
         ("build-engine --batch 0", "'--batch': Input should be greater than or equal to 1"),
         ("bench --runs 0", "'--runs': Input should be greater than or equal to 1"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -81,7 +81,7 @@ def damage(path: Path, good: Bundle, name: str) -> None:
     weights, manifest, digest = path / "model.bin", path / MANIFEST, good.manifest.files["model.bin"]
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
-    edits = {
+    edits: dict[str, Callable[[], object]] = {
         "changed-weights": lambda: weights.write_bytes(content),
         "lengthened-weights": lambda: weights.write_bytes(weights.read_bytes() + b"\0"),
         "changed-manifest": lambda: manifest.write_bytes(manifest.read_bytes() + b" "),
