@@ -106,7 +106,9 @@ def _config(shape: ShapeInfo, served: Served, name: str, limit: int) -> Message:
     """A ModelConfig message. Dims are those of one picture where Triton makes the batches, else those of a request."""
     proto = _schema()
     dims = [shape.batch or -1, shape.height or -1, shape.width or -1, 3][1 if limit else 0 :]
-    warm = [shape.batch or 1, shape.height or WARM_UP_SIDE, shape.width or WARM_UP_SIDE, 3][1 if limit else 0 :]
+    height, width = shape.size or next(iter(shape.sizes), (WARM_UP_SIDE, WARM_UP_SIDE))
+    warm = [shape.batch or 1, height, width, 3][1 if limit else 0 :]
+    profiles = [str(index) for index in range(len(shape.sizes))]  # a TensorRT plan has one for each size
     kind = proto.ModelInstanceGroup.KIND_GPU if served.on_gpu else proto.ModelInstanceGroup.KIND_CPU
     config: Message = proto.ModelConfig(
         name=name,
@@ -115,7 +117,7 @@ def _config(shape: ShapeInfo, served: Served, name: str, limit: int) -> Message:
         max_batch_size=limit,
         input=[proto.ModelInput(name=served.image, data_type=proto.TYPE_UINT8, dims=dims)],
         output=[proto.ModelOutput(name=served.stylized, data_type=proto.TYPE_UINT8, dims=dims)],
-        instance_group=[proto.ModelInstanceGroup(kind=kind, count=1)],
+        instance_group=[proto.ModelInstanceGroup(kind=kind, count=1, profile=profiles)],
         dynamic_batching=proto.ModelDynamicBatching() if limit > 1 else None,
         parameters={key: proto.ModelParameter(string_value=value) for key, value in _parameters(served, limit).items()},
         model_warmup=[

@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2
 from nstopt.bundle import BackendInfo, Bundle, ShapeInfo
 from nstopt.errors import BuildError, BundleError
 from nstopt.package.triton import BACKENDS, package
+from nstopt.size import Size
 
 FREE = ShapeInfo(None, None, None)
 
@@ -87,6 +88,15 @@ def test_any_size_is_warmed_up_with_one(int8_bundle: Bundle, tmp_path: Path) -> 
     assert config.max_batch_size == 4
     assert list(config.input[0].dims) == [-1, -1, 3]
     assert list(config.model_warmup[0].inputs["image"].dims) == [512, 512, 3]
+
+
+def test_a_plan_for_several_sizes_is_used_with_all_its_profiles(int8_bundle: Bundle, tmp_path: Path) -> None:
+    shape = ShapeInfo(1, None, None, (Size(96, 128), Size(48, 64)))
+    folder, _ = package(bundle(tmp_path, int8_bundle, "tensorrt", shape), tmp_path / "repository")
+    config = read(folder)
+    assert list(config.instance_group[0].profile) == ["0", "1"]
+    assert list(config.model_warmup[0].inputs["image"].dims) == [1, 96, 128, 3]
+    assert list(config.input[0].dims) == [1, -1, -1, 3]
 
 
 def test_openvino_batches_only_if_asked(int8_bundle: Bundle, tmp_path: Path) -> None:
