@@ -49,7 +49,8 @@ class Patches:
         patches = np.ascontiguousarray(windows[picture, :, y, x]).reshape(PATCHES, -1)
         if self._centred:
             patches = patches - patches.mean(axis=0)
-        moments = (patches.T @ patches).astype(np.float64)
+        patches = patches.astype(np.float64)
+        moments = patches.T @ patches
         self._sum = moments if self._sum is None else self._sum + moments
         self._count += PATCHES
 
@@ -88,9 +89,8 @@ def nearest(weight: Array, scale: Array) -> NDArray[np.int8]:
 
 def with_feedback(weight: Array, scale: Array, moments: Array) -> NDArray[np.int8]:
     """Integers of a matrix `weight` [outputs, K], a `scale` [outputs] each, for inputs of second `moments` [K, K]."""
-    damped = moments + np.eye(len(moments)) * max(float(moments.diagonal().mean()) * DAMPING, 1e-12)
-    order = np.argsort(-damped.diagonal(), kind="stable")  # the strongest first, while all others can still answer
-    upper = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    order = np.argsort(-moments.diagonal(), kind="stable")  # the strongest first, while all others can still answer
+    upper = _root_of_inverse(moments[np.ix_(order, order)])
     left = weight.T[order].astype(np.float64)  # [K, outputs]: a row an input
     integers = np.empty(left.shape, np.int8)
     for start in range(0, len(left), BLOCK):
@@ -104,6 +104,19 @@ def with_feedback(weight: Array, scale: Array, moments: Array) -> NDArray[np.int
     result = np.empty_like(integers)
     result[order] = integers
     return result.T
+
+
+def _root_of_inverse(moments: Array) -> Array:
+    """Upper triangular U with U' U the inverse of the damped moments. Inputs that go together almost exactly leave them
+    short of positive definite by what float has rounded; then they are damped more."""
+    damping = max(float(moments.diagonal().mean()) * DAMPING, 1e-12)
+    while True:
+        inverse = np.linalg.inv(moments + np.eye(len(moments)) * damping)
+        try:
+            root: Array = np.linalg.cholesky((inverse + inverse.T) / 2).T
+            return root
+        except np.linalg.LinAlgError:
+            damping *= 10
 
 
 def round_convolution(

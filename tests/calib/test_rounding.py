@@ -55,6 +55,19 @@ def test_inputs_that_do_not_go_together_leave_nothing_to_gain() -> None:
     np.testing.assert_array_equal(with_feedback(weight, scale.ravel(), np.eye(20)), nearest(weight, scale))
 
 
+def test_moments_that_rounding_left_short_of_positive_definite() -> None:
+    """One common factor, in float32, with errors of a large channel's size."""
+    random = np.random.default_rng(0)
+    seen = (random.normal(size=(400, 1)) * 1e4 * np.ones((1, 60))).astype(np.float32)
+    noise = random.normal(size=(60, 60)).astype(np.float32) * 3e5
+    moments = (seen.T @ seen / 400 + noise + noise.T).astype(np.float64)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(moments)
+    weight = random.normal(size=(8, 60)).astype(np.float32)
+    fed = with_feedback(weight, scales(weight, 0).ravel(), moments)
+    assert np.abs(fed).max() <= 127
+
+
 def layer(operator: str, stride: int) -> onnx.NodeProto:
     return helper.make_node(operator, ["x", "w"], ["y"], strides=[stride, stride])
 
