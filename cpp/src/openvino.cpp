@@ -57,7 +57,7 @@ public:
         deliver();
     }
 
-    // In the calling thread, which saves waking up another one: some 30 µs.
+    // In the calling thread, which saves waking up another one.
     void run(const Work &work) override {
         on_device(kRunning, [&] {
             bind(work);
