@@ -108,34 +108,7 @@ class Gpu(msgspec.Struct, frozen=True):
     def gops(self, precision: str) -> float:
         """Peak rate in 10^9 operations a second, a multiply-add counting as two: multiprocessors x multiply-adds per
         clock x 2 x boost clock. Dense, on the fastest units that the precision has."""
-        return self._peak(self.architecture.multiply_adds(precision))
-
-    @property
-    def fp32_gflops(self) -> float:
-        """Peak of FP32 on the vector units."""
-        return self._peak(self.architecture.fp32)
-
-    @property
-    def fp16_vector_gflops(self) -> float:
-        """Peak of FP16 without tensor cores."""
-        return self._peak(self.architecture.fp16)
-
-    @property
-    def fp16_tensor_gflops(self) -> float:
-        """Peak of FP16 on tensor cores, accumulating in FP16; 0 where there are none."""
-        return self._peak(self.architecture.fp16_tensor)
-
-    @property
-    def int8_dp4a_gops(self) -> float:
-        """Peak of INT8 by DP4A, four products and their sum in one instruction."""
-        return self._peak(self.architecture.int8_dp4a)
-
-    @property
-    def int8_tensor_gops(self) -> float:
-        """Peak of INT8 on tensor cores; 0 where there are none."""
-        return self._peak(self.architecture.int8_tensor)
-
-    def _peak(self, multiply_adds: int) -> float:
+        multiply_adds = self.architecture.multiply_adds(precision)
         return self.multiprocessors * multiply_adds * OPS_PER_MULTIPLY_ADD * self.boost_mhz / 1000
 
 

@@ -58,8 +58,8 @@ def test_entry_is_complete(name: str) -> None:
 def test_the_fp32_rate_is_the_published_one(name: str) -> None:
     """Cores x clock x 2, beside the figure that the source prints."""
     found = gpu(name)
-    assert found.fp32_gflops == pytest.approx(found.cores * 2 * found.boost_mhz / 1000)
-    assert found.fp32_gflops / 1000 == pytest.approx(found.published_fp32_tflops, rel=0.006)
+    assert found.gops("fp32") == pytest.approx(found.cores * 2 * found.boost_mhz / 1000)
+    assert found.gops("fp32") / 1000 == pytest.approx(found.published_fp32_tflops, rel=0.006)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +100,11 @@ def test_only_pascal_is_slow_in_fp16() -> None:
 
 def test_vector_and_tensor_rates() -> None:
     t4, gtx = gpu("t4"), gpu("gtx-1650")
-    assert t4.fp16_tensor_gflops == 4 * t4.fp16_vector_gflops
-    assert t4.int8_tensor_gops == 4 * t4.int8_dp4a_gops
-    assert gtx.fp16_tensor_gflops == gtx.int8_tensor_gops == 0
-    assert gtx.gops("fp16") == gtx.fp16_vector_gflops
-    assert gtx.gops("int8") == gtx.int8_dp4a_gops
+    assert t4.architecture.fp16_tensor == 4 * t4.architecture.fp16
+    assert t4.architecture.int8_tensor == 4 * t4.architecture.int8_dp4a
+    assert gtx.architecture.fp16_tensor == gtx.architecture.int8_tensor == 0
+    assert gtx.gops("fp16") == pytest.approx(2 * gtx.gops("fp32"))
+    assert gtx.gops("int8") == pytest.approx(4 * gtx.gops("fp32"))
 
 
 def test_unknown_names() -> None:

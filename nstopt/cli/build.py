@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nstopt import artefacts
 from nstopt.console import Bar, console, say, took
 from nstopt.options import Sizes, parse_sizes
+
+if TYPE_CHECKING:
+    from nstopt.bundle import Bundle
 
 
 def build_command(
@@ -64,7 +67,6 @@ def build_command(
         raise typer.BadParameter("--plot draws the search for INT8: give --int8 with it")
     from nstopt.calib import plot
     from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
-    from nstopt.summary import outcome, searched, tuning
 
     asked = tuple(dict.fromkeys(size for sizes in res or () for size in sizes))
     one = asked[0] if len(asked) == 1 else None
@@ -90,14 +92,21 @@ def build_command(
         plot.check(plot_file)  # before the work
     with Bar() as bar:
         bundle = build_engine(spec, bar)
+    if plot_file:
+        plot.plot(bundle.manifest.search, min_psnr, plot_file)
+        say(f"wrote {plot_file}: the recipes tried")
+    _show(bundle)
+
+
+def _show(bundle: Bundle) -> None:
+    """What was measured, chosen and written."""
+    from nstopt.summary import outcome, searched, tuning
+
     manifest = bundle.manifest
     if manifest.tuning:
         console.print(tuning(manifest.tuning))
     if manifest.search:
         console.print(searched([one for one in manifest.search if one.on_front]))
-    if plot_file:
-        plot.plot(manifest.search, min_psnr, plot_file)
-        say(f"wrote {plot_file}: the recipes tried")
     for line in outcome(manifest):
         say(line)
     say(f"wrote {bundle.path}")
