@@ -7,12 +7,15 @@ stays in FP32.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx
 import onnxscript.optimizer
+from onnx import TensorProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxscript import ir
 
-from nstopt.graph.nodes import producers, shapes
+from nstopt.graph.nodes import cast_to, producers, shapes
 
 # Ops that hold FP32 statistics inside, or that only exist to make uint8 pictures.
 BLOCKED_OPS = ["InstanceNormalization", "LayerNormalization", "GlobalAveragePool", "Round"]
@@ -30,6 +33,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
         copy, keep_io_types=True, disable_shape_infer=True, op_block_list=BLOCKED_OPS, node_block_list=blocked
     )
     _drop_repeated(converted.graph)
+    _join_blocked(converted.graph, blocked)
     del converted.graph.value_info[:]
     ordered = ir.from_proto(converted)  # the converter appends its casts at the end
     ordered.graph.sort()
@@ -43,6 +47,24 @@ def _drop_repeated(graph: onnx.GraphProto) -> None:
     nodes = {node.output[0]: node for node in graph.node}
     del graph.node[:]
     graph.node.extend(nodes.values())
+
+
+def _join_blocked(graph: onnx.GraphProto, blocked: Collection[str]) -> None:
+    """Between two blocked nodes too the converter goes through FP16, where the square of 256 overflows: there the second
+    reads what the first wrote. The optimiser drops casts that nobody reads any more."""
+    made_by = producers(graph)
+
+    def before_cast(name: str, to: int) -> str:
+        """What was cast to `to` to make the tensor `name`; "" if nothing was."""
+        node = made_by.get(name)
+        return node.input[0] if node is not None and cast_to(node) == to else ""
+
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            whole = before_cast(before_cast(name, TensorProto.FLOAT), TensorProto.FLOAT16)
+            source = made_by.get(whole)
+            if source is not None and (source.name in blocked or source.op_type in BLOCKED_OPS):
+                node.input[index] = whole
 
 
 def _statistics(graph: onnx.GraphProto) -> set[str]:

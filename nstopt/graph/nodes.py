@@ -27,6 +27,11 @@ def multiplying(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     ]
 
 
+def cast_to(node: onnx.NodeProto) -> int:
+    """The type that a Cast makes; 0 for another node."""
+    return next((attribute.i for attribute in node.attribute if node.op_type == "Cast" and attribute.name == "to"), 0)
+
+
 def groups(node: onnx.NodeProto) -> int:
     """Of a convolution."""
     return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)

@@ -10,7 +10,7 @@ from export.graphs import run
 from onnx import TensorProto
 
 from nstopt.calib.fp16 import to_fp16
-from nstopt.graph.nodes import producers
+from nstopt.graph.nodes import cast_to, convolutions, producers
 from nstopt.pictures import RGB, cover
 
 from .conftest import MakeGraph
@@ -42,9 +42,8 @@ def test_pictures_are_equal_within_two_levels(make_graph: MakeGraph, photographs
 def test_convolutions_are_fp16_and_statistics_fp32(make_graph: MakeGraph, name: str) -> None:
     half = to_fp16(make_graph(name))
     kind, made_by = kinds(half), producers(half.graph)
-    convolutions = [node for node in half.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    assert convolutions
-    for node in convolutions:
+    assert convolutions(half.graph)
+    for node in convolutions(half.graph):
         assert {kind[tensor] for tensor in (*node.input, *node.output)} == {TensorProto.FLOAT16}
     norms = [n for n in half.graph.node if n.op_type in ("InstanceNormalization", "ReduceMean", "GlobalAveragePool")]
     assert len(norms) >= 7
@@ -58,6 +57,31 @@ def test_convolutions_are_fp16_and_statistics_fp32(make_graph: MakeGraph, name: 
         if small & set(node.input) and node.op_type in ("Add", "Sqrt", "Reciprocal", "Abs", "Pow"):
             assert {kind[tensor] for tensor in node.output} == {TensorProto.FLOAT}
             small.update(node.output)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nothing_between_statistics_is_rounded_to_fp16(make_graph: MakeGraph, name: str) -> None:
+    """On its way from one FP32 node to the next."""
+    half = to_fp16(make_graph(name))
+    made_by = producers(half.graph)
+    casts = [node for node in half.graph.node if cast_to(node) == TensorProto.FLOAT and node.input[0] in made_by]
+    assert casts
+    for node in casts:
+        rounded = made_by[node.input[0]]
+        assert cast_to(rounded) != TensorProto.FLOAT16 or kinds(half)[rounded.input[0]] != TensorProto.FLOAT
+
+
+def test_activations_whose_squares_overflow(make_graph: MakeGraph) -> None:
+    """Trained nets have them; their variance is then beyond FP16 although nothing else is."""
+    model = make_graph("frn")
+    before_norms = {node.input[1] for node in convolutions(model.graph)[:-1]}
+    for tensor in model.graph.initializer:
+        if tensor.name in before_norms:
+            grown = onnx.numpy_helper.to_array(tensor) * np.float32(40)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(grown, tensor.name))
+    picture = noise(*SMALL)[None]
+    difference = run(to_fp16(model), picture).astype(int) - run(model, picture).astype(int)
+    assert np.abs(difference).max() <= 2
 
 
 @pytest.mark.parametrize("name", NETS)

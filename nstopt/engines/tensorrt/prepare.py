@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from nstopt.engines.tensorrt.rules import check
-from nstopt.graph.nodes import initialisers
+from nstopt.graph.nodes import cast_to, initialisers
 from nstopt.graph.passes import apply
 from nstopt.graph.rule import Context
 from nstopt.graph.rules.native_norm import NativeNorm
@@ -41,7 +41,7 @@ def precision_of(model: bytes) -> str:
     graph = onnx.load_from_string(model).graph
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         return "int8"
-    halves = any(_cast_to(node) == TensorProto.FLOAT16 for node in graph.node)
+    halves = any(cast_to(node) == TensorProto.FLOAT16 for node in graph.node)
     return "fp16" if halves or any(t.data_type == TensorProto.FLOAT16 for t in graph.initializer) else "fp32"
 
 
@@ -92,7 +92,7 @@ def _bytes_at_the_ends(graph: onnx.GraphProto) -> None:
         helper.make_node("Cast", [name], [renamed[name]], name=f"{name}_in", to=TensorProto.FLOAT) for name in inputs
     ]
     for node in graph.node:
-        kind = _cast_to(node)
+        kind = cast_to(node)
         if kind == TensorProto.FLOAT and node.input[0] in bytes_now:
             renamed[node.output[0]] = renamed.get(node.input[0], node.input[0])
             continue
@@ -114,8 +114,3 @@ def _bytes_at_the_ends(graph: onnx.GraphProto) -> None:
     ]
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _cast_to(node: onnx.NodeProto) -> int:
-    """The type that a Cast makes; 0 for another node."""
-    return next((attribute.i for attribute in node.attribute if node.op_type == "Cast" and attribute.name == "to"), 0)
