@@ -50,8 +50,8 @@ def _drop_repeated(graph: onnx.GraphProto) -> None:
 
 
 def _join_blocked(graph: onnx.GraphProto, blocked: Collection[str]) -> None:
-    """Between two blocked nodes too the converter goes through FP16, where the square of 256 overflows: there the second
-    reads what the first wrote. The optimiser drops casts that nobody reads any more."""
+    """Between two blocked nodes too the converter goes through FP16, where the square of 256 overflows: there the
+    second reads what the first wrote. The optimiser drops casts that nobody reads any more."""
     made_by = producers(graph)
 
     def before_cast(name: str, to: int) -> str:

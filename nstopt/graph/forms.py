@@ -50,9 +50,7 @@ CHOICES: dict[str, Choice] = {
     ),
     few_inputs.KIND: Choice(("plain", "phase"), {}, examples.few_inputs),
     winograd.KIND: Choice(("plain", "winograd"), {}, examples.wide_conv, is_fp32_only=True),
-    few_channel_norm.KIND: Choice(
-        ("plain", "means"), {"openvino": "means", "tensorrt": "means"}, examples.few_channel_norm
-    ),
+    few_channel_norm.KIND: Choice(("plain", "means"), {"openvino": "means"}, examples.few_channel_norm),
 }
 
 

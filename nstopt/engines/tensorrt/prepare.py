@@ -49,14 +49,14 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` that computes the same. What cannot be brought into TensorRT's form is left for the rules to
     find."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    _pair_weights(model.graph)
-    _bytes_at_the_ends(model.graph)
+    pair_weights(model.graph)
+    bytes_at_the_ends(model.graph)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     return apply(model, NativeNorm, Context(lambda layer: "plain"))
 
 
-def _pair_weights(graph: onnx.GraphProto) -> None:
+def pair_weights(graph: onnx.GraphProto) -> None:
     """An int8 constant before a DequantizeLinear becomes float32, and gets its QuantizeLinear."""
     constants = initialisers(graph)
     nodes: list[onnx.NodeProto] = []
@@ -82,7 +82,7 @@ def _axis(node: onnx.NodeProto) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
 
 
-def _bytes_at_the_ends(graph: onnx.GraphProto) -> None:
+def bytes_at_the_ends(graph: onnx.GraphProto) -> None:
     """One Cast after a uint8 input and one before a uint8 output; between them the bytes' moves are made on floats."""
     bytes_now = {port.name for port in graph.input if port.type.tensor_type.elem_type == TensorProto.UINT8}
     inputs = sorted(bytes_now)

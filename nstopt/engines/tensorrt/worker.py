@@ -43,16 +43,9 @@ class Log(trt.ILogger):  # type: ignore[misc]
 def build(request: Request, log: Log) -> None:
     """Write the plan and what belongs to it. Raises RuntimeError with the reason where TensorRT gives no plan."""
     folder = Path(request.folder)
-    flags = flags_for(trt, request.precision)
     builder = trt.Builder(log)
-    network = builder.create_network(mask(trt.NetworkDefinitionCreationFlag, flags.network))
-    parser = trt.OnnxParser(network, log)
-    if not parser.parse_from_file(request.model):
-        found = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        raise RuntimeError(f"its parser refuses the graph: {'; '.join(found[:3])}")
-    config = _config(builder, request)
-    if flags.pin_fp32:
-        _pin_fp32(network)
+    network, _parser = parse(builder, request, log)
+    config = configure(builder, request)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise RuntimeError(log.errors[-1] if log.errors else "it built no engine and gave no reason")
@@ -64,7 +57,21 @@ def build(request: Request, log: Log) -> None:
     (folder / "layers.json").write_text(_layers(serialised, log))
 
 
-def _config(builder: Any, request: Request) -> Any:
+def parse(builder: Any, request: Request, log: Any) -> tuple[Any, Any]:
+    """(network, its parser, which must outlive it) of the request's model, its FP32 layers pinned where types are not
+    those of the graph. Raises RuntimeError."""
+    flags = flags_for(trt, request.precision)
+    network = builder.create_network(mask(trt.NetworkDefinitionCreationFlag, flags.network))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(request.model):
+        found = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        raise RuntimeError(f"its parser refuses the graph: {'; '.join(found[:3])}")
+    if flags.pin_fp32:
+        _pin_fp32(network)
+    return network, parser
+
+
+def configure(builder: Any, request: Request) -> Any:
     """The builder's configuration: flags, limits, timing cache, sizes, and someone to tell the progress to."""
     flags = flags_for(trt, request.precision)
     config = builder.create_builder_config()

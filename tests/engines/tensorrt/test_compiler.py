@@ -1,0 +1,103 @@
+"""Our graphs before NVIDIA's own compiler (compiler.py says which, and what that shows)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import onnx
+import pytest
+
+from nstopt.bundle import ShapeInfo
+from nstopt.calib.fp16 import to_fp16
+from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.ranges import symmetric
+from nstopt.engines.tensorrt.prepare import ready
+from nstopt.export.exporter import Exported
+from nstopt.graph.forms import default_form
+from nstopt.graph.nodes import convolutions, name_convolutions
+from nstopt.graph.passes import rewrite
+from nstopt.graph.rule import Layer
+from nstopt.graph.specialise import specialise
+
+pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu12, which there is for Linux on x86-64")
+from .compiler import CONVOLUTIONS, Kernel, Log, as_exported, compile_for, moved_bytes
+
+# Its timing cache is an empty shell, and it says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
+
+TURING = (7, 5)
+# GTX 16xx and RTX 20xx, RTX 30xx, RTX 40xx, RTX 50xx. For the first, this compiler has no convolution in INT8.
+GENERATIONS = (("SM75", "fp16"), ("SM86", "int8"), ("SM89", "int8"), ("SM120", "int8"))
+FAMILIES = ("fast-style", "instance norm", "frn")
+FIXED, ANY = ShapeInfo(1, 96, 128), ShapeInfo(1, None, None)
+TYPES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
+Export = Callable[[str], Exported]
+
+
+def phases(layer: Layer) -> str:
+    """It has transposed convolutions, but none in INT8."""
+    return "phase" if layer.kind == "transposed-conv" else default_form(layer, "tensorrt")
+
+
+def exported(export_family: Export, family: str, shape: ShapeInfo) -> onnx.ModelProto:
+    model = specialise(onnx.load(export_family(family).onnx), shape)
+    name_convolutions(model)
+    return model
+
+
+def precise(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+    if precision == "int8":
+        return quantise(model, {name: symmetric(60.0) for name in quantised_tensors(model.graph)})
+    return to_fp16(model) if precision == "fp16" else model
+
+
+def in_form(model: onnx.ModelProto, precision: str) -> bytes:
+    return ready(precise(rewrite(model, "tensorrt", phases).model, precision).SerializeToString(), TURING)
+
+
+def multiplying(log: Log) -> list[Kernel]:
+    return [kernel for kernel in log.kernels() if kernel.kind in CONVOLUTIONS]
+
+
+@pytest.mark.parametrize("precision", list(TYPES))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_convolution_multiplies_as_the_graph_says(export_family: Export, family: str, precision: str) -> None:
+    model = in_form(exported(export_family, family, FIXED), precision)
+    log = compile_for(model, precision)
+    assert log.said("WARNING", "ERROR", "INTERNAL_ERROR") == []
+    assert len(multiplying(log)) == len(convolutions(onnx.load_from_string(model).graph)) > 7
+    assert {kernel.reads[0].type for kernel in multiplying(log)} == {TYPES[precision]}
+
+
+@pytest.mark.parametrize(("generation", "precision"), GENERATIONS)
+def test_every_generation(export_family: Export, generation: str, precision: str) -> None:
+    log = compile_for(in_form(exported(export_family, "frn", FIXED), precision), precision, generation)
+    assert {kernel.reads[0].type for kernel in multiplying(log)} == {TYPES[precision]}
+
+
+def test_several_sizes_in_one_plan(export_family: Export) -> None:
+    model = in_form(exported(export_family, "instance norm", ANY), "fp16")
+    log = compile_for(model, "fp16", sizes=[(1, 48, 64), (1, 61, 40)])
+    ends = [kernel.writes[0].shape for kernel in log.kernels() if kernel.writes and kernel.writes[0].type == "UInt8"]
+    assert ends == [(1, 48, 64, 3), (1, 61, 40, 3)]
+
+
+def test_statistics_in_fp32(export_family: Export) -> None:
+    log = compile_for(in_form(exported(export_family, "fast-style", FIXED), "fp16"), "fp16")
+    means = [kernel for kernel in log.kernels() if "Mean" in kernel.name]
+    assert len(means) >= 8
+    assert all(kernel.writes[-1].type == "Float" for kernel in means)
+
+
+def test_norms_move_less_than_the_compilers_own(export_family: Export) -> None:
+    model = exported(export_family, "instance norm", FIXED)
+    ours = compile_for(in_form(model, "fp16"), "fp16")
+    theirs = compile_for(as_exported(to_fp16(model)), "fp16")
+    assert moved_bytes(ours) < 0.8 * moved_bytes(theirs)
+
+
+def test_a_graph_that_it_refuses() -> None:
+    with pytest.raises(RuntimeError, match="its parser refuses the graph"):
+        compile_for(b"not a graph", "fp32")
+    assert "tensorrt" not in sys.modules
