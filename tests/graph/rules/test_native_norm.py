@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
 from onnx import TensorProto
 
 from nstopt.graph.passes import apply
