@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dtrtri
 
 from nstopt.calib.ranges import SIGNED_LEVELS
 
@@ -108,15 +109,20 @@ def with_feedback(weight: Array, scale: Array, moments: Array) -> NDArray[np.int
 
 def _root_of_inverse(moments: Array) -> Array:
     """Upper triangular U with U' U the inverse of the damped moments. Inputs that go together almost exactly leave them
-    short of positive definite by what float has rounded; then they are damped more."""
+    short of positive definite by what float has rounded; then they are damped more.
+
+    Turned about, the moments have the root L L'; turned back, R R' with R upper triangular. Then U is R's inverse.
+    """
     damping = max(float(moments.diagonal().mean()) * DAMPING, 1e-12)
     while True:
-        inverse = np.linalg.inv(moments + np.eye(len(moments)) * damping)
+        damped = moments + np.eye(len(moments)) * damping
         try:
-            root: Array = np.linalg.cholesky((inverse + inverse.T) / 2).T
-            return root
+            turned = np.linalg.cholesky(damped[::-1, ::-1])
         except np.linalg.LinAlgError:
             damping *= 10
+            continue
+        root: Array = dtrtri(turned[::-1, ::-1])[0]
+        return root
 
 
 def round_convolution(
