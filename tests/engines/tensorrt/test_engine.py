@@ -240,6 +240,7 @@ def test_errors_of_the_device(host: Host, name: str, what: str) -> None:
         host.cuda.fail(name, LAUNCH)
         with pytest.raises(DeviceError, match=LAUNCH):
             engine.submit(noise()).result()
+        assert "context" not in host.cuda.alive()
         same(engine.submit(noise()).result(), noise())
     assert host.cuda.alive() == {}
 
@@ -298,11 +299,41 @@ def test_close_waits_for_calls(host: Host) -> None:
         calling.start()
         while host.cuda.calls["cudaGraphLaunch"] < 2:
             time.sleep(0.0005)
-        closing = threading.Thread(target=engine.close)
+        left: list[dict[str, int]] = []
+
+        def close() -> None:
+            engine.close()
+            left.append(host.cuda.alive())
+
+        closing = threading.Thread(target=close)
         closing.start()
     for thread in (calling, closing):
         thread.join(20)
     same(found[0], noise(seed=5))
+    assert left == [{}]
+
+
+def test_calls_that_wait_when_it_is_closed(host: Host) -> None:
+    engine = host.load()
+    requests = [engine.submit(noise()) for _ in range(7)]
+    engine(noise())  # on an eighth lane
+    for request in requests:
+        request.result()
+    host.cuda.gate.clear()
+
+    def work(number: int) -> Any:
+        if number < 12:
+            return engine(noise(seed=number))
+        while host.cuda.calls["cudaGraphLaunch"] < 16:
+            time.sleep(0.0005)
+        threading.Timer(0.005, host.cuda.gate.set).start()
+        return engine.close()
+
+    for seed, found in enumerate(at_once(work, 13)[:12]):
+        if isinstance(found, DeviceError):
+            assert str(found) == "the engine is closed: load it again"
+        else:
+            same(found, noise(seed=seed))
     assert host.cuda.alive() == {}
 
 
@@ -401,6 +432,8 @@ def downloaded(host: Host, array: Any) -> Pictures:
 def test_arrays_on_the_device(host: Host, kind: Callable[..., Any]) -> None:
     """Are read after their owner has written them, and written where they lie."""
     with host.load() as engine:
+        engine(noise())  # so that the lane is there, and the array's owner the slower one
+        launched = host.cuda.calls["cudaGraphLaunch"]
         for picture in (noise(), noise(seed=1)[None]):
             array, out = kind(host, picture), kind(host, np.zeros_like(picture))
             made = engine(array)
@@ -412,8 +445,9 @@ def test_arrays_on_the_device(host: Host, kind: Callable[..., Any]) -> None:
             array.close()
             out.close()
             del made
-        assert host.cuda.calls["cudaGraphLaunch"] == 0
-        same(engine(noise()), noise())  # at the lane's own addresses again
+        assert host.cuda.calls["cudaGraphLaunch"] == launched
+        engine.split(noise()[None], 1)  # at the lane's own addresses again, or it would use what is freed
+        same(engine(noise()), noise())
         assert host.cuda.alive()["context"] == 1
 
 
