@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +18,16 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from nstopt.bundle import FORMAT_VERSION, BackendInfo, Bundle, Manifest, NetInfo, PrecisionInfo, ShapeInfo, write_bundle
+from nstopt.errors import BundleError, DeviceError
 from nstopt.size import Size
 
 from .host_cuda import HostCuda
 from .host_tensorrt import Shape, World, plan_of, session_of
 
 SMALL = (24, 32)
+SIZES = [SMALL, (16, 16), (20, 48)]
+LAUNCH = "cudaErrorLaunchFailure"
+Pictures = NDArray[np.uint8]
 PACKAGE = "nstopt.engines.tensorrt"
 OURS = ("arrays", "cuda", "lane", "pool", "engine", "session")  # all that import the vendors' packages, or who does
 REPORT = '{"Layers": [{"Name": "conv", "LayerType": "Convolution", "Inputs": [], "Outputs": []}]}'
@@ -58,11 +63,38 @@ def painter(batch: int | str = 1, height: int | str = SMALL[0], width: int | str
     return plain
 
 
-def paint(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def paint(images: Pictures) -> Pictures:
     """What ONNX Runtime makes of pictures [N, H, W, 3] or a picture."""
     batch = images if images.ndim == 4 else images[None]
-    made: NDArray[np.uint8] = session_of(painter("n", "h", "w")).run(None, {"image": batch})[0]
+    made: Pictures = session_of(painter("n", "h", "w")).run(None, {"image": batch})[0]
     return made.reshape(images.shape)
+
+
+def noise(size: tuple[int, int] = SMALL, seed: int = 0) -> Pictures:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def at_once(work: Callable[[int], Any], count: int) -> list[Any]:
+    """What `work` gives for each number, in as many threads."""
+    found: list[Any] = [None] * count
+
+    def one(number: int) -> None:
+        try:
+            found[number] = work(number)
+        except (DeviceError, BundleError) as error:
+            found[number] = error
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    return found
+
+
+def same(found: Any, picture: Pictures) -> None:
+    np.testing.assert_array_equal(found, paint(picture))
 
 
 class Host:
