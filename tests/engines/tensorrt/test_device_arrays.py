@@ -28,7 +28,7 @@ class Described:
         self.pointer = self._memory.pointer + offset
         self.handle = self._stream.handle if version >= 3 else 1
         late = host.cuda.get("stream", self.handle)
-        late.put(lambda: time.sleep(0.003))
+        late.put(lambda: time.sleep(0.005))
         late.put(self._write)
         stream = {"stream": self.handle} if version >= 3 else {}
         self.__cuda_array_interface__ = {
@@ -85,7 +85,7 @@ def test_arrays_on_the_device(host: Host, kind: Callable[..., Any]) -> None:
         engine(noise())  # so that the lane is there, and the array's owner the slower one
         launched = host.cuda.calls["cudaGraphLaunch"]
         for picture in (noise(), noise(seed=1)[None]):
-            array, out = kind(host, picture), kind(host, np.zeros_like(picture))
+            out, array = kind(host, np.zeros_like(picture)), kind(host, picture)
             made = engine(array)
             assert made.shape == picture.shape
             same(downloaded(host, made), picture)
