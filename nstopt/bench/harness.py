@@ -219,6 +219,7 @@ class _Bench:
         return (
             *self._warnings,
             *unsteady,
+            *one.process.warnings(),
             *interference_warnings(one.spans),
             *clock_warnings(one.spans),
             *gpu_warnings(one.gpu),

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from nstopt.bench.subject import Subject
-from nstopt.bench.worker import COPIES
+from nstopt.bench.worker import COPIES, WARNINGS
 from nstopt.engines.base import Picture
 from nstopt.errors import DeviceError, NstoptError
 
@@ -58,6 +58,11 @@ class TimedProcess:
         NstoptError."""
         copies: tuple[float, float] | None = self._ask(COPIES)
         return copies
+
+    def warnings(self) -> tuple[str, ...]:
+        """What makes the subject slower than it could be. Raises NstoptError."""
+        warnings: tuple[str, ...] = self._ask(WARNINGS)
+        return warnings
 
     @property
     def pid(self) -> int:

@@ -32,6 +32,16 @@ class TellsCopies(Protocol):
         ...
 
 
+@runtime_checkable
+class Warns(Protocol):
+    """What an engine of ours can be asked besides."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What makes it slower than it could be."""
+        ...
+
+
 class Subject(Protocol):
     """Sent to the process that times it, so it must be picklable and cheap to import."""
 

@@ -2,8 +2,9 @@
 
 Started by `process.py` as `python -m nstopt.bench.worker FD`, where FD is its end of a pipe. It receives (subject,
 picture) and answers None when the subject is open; then it receives numbers of runs and answers with as many
-milliseconds. COPIES is answered with (upload, download) milliseconds, or None where nothing is copied. An NstoptError
-is sent as the answer; anything worse ends the process. It ends when the pipe is closed.
+milliseconds. COPIES is answered with (upload, download) milliseconds, or None where nothing is copied; WARNINGS with
+what makes the subject slower than it could be. An NstoptError is sent as the answer; anything worse ends the process.
+It ends when the pipe is closed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from nstopt.bench.subject import Stylise, TellsCopies
+from nstopt.bench.subject import Stylise, TellsCopies, Warns
 from nstopt.engines.base import Picture
 from nstopt.errors import NstoptError
 
 COPIES = "copies"
+WARNINGS = "warnings"
 COPIES_RUNS = 10
 
 
@@ -32,11 +34,19 @@ def serve(pipe: Connection[Any, Any]) -> None:
         pipe.send(None)
         while True:
             asked = pipe.recv()
-            pipe.send(_copies_ms(stylise, picture) if asked == COPIES else _time_ms(stylise, picture, asked))
+            pipe.send(_answer(stylise, picture, asked))
     except NstoptError as error:
         pipe.send(error)
     except EOFError:
         return
+
+
+def _answer(stylise: Stylise, picture: Picture, asked: int | str) -> object:
+    if asked == COPIES:
+        return _copies_ms(stylise, picture)
+    if asked == WARNINGS:
+        return stylise.warnings if isinstance(stylise, Warns) else ()
+    return _time_ms(stylise, picture, int(asked))
 
 
 def _copies_ms(stylise: Stylise, picture: Picture) -> tuple[float, float] | None:

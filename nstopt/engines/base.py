@@ -211,6 +211,11 @@ class Engine(ABC):
         """What a reader of timings should know of how this engine runs."""
         return ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the notes that cost speed."""
+        return ()
+
     def _checked(self, image: Picture) -> Picture:
         """The picture as a batch that fits, in memory that runtimes take: C-contiguous, and not read-only, as
         np.asarray makes Pillow's pictures. Raises BundleError."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from nstopt.bench.worker import COPIES, serve
+from nstopt.bench.worker import COPIES, WARNINGS, serve
 from nstopt.engines.base import Picture
 
 
@@ -26,7 +26,9 @@ class Inverter:
 
 
 class Copying:
-    """What it opens has memory of its own, and can tell how long the copies take."""
+    """What it opens has memory of its own, and can tell how long the copies take and what slows it down."""
+
+    warnings = ("no CUDA graph: refused",)
 
     def open(self) -> Copying:
         return self
@@ -38,8 +40,11 @@ class Copying:
         return [Part(1.0 + run, 2.0) for run in range(runs)]
 
 
-@pytest.mark.parametrize(("subject", "copies"), [(Inverter(), None), (Copying(), (5.5, 2.0))])
-def test_runs_are_timed_and_copies_told_where_there_are_any(subject: object, copies: object) -> None:
+@pytest.mark.parametrize(
+    ("subject", "copies", "warnings"),
+    [(Inverter(), None, ()), (Copying(), (5.5, 2.0), ("no CUDA graph: refused",))],
+)
+def test_runs_are_timed_and_the_rest_told_where_there_is_any(subject: object, copies: object, warnings: object) -> None:
     ours, theirs = multiprocessing.Pipe()
     worker = threading.Thread(target=serve, args=(theirs,))
     worker.start()
@@ -49,6 +54,8 @@ def test_runs_are_timed_and_copies_told_where_there_are_any(subject: object, cop
     assert len(ours.recv()) == 4
     ours.send(COPIES)
     assert ours.recv() == copies
+    ours.send(WARNINGS)
+    assert ours.recv() == warnings
     ours.close()
     worker.join(5)
     assert not worker.is_alive()

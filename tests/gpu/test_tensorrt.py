@@ -68,11 +68,10 @@ def test_with_and_without_a_graph_are_equal(build: Build, models: Path) -> None:
     image, _ = reference(models, SIZES[0])
     with nstopt.load(build("fp32", SIZES[0]).path) as engine:
         expected = engine(image)
-        lane = engine._take(image.shape, wait=True)  # type: ignore[attr-defined]
-        np.copyto(lane.host["image"].array, image)
-        lane.run_plain()
-        np.testing.assert_array_equal(lane.host[lane.outputs[0]].array, expected)
-        engine._give_back(image.shape, lane)  # type: ignore[attr-defined]
+        with engine._lanes.borrow(image.shape) as lane:  # type: ignore[attr-defined]
+            np.copyto(lane.host["image"].array, image)
+            lane.run_plain()
+            np.testing.assert_array_equal(lane.host[lane.outputs[0]].array, expected)
 
 
 def test_requests_in_flight(build: Build, models: Path) -> None:

@@ -16,6 +16,8 @@ from nstopt.errors import BundleError
 CUDA, CUDA_MANAGED = 2, 13  # of DLDeviceType
 UNSIGNED = 1  # of DLDataTypeCode
 CAPSULE = b"dltensor"
+# The handle of the default stream, which waits for the other streams of whoever uses it.
+DEFAULT_STREAM = 1
 
 
 class View(NamedTuple):
@@ -26,31 +28,41 @@ class View(NamedTuple):
     shape: tuple[int, ...]
     stream: int | None
     owner: Any
+    writable: bool = True
 
 
 def is_on_device(array: Any) -> bool:
     """Whether `array` lies on a GPU."""
-    if hasattr(array, "__cuda_array_interface__"):
-        return True
+    return hasattr(array, "__cuda_array_interface__") or _speaks_dlpack(array)
+
+
+def _speaks_dlpack(array: Any) -> bool:
     return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
 
 
+def shape_of(array: Any) -> tuple[int, ...]:
+    """Of a device array."""
+    described = getattr(array, "__cuda_array_interface__", None)
+    return tuple(described["shape"] if described else array.shape)
+
+
 def view(array: Any, stream: int) -> View:
-    """Look at a device array, whose owner shall have finished before the stream of handle `stream` goes on. Raises
-    BundleError if it is not uint8 or not C-contiguous."""
-    if hasattr(array, "__cuda_array_interface__"):
-        return from_interface(array)
-    return from_dlpack(array, stream)
+    """Look at a device array, whose owner shall have finished before the stream of handle `stream` goes on: through
+    DLPack where there is a choice, since torch's other interface does not tell its stream. Raises BundleError if it is
+    not uint8 or not C-contiguous."""
+    return from_dlpack(array, stream) if _speaks_dlpack(array) else from_interface(array)
 
 
 def from_interface(array: Any) -> View:
-    """Through __cuda_array_interface__, version 2 or 3."""
+    """Through __cuda_array_interface__, version 2 or 3; before 3 it knew of no streams."""
     described = array.__cuda_array_interface__
     shape = tuple(described["shape"])
     if described["typestr"] != "|u1":
         raise BundleError(f"engine takes uint8 device arrays, not {described['typestr']}")
     _check_contiguous(shape, described.get("strides"))
-    return View(described["data"][0], shape, described.get("stream"), array)
+    pointer, read_only = described["data"]
+    stream = described.get("stream") if described["version"] >= 3 else DEFAULT_STREAM
+    return View(pointer, shape, stream, array, not read_only)
 
 
 class _DLTensor(ctypes.Structure):

@@ -3,9 +3,8 @@ cuda-python. Every failure is a DeviceError with CUDA's own name for it."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,25 @@ from nstopt.errors import DeviceError
 
 def call(what: str, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
     """The result of one of CUDA's functions. Raises DeviceError; `what` says what was being done."""
-    error, *values = function(*arguments)
+    try:
+        error, *values = function(*arguments)
+    except RuntimeError as missing:  # so cuda-python says that the driver has no such function
+        raise DeviceError(f"the GPU failed while {what}: {missing}") from missing
     if error != cudart.cudaError_t.cudaSuccess:
-        text = cudart.cudaGetErrorString(error)[1]
-        raise DeviceError(f"the GPU failed while {what}: {error.name}: {text.decode()}")
+        take_error()
+        raise DeviceError(f"the GPU failed while {what}: {_said(error)}")
     return values[0] if values else None
+
+
+def take_error() -> str:
+    """What CUDA said of the last failure of this thread, empty if there was none. CUDA keeps it and gives it to whoever
+    asks next; afterwards it is forgotten."""
+    (error,) = cudart.cudaGetLastError()
+    return "" if error == cudart.cudaError_t.cudaSuccess else _said(error)
+
+
+def _said(error: Any) -> str:
+    return f"{error.name}: {cudart.cudaGetErrorString(error)[1].decode()}"
 
 
 class Stream:
@@ -38,9 +51,11 @@ class Stream:
     def wait_for(self, other: int) -> None:
         """Let what comes next wait for what the stream of handle `other` has been given so far."""
         event = Event()
-        call("waiting for another stream", cudart.cudaEventRecord, event.event, other)
-        call("waiting for another stream", cudart.cudaStreamWaitEvent, self._stream, event.event, 0)
-        event.close()
+        try:
+            call("waiting for another stream", cudart.cudaEventRecord, event.event, other)
+            call("waiting for another stream", cudart.cudaStreamWaitEvent, self._stream, event.event, 0)
+        finally:
+            event.close()
 
     def upload(self, target: int, source: int, size: int) -> None:
         """Copy from the host to the GPU."""
@@ -52,15 +67,22 @@ class Stream:
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         call("copying from the GPU", cudart.cudaMemcpyAsync, target, source, size, kind, self._stream)
 
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy on the GPU."""
+        kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        call("copying on the GPU", cudart.cudaMemcpyAsync, target, source, size, kind, self._stream)
+
     def capture(self, enqueue: Callable[[], None]) -> Graph:
         """What `enqueue` puts into this stream, as a graph. Raises DeviceError if it cannot be one."""
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call("capturing a CUDA graph", cudart.cudaStreamBeginCapture, self._stream, mode)
         try:
             enqueue()
-        except DeviceError:
-            cudart.cudaStreamEndCapture(self._stream)  # the capture has failed; its own error says less
-            cudart.cudaGetLastError()
+        except BaseException:
+            for graph in cudart.cudaStreamEndCapture(self._stream)[1:]:  # its own error says less
+                if graph is not None:
+                    cudart.cudaGraphDestroy(graph)
+            take_error()
             raise
         return Graph(call("capturing a CUDA graph", cudart.cudaStreamEndCapture, self._stream))
 
@@ -90,7 +112,11 @@ class Graph:
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
-        self._executable = call("making a CUDA graph", cudart.cudaGraphInstantiate, graph, 0)
+        try:
+            self._executable = call("making a CUDA graph", cudart.cudaGraphInstantiate, graph, 0)
+        except DeviceError:
+            cudart.cudaGraphDestroy(graph)
+            raise
 
     def launch(self, stream: Stream) -> None:
         call("launching a CUDA graph", cudart.cudaGraphLaunch, self._executable, stream.handle)
@@ -122,16 +148,6 @@ class PinnedMemory:
 
     def close(self) -> None:
         cudart.cudaFreeHost(self.pointer)
-
-
-@contextlib.contextmanager
-def cleared_on_error() -> Iterator[None]:
-    """CUDA keeps the last error of a thread and gives it to whoever asks next."""
-    try:
-        yield
-    except DeviceError:
-        cudart.cudaGetLastError()
-        raise
 
 
 def version() -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable
+import math
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,13 @@ import tensorrt as trt
 
 from nstopt.bundle import Bundle
 from nstopt.engines.base import Engine, LayerTime, Pending, Picture
-from nstopt.engines.tensorrt.arrays import DeviceArray, is_on_device, view
+from nstopt.engines.tensorrt.arrays import DeviceArray, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.cuda import DeviceMemory
-from nstopt.engines.tensorrt.flags import shares_profiles
-from nstopt.engines.tensorrt.lane import Lane, Split
+from nstopt.engines.tensorrt.lane import Lane, Shape, Split
 from nstopt.engines.tensorrt.layers import read_layers
+from nstopt.engines.tensorrt.pool import INPUT, Pool
 from nstopt.errors import BundleError, DeviceError
 
-INPUT = "image"
-MAX_LANES = 8
 PROFILE_WARMUP = 2
 
 
@@ -54,137 +51,90 @@ class TensorRTEngine(Engine):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle.manifest)
         self._lock = contextlib.nullcontext()
-        self._engine, self._runtime = deserialise(bundle.file("engine.plan").read_bytes(), str(bundle.path))
+        self._pool: Pool | None = None
         self._report = bundle.file("layers.json").read_text()
-        self._free: list[tuple[tuple[int, ...], Lane]] = []  # the one used last at the end
-        self._used: list[int] = []  # profiles of lanes at work
-        self._changed = threading.Condition()
-        self._notes: dict[str, None] = {}
+        engine, self._runtime = deserialise(bundle.file("engine.plan").read_bytes(), str(bundle.path))
+        self._pool = Pool(engine)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        with self._changed:
-            return tuple(self._notes)
+        notes = self._pool.graph_notes if self._pool else ()
+        return tuple(f"no CUDA graph: {note}" if note else "CUDA graph" for note in notes)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(note for note in self.notes if note.startswith("no "))
 
     def __call__(self, image: Any, out: Any = None) -> Any:
         """As Engine; a picture that lies on the GPU (__cuda_array_interface__ or DLPack) is read there, and the result
         is written to `out` on the GPU too, or returned as a DeviceArray."""
-        if is_on_device(image):
-            return self._call_on_device(image, out)
-        return super().__call__(image, out)
+        on_device = is_on_device(image)
+        if out is not None and is_on_device(out) != on_device:
+            raise BundleError("the picture and `out` must both lie on the GPU, or both in the host's memory")
+        return self._call_on_device(image, out) if on_device else super().__call__(image, out)
 
     def submit(self, image: Picture) -> Pending:
+        """As Engine, for pictures of the host. Raises DeviceError if too many requests are in flight."""
+        if is_on_device(image):
+            raise BundleError("only pictures in the host's memory can be submitted: call the engine with this one")
         batch = self._checked(image)
-        lane = self._take(batch.shape, wait=False)
-        return Pending(image.shape, self._start(lane, batch))
+        lanes = self._lanes
+        lane = lanes.submit(batch.shape)
+        try:
+            np.copyto(lane.host[INPUT].array, batch)
+            lane.start()
+        except BaseException:
+            lanes.drop(lane)
+            raise
+        return Pending(image.shape, lambda out: self._finish(lanes, lane, out))
+
+    def _finish(self, lanes: Pool, lane: Lane, out: Picture | None) -> None:
+        """Wait for the result of a submitted request and write it; of one that nobody wants, only free the lane."""
+        try:
+            with lanes.taken(lane):
+                lane.finish()
+                if out is not None:
+                    _write(lane, out)
+        except DeviceError:
+            if out is not None:
+                raise
 
     def _infer(self, images: Picture, out: Picture) -> None:
-        self._start(self._take(images.shape, wait=True), images)(out)
-
-    def _start(self, lane: Lane, images: Picture) -> Callable[[Picture | None], None]:
-        """Send pictures on their way; returns a function that waits for the result and writes it, or drops it."""
-        try:
+        with self._lanes.borrow(images.shape) as lane:
             np.copyto(lane.host[INPUT].array, images)
             lane.start()
-        except DeviceError:
-            self._drop(lane)
-            raise
+            lane.finish()
+            _write(lane, out)
 
-        def finish(out: Picture | None) -> None:
-            try:
-                lane.finish()
-            except DeviceError:
-                self._drop(lane)
-                raise
-            if out is not None:
-                np.copyto(out.reshape(images.shape), lane.host[lane.outputs[0]].array)
-            self._give_back(images.shape, lane)
-
-        return finish
+    @property
+    def _lanes(self) -> Pool:
+        if self._pool is None:
+            raise DeviceError("the engine is closed: load it again")
+        return self._pool
 
     def _call_on_device(self, image: Any, out: Any) -> Any:
-        shape = tuple(image.shape)
+        shape = shape_of(image)
         batch = shape if len(shape) == 4 else (1, *shape)
         if len(batch) != 4 or batch[-1] != 3:
             raise BundleError(f"engine takes uint8 RGB arrays [H, W, 3] or [N, H, W, 3], not {list(shape)}")
         self._check_fits(batch)
-        lane = self._take(batch, wait=True)
-        try:
+        with self._lanes.borrow(batch) as lane:
+            source = view(image, lane.stream.handle)
             if out is None:
-                memory = DeviceMemory(int(np.prod(shape)))
-                out = DeviceArray(memory.pointer, shape, memory.close)
-            views = [view(array, lane.stream.handle) for array in (image, out)]
-            if views[1].shape != views[0].shape:
-                raise BundleError(f"`out` must be a uint8 device array of shape {list(shape)}")
-            for one in views:
+                out = _empty(shape)
+            target = _checked_out(view(out, lane.stream.handle), shape)
+            for one in (source, target):
                 if one.stream is not None:
                     lane.stream.wait_for(one.stream)
-            lane.run_in_place(views[0].pointer, views[1].pointer)
-        except DeviceError:
-            self._drop(lane)
-            raise
-        except BundleError:
-            self._give_back(batch, lane)
-            raise
-        self._give_back(batch, lane)
+            lane.run_in_place(source.pointer, target.pointer)
         return out
-
-    def _take(self, shape: tuple[int, ...], wait: bool) -> Lane:
-        """A lane for pictures of this shape, free or new. With all at work, wait or raise DeviceError."""
-        with self._changed:
-            while True:
-                for index in range(len(self._free) - 1, -1, -1):
-                    if self._free[index][0] == shape:
-                        lane = self._free.pop(index)[1]
-                        self._used.append(lane.profile)
-                        return lane
-                profile = self._profile(shape)
-                if profile is not None and len(self._used) + len(self._free) >= MAX_LANES and self._free:
-                    self._free.pop(0)[1].close()
-                if profile is not None and len(self._used) < (MAX_LANES if wait else MAX_LANES - 1):
-                    lane = Lane(self._engine, {INPUT: shape}, profile)
-                    self._notes[f"no CUDA graph: {lane.graph_note}" if lane.graph_note else "CUDA graph"] = None
-                    self._used.append(profile)
-                    return lane
-                if not wait:
-                    raise DeviceError("too many requests in flight: take a result before the next submit")
-                self._changed.wait()
-
-    def _profile(self, shape: tuple[int, ...]) -> int | None:
-        """The optimisation profile of a shape; None while every one of its is at work and they cannot be shared."""
-        count = self._engine.num_optimization_profiles
-        if count <= 1:
-            return 0
-        fitting = [i for i in range(count) if tuple(self._engine.get_tensor_profile_shape(INPUT, i)[2]) == shape]
-        if not fitting:
-            raise BundleError(f"the plan has no profile for pictures of shape {list(shape)}; build the engine again")
-        if shares_profiles(trt.__version__):
-            return fitting[0]
-        taken = {*self._used, *(lane.profile for _, lane in self._free)}
-        return next((index for index in fitting if index not in taken), None)
-
-    def _give_back(self, shape: tuple[int, ...], lane: Lane) -> None:
-        with self._changed:
-            self._used.remove(lane.profile)
-            self._free.append((shape, lane))
-            self._changed.notify()
-
-    def _drop(self, lane: Lane) -> None:
-        """A lane on which the GPU failed, or that was changed, is not used again."""
-        with self._changed:
-            self._used.remove(lane.profile)
-            lane.close()
-            self._changed.notify()
 
     def split(self, images: Picture, runs: int) -> list[Split]:
         """Upload, net and download of `images` [N, H, W, 3] that fit, timed by events on the GPU, over `runs` runs
         after warm-up and without a CUDA graph. Raises DeviceError."""
-        lane = self._take(images.shape, wait=True)
-        np.copyto(lane.host[INPUT].array, images)
-        try:
+        with self._lanes.borrow(images.shape) as lane:
+            np.copyto(lane.host[INPUT].array, images)
             return [lane.split() for _ in range(PROFILE_WARMUP + runs)][PROFILE_WARMUP:]
-        finally:
-            self._give_back(images.shape, lane)
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
         """Without a CUDA graph, and waiting for every kernel."""
@@ -198,14 +148,11 @@ class TensorRTEngine(Engine):
                 times_ms.setdefault(layer_name, []).append(ms)
 
         profiler = Profiler()
-        lane = self._take(images.shape, wait=True)
-        try:
+        with self._lanes.borrow(images.shape, reusable=False) as lane:  # its context keeps the profiler
             np.copyto(lane.host[INPUT].array, images)
             lane.context.profiler = profiler
             for _ in range(PROFILE_WARMUP + runs):
                 lane.run_plain()
-        finally:
-            self._drop(lane)  # its context keeps the profiler
         known = read_layers(self._report)
         times = []
         for name, samples in times_ms.items():
@@ -214,8 +161,29 @@ class TensorRTEngine(Engine):
         return times
 
     def close(self) -> None:
-        with self._changed:
-            for _, lane in self._free:
-                lane.close()
-            self._free.clear()
-        del self._engine, self._runtime
+        """Give the GPU's memory back, also that of requests whose results were not taken: these are lost. Waits for
+        calls at work in other threads."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+        self._runtime = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _write(lane: Lane, out: Picture) -> None:
+    """The picture that a lane has made, as `out`, which has the batch's axis or not."""
+    made = lane.host[lane.outputs[0]].array
+    np.copyto(out.reshape(made.shape), made)
+
+
+def _empty(shape: Shape) -> DeviceArray:
+    memory = DeviceMemory(math.prod(shape))
+    return DeviceArray(memory.pointer, shape, memory.close)
+
+
+def _checked_out(out: View, shape: Shape) -> View:
+    if out.shape != shape or not out.writable:
+        raise BundleError(f"`out` must be a writable uint8 device array of shape {list(shape)}")
+    return out

@@ -19,8 +19,8 @@ from nstopt.engines.tensorrt.flags import flags_for, mask, shares_profiles
 from nstopt.engines.tensorrt.request import Answer, Failed, Finished, Phase, Request
 
 MIB = 1 << 20
-# Requests in flight at a time where each needs an optimisation profile of its own.
-PROFILES_PER_SIZE = 2
+# Where each request in flight needs an optimisation profile of its own: two that were submitted, and a call.
+PROFILES_PER_SIZE = 3
 NO_TYPE_OF_ITS_OWN = frozenset({"CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "IDENTITY"})
 
 

@@ -1,0 +1,103 @@
+"""TensorRT's engines on doubles of the vendors' packages, which compute with ONNX Runtime."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nstopt.bench.subject import TellsCopies, Warns
+from nstopt.errors import BundleError, DeviceError
+
+from .conftest import LAUNCH, SMALL, Host, noise, same
+
+
+def test_pictures(host: Host) -> None:
+    with host.load() as engine:
+        for seed in range(3):
+            same(engine(noise(seed=seed)), noise(seed=seed))
+        same(engine(noise()[None]), noise()[None])
+        out = np.zeros((*SMALL, 3), np.uint8)
+        assert engine(noise(), out=out) is out
+        same(out, noise())
+        picture = noise()
+        assert engine(picture, out=picture) is picture
+        same(picture, noise())
+        assert (engine.notes, engine.warnings) == (("CUDA graph",), ())
+        assert host.cuda.calls["cudaGraphLaunch"] == 6
+        assert host.cuda.alive()["context"] == 1
+    assert host.cuda.alive() == {}
+
+
+def test_a_batch(host: Host) -> None:
+    pictures = np.stack([noise(seed=seed) for seed in range(3)])
+    with host.load(batch=3) as engine:
+        same(engine(pictures), pictures)
+        with pytest.raises(BundleError, match="not 1x24x32"):
+            engine(pictures[0])
+
+
+def test_without_a_graph(host: Host) -> None:
+    host.cuda.fail("capture", "cudaErrorStreamCaptureUnsupported")
+    with host.load() as engine:
+        same(engine(noise()), noise())
+        (note,) = engine.notes
+        assert note.startswith("no CUDA graph: the GPU failed while capturing a CUDA graph: cudaErrorStreamCaptureUn")
+        assert engine.warnings == (note,)
+        assert host.cuda.calls["cudaGraphLaunch"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("cudaGraphLaunch", "launching a CUDA graph"),
+        ("kernel", "running the engine"),
+        ("cudaStreamSynchronize", "running the engine"),
+    ],
+)
+def test_errors_of_the_device(host: Host, name: str, what: str) -> None:
+    with host.load() as engine:
+        same(engine(noise()), noise())
+        host.cuda.fail(name, LAUNCH)
+        with pytest.raises(DeviceError, match=f"while {what}: {LAUNCH}: unspecified launch failure"):
+            engine(noise())
+        assert "context" not in host.cuda.alive()  # its lane is not used again
+        same(engine(noise()), noise())
+        host.cuda.fail(name, LAUNCH)
+        with pytest.raises(DeviceError, match=LAUNCH):
+            engine.submit(noise()).result()
+        assert "context" not in host.cuda.alive()
+        same(engine.submit(noise()).result(), noise())
+    assert host.cuda.alive() == {}
+
+
+def test_no_memory_for_a_first_lane(host: Host) -> None:
+    with host.load() as engine:
+        host.cuda.fail("cudaMalloc", "cudaErrorMemoryAllocation")
+        with pytest.raises(DeviceError, match="while allocating 2304 bytes: cudaErrorMemoryAllocation: out of memory"):
+            engine(noise())
+        same(engine(noise()), noise())
+
+
+def test_a_plan_that_is_damaged(host: Host) -> None:
+    bundle = host.bundle()
+    (bundle.path / "engine.plan").write_bytes(b"nonsense")
+    with pytest.raises(DeviceError, match=r"TensorRT 10.8.0 cannot load .*painter.nst: the plan is no plan"):
+        host.ours["engine"].TensorRTEngine(bundle)
+
+
+def test_parts_and_layers_are_timed(host: Host) -> None:
+    with host.load() as engine:
+        splits = engine.split(noise()[None], 3)
+        assert len(splits) == 3
+        assert min(min(split) for split in splits) > 0
+        layers = {layer.name: layer for layer in engine.profile(noise()[None], 4)}
+        assert layers["conv"].kind == "Convolution"
+        assert layers["Clip"].kind == "?"
+        assert {len(layer.samples_ms) for layer in layers.values()} == {4}
+        same(engine(noise()), noise())
+        host.cuda.fail("kernel", LAUNCH)
+        with pytest.raises(DeviceError, match=LAUNCH):
+            engine.split(noise()[None], 3)
+        same(engine(noise()), noise())
+        assert isinstance(engine, TellsCopies)  # so that a bench asks it
+        assert isinstance(engine, Warns)
