@@ -292,7 +292,7 @@ def _compile(
     folder: Path,
     progress: Progress,
 ) -> Built:
-    options = BuildOptions(spec.workspace_mib, spec.force, progress)
+    options = BuildOptions(spec.workspace_mib, spec.force, progress=progress)
     if backend.capabilities.takes == ".ts":
         return backend.build(_torchscript_of(spec.model, info), shape, spec.precision, folder, options)
     with tempfile.TemporaryDirectory() as temporary:

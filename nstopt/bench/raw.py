@@ -6,7 +6,9 @@ from pathlib import Path
 
 from nstopt import engines
 from nstopt.bundle import FORMAT_VERSION, BackendInfo, Bundle, Manifest, NetInfo, PrecisionInfo, ShapeInfo, write_bundle
+from nstopt.engines.base import BuildOptions
 
+RAW = BuildOptions(own_norms=True)
 NET = NetInfo("raw", "custom", (), 0, "0" * 64)
 
 
@@ -15,7 +17,7 @@ def build_raw(model: Path, backend: str, shape: ShapeInfo, precision: str, path:
     or DeviceError."""
 
     def fill(folder: Path) -> Manifest:
-        built = engines.backend(backend).build(model, shape, precision, folder)
+        built = engines.backend(backend).build(model, shape, precision, folder, RAW)
         return Manifest(
             format_version=FORMAT_VERSION,
             net=NET,

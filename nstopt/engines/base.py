@@ -51,10 +51,12 @@ class Capabilities:
 @dataclass(frozen=True)
 class BuildOptions:
     """What a build may be told besides the graph: a limit for the memory that kernels work in, whether to build what is
-    not worth building on this device, and who is told how far it is."""
+    not worth building on this device, whether to leave instance norms to the backend's own operator where others are
+    the default, and who is told how far it is."""
 
     workspace_mib: int | None = None
     force: bool = False
+    own_norms: bool = False
     progress: Progress = Silent()  # noqa: RUF009
 
 

@@ -13,9 +13,9 @@ from nstopt import engines
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.inputs import noise
-from nstopt.bench.peers import PEERS, Peer, PeerSubject, named, write_nncf, write_raw_export
+from nstopt.bench.peers import PEERS, Peer, PeerSubject, named, write_nncf, write_raw_export, write_raw_tensorrt
 from nstopt.bench.subject import Stylise
-from nstopt.errors import BuildError, CheckpointError
+from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.export.contract import PictureModule
 from nstopt.nets import load_net
 from nstopt.size import Size
@@ -120,6 +120,16 @@ def test_another_net_is_refused(checkpoint: Path, make_bundle: MakeBundle) -> No
         CheckpointError, match=r"net.pth: the engines were not made from this checkpoint .* 000000000000…"
     ):
         list(run(cases, BenchSpec(runs=1, interleave=True)))
+
+
+def test_tensorrt_is_asked_for_where_there_is_none(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nstopt.engines.tensorrt.gate.devices", list)
+    subject = PeerSubject(Peer("tensorrt-raw", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(DeviceError, match="cannot build an engine with TensorRT: it needs an NVIDIA GPU"):
+        write_raw_tensorrt(subject, tmp_path / "raw.nst")
+    assert list(tmp_path.glob("*.nst")) == []
 
 
 def test_nncf_is_asked_for_where_it_is_missing(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from nstopt.bundle import Bundle, ShapeInfo
 from nstopt.driver import Device
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Compiled, Engine
-from nstopt.engines.tensorrt.gate import check_built_for, check_precision, installed, require_gpu, timing_cache_name
+from nstopt.engines.tensorrt.gate import check_built_for, check_precision, has_own_norm, installed, require_gpu, timing_cache_name
 from nstopt.files import cache_folder, make_folder
 from nstopt.gpus import architecture_of
 
@@ -84,7 +84,8 @@ def _plan(
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
         file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
-        file.write_bytes(ready(model, device.sm))
+        own_norms = options.own_norms and has_own_norm(str(installed()))
+        file.write_bytes(ready(model, device.sm, own_norms))
         request = Request(
             model=str(file),
             folder=str(folder),

@@ -66,6 +66,11 @@ def runs_on(generation: Architecture, version: str) -> bool:
     return line >= release_line(generation.tensorrt_first) and (last is None or line <= release_line(last))
 
 
+def has_own_norm(version: str) -> bool:
+    """Whether TensorRT has an InstanceNormalization that needs no cuDNN: from 10 on."""
+    return version != UNKNOWN and release_line(version) >= (10, 0)
+
+
 def check_precision(device: Device, precision: str, force: bool) -> None:
     """Raise BuildError where a precision is far slower than FP32 on the GPU, unless it is forced."""
     generation = architecture_of(device.sm, device.name)

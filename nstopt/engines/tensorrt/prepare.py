@@ -27,11 +27,11 @@ from nstopt.graph.rules.native_norm import NativeNorm
 MOVES = frozenset({"Transpose", "DepthToSpace", "Slice", "Reshape", "Pad", "Identity", "Squeeze", "Unsqueeze"})
 
 
-def ready(model: bytes, sm: tuple[int, int] | None) -> bytes:
-    """A serialised model in TensorRT's form, checked against its rules for a GPU of compute capability `sm`. Raises
-    BuildError."""
-    prepared = prepare(onnx.load_from_string(model))
-    check(prepared, sm)
+def ready(model: bytes, sm: tuple[int, int] | None, own_norms: bool = False) -> bytes:
+    """A serialised model in TensorRT's form, checked against its rules for a GPU of compute capability `sm`. With
+    `own_norms`, which TensorRT 8 has not without cuDNN, its InstanceNormalization is kept. Raises BuildError."""
+    prepared = prepare(onnx.load_from_string(model), own_norms)
+    check(prepared, sm, own_norms)
     serialised: bytes = prepared.SerializeToString()
     return serialised
 
@@ -45,18 +45,18 @@ def precision_of(model: bytes) -> str:
     return "fp16" if halves or any(t.data_type == TensorProto.FLOAT16 for t in graph.initializer) else "fp32"
 
 
-def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
+def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
     """A copy of `model` that computes the same. What cannot be brought into TensorRT's form is left for the rules to
     find."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    pair_weights(model.graph)
-    bytes_at_the_ends(model.graph)
+    _pair_weights(model.graph)
+    _bytes_at_the_ends(model.graph)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    return apply(model, NativeNorm, Context(lambda layer: "plain"))
+    return model if own_norms else apply(model, NativeNorm, Context(lambda layer: "plain"))
 
 
-def pair_weights(graph: onnx.GraphProto) -> None:
+def _pair_weights(graph: onnx.GraphProto) -> None:
     """An int8 constant before a DequantizeLinear becomes float32, and gets its QuantizeLinear."""
     constants = initialisers(graph)
     nodes: list[onnx.NodeProto] = []
@@ -82,7 +82,7 @@ def _axis(node: onnx.NodeProto) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
 
 
-def bytes_at_the_ends(graph: onnx.GraphProto) -> None:
+def _bytes_at_the_ends(graph: onnx.GraphProto) -> None:
     """One Cast after a uint8 input and one before a uint8 output; between them the bytes' moves are made on floats."""
     bytes_now = {port.name for port in graph.input if port.type.tensor_type.elem_type == TensorProto.UINT8}
     inputs = sorted(bytes_now)

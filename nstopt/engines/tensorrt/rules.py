@@ -53,16 +53,18 @@ class _Graph:
         return [node for node in self.nodes if tensor in node.input]
 
 
-def check(model: onnx.ModelProto, sm: tuple[int, int] | None = None) -> None:
+def check(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False) -> None:
     """Raise BuildError if TensorRT, from 8.5 on, could not take `model` (shapes inferred) as it is meant. `sm` is the
-    compute capability of the GPU it is for."""
-    found = list(violations(model, sm))
+    compute capability of the GPU it is for. With `own_norms`, from 10 on, InstanceNormalization is taken too."""
+    found = list(violations(model, sm, own_norms))
     if found:
         more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
         raise BuildError(f"TensorRT cannot take this graph: {'; '.join(found[:SHOWN])}{more}")
 
 
-def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None) -> Iterator[str]:
+def violations(
+    model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False
+) -> Iterator[str]:
     """Every rule that `model` breaks, with the node's name."""
     graph = model.graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
@@ -80,7 +82,7 @@ def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None) -> Ite
         elif node.op_type == "Resize":
             yield from _resize(read, node)
         elif node.op_type == "InstanceNormalization":
-            yield from _norm(read, node)
+            yield from _norm(read, node, own_norms)
         elif node.op_type == "Slice" and len(node.input) > 3 and node.input[3] and not _known(read, node.input[3]):
             yield f"{_name(node)}: the axes of a Slice must be constants"
         elif node.op_type == "Pad" and _text(node, "mode", "constant") not in PAD_MODES:
@@ -159,10 +161,10 @@ def _resize(graph: _Graph, node: onnx.NodeProto) -> Iterator[str]:
         yield f"{_name(node)}: Resize mode {_text(node, 'mode', 'nearest')}"
 
 
-def _norm(graph: _Graph, node: onnx.NodeProto) -> Iterator[str]:
+def _norm(graph: _Graph, node: onnx.NodeProto, own_norms: bool) -> Iterator[str]:
     if not all(name in graph.constants for name in node.input[1:]):
         yield f"{_name(node)}: scale and shift of an InstanceNormalization must be initialisers"
-    else:
+    elif not own_norms:
         yield f"{_name(node)}: an InstanceNormalization, which TensorRT 8 has in a plugin that needs cuDNN"
 
 

@@ -22,7 +22,7 @@ import onnx
 import tensorrt_rtx as rtx
 
 from nstopt.bundle import ShapeInfo
-from nstopt.engines.tensorrt.prepare import bytes_at_the_ends, prepare
+from nstopt.engines.tensorrt.prepare import prepare
 from nstopt.engines.tensorrt.request import Request
 
 ITEM_BYTES = {"Float": 4, "Half": 2, "Int8": 1, "UInt8": 1, "Int32": 4, "Int64": 8, "Bool": 1}
@@ -118,9 +118,7 @@ def moved_bytes(log: Log) -> int:
 
 def as_exported(model: onnx.ModelProto) -> bytes:
     """An export as it is, with InstanceNormalization, which the compiler knows; only the bytes are at its ends."""
-    model = onnx.ModelProto.FromString(model.SerializeToString())
-    bytes_at_the_ends(model.graph)
-    serialised: bytes = model.SerializeToString()
+    serialised: bytes = prepare(model, own_norms=True).SerializeToString()
     return serialised
 
 

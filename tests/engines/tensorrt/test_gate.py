@@ -79,3 +79,8 @@ def test_timing_caches_are_told_apart() -> None:
     names = {gate.timing_cache_name(device) for device in (GTX_1060, RTX_4060)}
     assert len(names) == 2
     assert any(name.endswith("-sm61-geforce-gtx-1060-6gb.timing") for name in names)
+
+
+def test_which_tensorrt_has_its_own_norm() -> None:
+    found = [gate.has_own_norm(version) for version in ("8.6.1.post1", "10.0.1", "11.4.0.106", gate.UNKNOWN)]
+    assert found == [False, True, True, False]

@@ -111,6 +111,18 @@ def test_transposed_int8_is_refused_on_pascal_only(export_family: Export) -> Non
         ready(plain, PASCAL)
 
 
+def test_norms_may_be_left_to_tensorrt(export_family: Export) -> None:
+    """From 10 on, and for the sake of comparisons."""
+    model = specialise(onnx.load(export_family("instance norm").onnx), SHAPES[0])
+    kept, native = (
+        [node.op_type for node in onnx.load_from_string(ready(model.SerializeToString(), None, own)).graph.node]
+        for own in (True, False)
+    )
+    assert kept.count("InstanceNormalization") > 5
+    assert native.count("InstanceNormalization") == 0
+    assert native.count("ReduceMean") - kept.count("ReduceMean") == 2 * kept.count("InstanceNormalization")
+
+
 def test_the_precision_that_a_graph_says(export_family: Export) -> None:
     model = rewritten(export_family("frn"), SHAPES[0])
     found = [precision_of(one.SerializeToString()) for one in (model, to_fp16(model), to_int8(model))]
