@@ -121,7 +121,7 @@ def _speedups(records: Sequence[Record]) -> list[RenderableType]:
 
 
 def _interval(ratio: Ratio) -> str:
-    return f"{times(ratio.value)} ({ratio.low:.2f}–{ratio.high:.2f})"
+    return f"{ratio.value:.2f}× ({ratio.low:.2f}–{ratio.high:.2f})"
 
 
 def _quality(records: Sequence[Record]) -> Table:
