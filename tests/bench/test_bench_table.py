@@ -61,7 +61,7 @@ def test_rows_stand_against_torch_and_a_line_names_every_peer(make_record: MakeR
     text = shown(render(make_run(make_record(), openvino, eager)), 80)
     assert "vs torch eager" in text
     assert (
-        "Speed of wave-512x512-int8 at 512x512 against: OpenVINO 2.0× (2.00–2.00), torch eager 10× (10.00–10.00)"
+        "Speed of wave-512x512-int8 at 512x512 against: OpenVINO 2.00× (2.00–2.00), torch eager 10.00× (10.00–10.00)"
         in " ".join(text.split())
     )
     assert "vs OpenVINO" in shown(render(make_run(make_record(), openvino)), 80)

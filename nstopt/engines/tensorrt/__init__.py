@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from nstopt.bundle import Bundle, ShapeInfo
 from nstopt.driver import Device
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Compiled, Engine
-from nstopt.engines.tensorrt.gate import check_built_for, check_precision, has_own_norm, installed, require_gpu, timing_cache_name
+from nstopt.engines.tensorrt.gate import (
+    check_built_for,
+    check_precision,
+    has_own_norm,
+    installed,
+    require_gpu,
+    timing_cache_name,
+)
 from nstopt.files import cache_folder, make_folder
 from nstopt.gpus import architecture_of
 

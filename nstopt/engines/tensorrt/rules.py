@@ -62,9 +62,7 @@ def check(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: 
         raise BuildError(f"TensorRT cannot take this graph: {'; '.join(found[:SHOWN])}{more}")
 
 
-def violations(
-    model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False
-) -> Iterator[str]:
+def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False) -> Iterator[str]:
     """Every rule that `model` breaks, with the node's name."""
     graph = model.graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
