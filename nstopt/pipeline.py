@@ -302,15 +302,19 @@ def _compile(
 
 
 def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
-    """INT8 pictures must be as close to FP32 as was asked for."""
+    """Pictures must be as close to FP32's as was asked for, whatever the precision."""
     worst = spec.min_psnr_db - WORST_BELOW_DB
-    if spec.precision == "int8" and (quality.psnr_db_mean < spec.min_psnr_db or quality.psnr_db_worst < worst):
+    if quality.psnr_db_mean >= spec.min_psnr_db and quality.psnr_db_worst >= worst:
+        return
+    what, advice = f"the {spec.precision.upper()} engine", "lower --min-psnr, or build another precision"
+    if spec.precision == "int8":
         best = max(precise.search, key=lambda candidate: candidate.psnr_db_mean)
-        raise BuildError(
-            f"{spec.model}: the best INT8 found ({best.recipe}) gives {quality.psnr_db_mean:.1f} dB mean and "
-            f"{quality.psnr_db_worst:.1f} dB on the worst picture; wanted {spec.min_psnr_db:g} and {worst:g}: "
-            "give more and more varied --calib pictures, lower --min-psnr, or build FP32"
-        )
+        what = f"the best INT8 found ({best.recipe})"
+        advice = "give more and more varied --calib pictures, lower --min-psnr, or build FP32"
+    raise BuildError(
+        f"{spec.model}: {what} gives {quality.psnr_db_mean:.1f} dB mean and {quality.psnr_db_worst:.1f} dB on the "
+        f"worst picture; wanted {spec.min_psnr_db:g} and {worst:g}: {advice}"
+    )
 
 
 def _torchscript_of(model: Path, info: ExportInfo) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -142,6 +143,15 @@ def test_what_cannot_be_asked_for(tiny_onnx: Path, tmp_path: Path) -> None:
         build_engine(BuildSpec(tiny_onnx, tmp_path, precision="int4"))
     with pytest.raises(CalibrationError, match=r"tiny\.onnx: INT8 needs pictures"):
         build_engine(BuildSpec(tiny_onnx, tmp_path, precision="int8"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_too_far_from_fp32_is_not_written(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    spec = BuildSpec(tiny_onnx, tmp_path, precision="fp16", backend="onnxruntime", size=SMALL, val=photos)
+    with pytest.raises(
+        BuildError, match=r"tiny\.onnx: the FP16 engine gives \d+\.\d dB mean .* wanted 99 and .* lower --min-psnr, or"
+    ):
+        build_engine(replace(spec, min_psnr_db=99))
     assert list(tmp_path.iterdir()) == []
 
 

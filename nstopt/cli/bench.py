@@ -54,7 +54,7 @@ def bench_command(
     ] = None,
     calib: Annotated[Path | None, typer.Option(help="Photographs that INT8 engines find their ranges from.")] = None,
     val: Annotated[Path | None, typer.Option(help="Photographs that engines are judged by.")] = None,
-    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
+    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that engines must reach against FP32.")] = 40.0,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs a case, after warm-up.")] = 30,
     image: Annotated[Path | None, typer.Option(help="Picture to time on; default: random noise.")] = None,
     compare: Annotated[

@@ -34,7 +34,7 @@ def build_command(
     dynamic: Annotated[bool, typer.Option("--dynamic", help="Take pictures of any size; default: 512x512.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=64, help="Pictures a call.")] = 1,
     any_batch: Annotated[bool, typer.Option("--any-batch", help="Take any number of pictures a call.")] = False,
-    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that INT8 must reach against FP32.")] = 40.0,
+    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that it must reach against FP32.")] = 40.0,
     symmetric: Annotated[
         bool, typer.Option("--symmetric", help="INT8 as TensorRT has it, int8 with a zero point of 0, on any backend.")
     ] = False,
