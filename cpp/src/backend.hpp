@@ -1,4 +1,4 @@
-// What a backend is: one file with one function that opens a bundle, and one line in engine.cpp.
+// What a backend is: one function that opens a bundle, in a file of its own, and one line in engine.cpp.
 #pragma once
 
 #include <memory>

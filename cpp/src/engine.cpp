@@ -78,31 +78,50 @@ void Engine::stylize(const Work &work) {
     own_ = std::move(request);
 }
 
-std::unique_ptr<Request> Engine::take_request() {
+std::unique_ptr<Job> Engine::submit(const std::shared_ptr<Engine> &engine, const Work &work) {
+    engine->check_fits(work.image.shape);
+    auto job = std::make_unique<Job>(engine);
+    job->start(work);
+    return job;
+}
+
+// A job's place. Nothing that may wait for the device is done while `counting_` is locked: submit does not wait.
+void Engine::enter() {
     const std::lock_guard<std::mutex> lock(counting_);
     if (in_flight_ == max_jobs_) {
         throw Error(NSTOPT_BUSY, std::to_string(max_jobs_) + " jobs are in flight, which is max_jobs: wait for one");
     }
-    std::unique_ptr<Request> request;
-    if (idle_.empty()) {
-        request = model_->make_request();
-    } else {
-        request = std::move(idle_.back());
-        idle_.pop_back();
-    }
     ++in_flight_;
+}
+
+// Null if there is none.
+std::unique_ptr<Request> Engine::idle_request() {
+    const std::lock_guard<std::mutex> lock(counting_);
+    if (idle_.empty()) {
+        return nullptr;
+    }
+    std::unique_ptr<Request> request = std::move(idle_.back());
+    idle_.pop_back();
     return request;
 }
 
-std::unique_ptr<Job> Engine::submit(const std::shared_ptr<Engine> &engine, const Work &work) {
-    engine->check_fits(work.image.shape);
-    auto job = std::make_unique<Job>(engine);
-    job->request_ = engine->take_request();
-    job->request_->start(work);
-    return job;
+void Engine::leave(std::unique_ptr<Request> request) {
+    const std::lock_guard<std::mutex> lock(counting_);
+    --in_flight_;
+    if (request) {
+        idle_.push_back(std::move(request));  // does not throw: there is room for max_jobs
+    }
 }
 
-Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {}
+Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) { engine_->enter(); }
+
+void Job::start(const Work &work) {
+    request_ = engine_->idle_request();
+    if (!request_) {
+        request_ = engine_->model_->make_request();
+    }
+    request_->start(work);
+}
 
 void Job::wait() {
     request_->wait();
@@ -110,16 +129,10 @@ void Job::wait() {
 }
 
 Job::~Job() {
-    if (!request_) {
-        return;
-    }
-    const std::lock_guard<std::mutex> lock(engine_->counting_);
-    --engine_->in_flight_;
-    if (is_healthy_) {
-        engine_->idle_.push_back(std::move(request_));  // does not throw: there is room for max_jobs
-    } else {
+    if (!is_healthy_) {  // it may be in any state
         request_.reset();
     }
+    engine_->leave(std::move(request_));
 }
 
 }  // namespace nstopt

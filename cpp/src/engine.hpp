@@ -33,7 +33,9 @@ private:
 
     void check_fits(const Shape &asked) const;
     void check_listed(const Shape &asked) const;
-    std::unique_ptr<Request> take_request();
+    void enter();
+    std::unique_ptr<Request> idle_request();
+    void leave(std::unique_ptr<Request> request);
 
     const int max_jobs_;
     std::unique_ptr<Model> model_;
@@ -44,18 +46,20 @@ private:
     int in_flight_ = 0;
 };
 
-// Pictures in flight. It keeps its engine alive, and gives its request back to it at the end.
+// Pictures in flight. It keeps its engine alive, has one of its max_jobs places, and leaves it a request at the end.
 class Job {
 public:
-    Job(std::shared_ptr<Engine> engine);
+    // Throws Error, NSTOPT_BUSY if there is no place.
+    explicit Job(std::shared_ptr<Engine> engine);
     ~Job();
+    Job(const Job &) = delete;
+    Job &operator=(const Job &) = delete;
 
-    // Called once. Throws Error if the device failed.
+    // Each called once. They throw Error.
+    void start(const Work &work);
     void wait();
 
 private:
-    friend class Engine;
-
     std::shared_ptr<Engine> engine_;
     std::unique_ptr<Request> request_;
     bool is_healthy_ = false;

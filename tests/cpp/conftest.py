@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from cpp.data import prepare, prepare_variants
+from cpp.data import prepare, prepare_plans, prepare_variants
 from nstopt.bundle import Bundle
 from nstopt.pipeline import BuildSpec, build_engine
 
@@ -89,4 +89,5 @@ def data(any_bundle: Bundle, int8_bundle: Bundle, tmp_path_factory: pytest.TempP
     pictures = [(any_bundle, 1, 33, 51), (any_bundle, 3, *SMALL), (any_bundle, 2, 17, 90), (int8_bundle, 1, *SMALL)]
     prepare(folder, pictures)
     prepare_variants(folder, any_bundle)
+    prepare_plans(folder)
     return folder

@@ -40,6 +40,16 @@ DAMAGES = {
 # Python notices this one when the engine is loaded, not when the bundle is opened.
 ONLY_CPP = {"unlisted-weights"}
 
+# Plans for the double of TensorRT, which says what they mean: cpp/tests/host_gpu/tensorrt.cpp.
+PLANS = {
+    "plan-one": "static 1 32 48 1 32 48",
+    "plan-sizes": "dynamic 1 32 48 1 32 48  1 32 48 1 32 48  1 16 16 1 16 16",
+    "plan-any": "dynamic 1 16 16 4 64 64",
+    "plan-float": "float 1 16 16 4 64 64",
+    "plan-larger": "larger 1 16 16 4 64 64",
+    "plan-damaged": "dynamic",
+}
+
 
 def prepare(folder: Path, cases: Sequence[tuple[Bundle, int, int, int]]) -> None:
     """Write pictures and what Python makes of them: noise for each bundle, number of pictures, height and width."""
@@ -71,6 +81,22 @@ def prepare_variants(folder: Path, good: Bundle) -> None:
     for name in DAMAGES:
         damage(folder / f"{name}.nst", good, name)
     (folder / "damaged.txt").write_text("".join(f"{name}.nst {message}\n" for name, message in DAMAGES.items()))
+
+
+def prepare_plans(folder: Path) -> None:
+    """Write PLANS as bundles for any size, so that it is the plan that refuses others."""
+    for name, plan in PLANS.items():
+        path = folder / f"{name}.nst"
+        path.mkdir()
+        (path / "engine.plan").write_text(plan)
+        manifest = {
+            "format_version": 1,
+            "net": {"name": name},
+            "backend": {"name": "tensorrt"},
+            "shape": {"batch": None, "height": None, "width": None},
+            "files": {"engine.plan": sha256_file(path / "engine.plan")},
+        }
+        write_manifest(path, msgspec.json.encode(manifest))
 
 
 def damage(path: Path, good: Bundle, name: str) -> None:

@@ -1,0 +1,154 @@
+// The double of CUDA: streams, copies and events.
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "host_gpu.hpp"
+
+using host_gpu::done;
+using host_gpu::report;
+
+struct CUstream_st {
+    const int gpu = host_gpu::own_gpu();
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<std::function<cudaError_t()>> works;  // the one under way stays in front
+    cudaError_t error = cudaSuccess;                 // of a work, until somebody was told
+    bool is_over = false;
+    std::thread thread{[this] { loop(); }};
+
+    void loop() {
+        std::unique_lock<std::mutex> lock(mutex);
+        while (true) {
+            changed.wait(lock, [this] { return is_over || !works.empty(); });
+            if (works.empty()) {
+                return;
+            }
+            const auto work = works.front();
+            lock.unlock();
+            std::this_thread::sleep_for(std::chrono::microseconds(100));  // so that callers are ahead
+            const cudaError_t result = work();
+            lock.lock();
+            error = result == cudaSuccess ? error : result;
+            works.pop_front();
+            changed.notify_all();
+        }
+    }
+
+    cudaError_t take_error() {
+        const std::lock_guard<std::mutex> lock(mutex);
+        return std::exchange(error, cudaSuccess);
+    }
+};
+
+// A moment in a stream, for which the stream and whoever waits may both be the last.
+struct Moment {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool is_past = false;
+    cudaError_t error = cudaSuccess;
+};
+
+struct CUevent_st {
+    const int gpu = host_gpu::own_gpu();
+    std::shared_ptr<Moment> moment;  // none before the first record
+};
+
+void host_gpu::put(cudaStream_t stream, std::function<cudaError_t()> work) {
+    const std::lock_guard<std::mutex> lock(stream->mutex);
+    stream->works.push_back(std::move(work));
+    stream->changed.notify_all();
+}
+
+int host_gpu::gpu_of(cudaStream_t stream) { return stream->gpu; }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorMemoryAllocation);
+    }
+    *stream = new CUstream_st;
+    host_gpu::count_alive(1);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    std::unique_lock<std::mutex> lock(stream->mutex);
+    stream->changed.wait(lock, [stream] { return stream->works.empty(); });
+    const cudaError_t error = std::exchange(stream->error, cudaSuccess);
+    return error == cudaSuccess ? done() : report(error);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    host_gpu::demand_own(stream->gpu);
+    {
+        const std::lock_guard<std::mutex> lock(stream->mutex);
+        stream->is_over = true;
+        stream->changed.notify_all();
+    }
+    stream->thread.join();
+    delete stream;
+    host_gpu::count_alive(-1);
+    return done();
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorLaunchFailure);
+    }
+    host_gpu::put(stream, [=] {
+        host_gpu::demand_memory(from, bytes, stream->gpu, kind == cudaMemcpyHostToDevice);
+        host_gpu::demand_memory(to, bytes, stream->gpu, kind == cudaMemcpyDeviceToHost);
+        std::memcpy(to, from, bytes);
+        return cudaSuccess;
+    });
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorMemoryAllocation);
+    }
+    *event = new CUevent_st;
+    host_gpu::count_alive(1);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    host_gpu::demand(event->gpu == stream->gpu, "an event recorded in a stream of another GPU");
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorLaunchFailure);
+    }
+    const auto moment = event->moment = std::make_shared<Moment>();
+    host_gpu::put(stream, [=] {
+        const cudaError_t error = stream->take_error();
+        const std::lock_guard<std::mutex> lock(moment->mutex);
+        moment->error = error;
+        moment->is_past = true;
+        moment->changed.notify_all();
+        return cudaSuccess;
+    });
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    if (const auto moment = event->moment) {
+        std::unique_lock<std::mutex> lock(moment->mutex);
+        moment->changed.wait(lock, [&] { return moment->is_past; });
+        if (moment->error != cudaSuccess) {
+            return report(moment->error);
+        }
+    }
+    return done();
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    host_gpu::demand_own(event->gpu);
+    delete event;
+    host_gpu::count_alive(-1);
+    return done();
+}

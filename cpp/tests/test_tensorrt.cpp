@@ -1,0 +1,245 @@
+// The TensorRT backend on the double in host_gpu/, whose plans invert pictures: threads, jobs, sizes, failures.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <nstopt.hpp>
+#include <random>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "data.hpp"
+#include "host_gpu/host_gpu.hpp"
+
+namespace {
+
+constexpr nstopt_shape kSmall{1, 16, 16}, kLarge{1, 32, 48};
+
+// A picture, and where its result goes.
+struct Picture {
+    explicit Picture(nstopt_shape shape) : shape(shape), image(std::size_t(shape.batch * shape.height * shape.width * 3)) {
+        static thread_local std::minstd_rand random;
+        std::generate(image.begin(), image.end(), [] { return std::uint8_t(random()); });
+        stylized.resize(image.size());
+    }
+    bool is_right() const {
+        return std::equal(image.begin(), image.end(), stylized.begin(),
+                          [](int before, int after) { return before + after == 255; });
+    }
+    nstopt_status stylize(nstopt_engine *engine) {
+        return nstopt_stylize(engine, &shape, image.data(), nullptr, stylized.data(), nullptr);
+    }
+    nstopt_status submit(nstopt_engine *engine) {
+        return nstopt_submit(engine, &shape, image.data(), nullptr, stylized.data(), nullptr, &job);
+    }
+
+    nstopt_shape shape;
+    Pixels image, stylized;
+    nstopt_job *job = nullptr;
+};
+
+nstopt_engine *load(const std::string &bundle, int gpu = 1) {
+    nstopt_options options = nstopt::default_options();
+    options.gpu = gpu;
+    nstopt_engine *engine = nullptr;
+    nstopt_load(test_data(bundle).c_str(), &options, &engine);
+    return engine;
+}
+
+bool told(const std::string &text) { return std::string(nstopt_last_error()).find(text) != std::string::npos; }
+
+// Nothing is left: no memory, no error for whoever uses CUDA next, no other GPU.
+void check_clean() {
+    CHECK(host_gpu::alive() == 0);
+    CHECK(cudaGetLastError() == cudaSuccess);
+    CHECK(host_gpu::own_gpu() == 0);
+}
+
+// A call, two jobs in flight and another call, in two sizes; each may fail by the device, but not be wrong.
+void use(nstopt_engine *engine, bool may_fail, nstopt_shape other = kSmall) {
+    std::vector<Picture> pictures{Picture(kLarge), Picture(other), Picture(kLarge), Picture(other)};
+    std::vector<nstopt_status> said{pictures[0].stylize(engine), pictures[1].submit(engine), pictures[2].submit(engine),
+                                    pictures[3].stylize(engine)};
+    for (std::size_t job : {2, 1}) {
+        said[job] = pictures[job].job ? nstopt_wait(pictures[job].job) : said[job];
+    }
+    for (std::size_t index = 0; index < said.size(); ++index) {
+        CAPTURE(index);
+        if (said[index] == NSTOPT_OK) {
+            CHECK(pictures[index].is_right());
+        } else {
+            CHECK(said[index] == NSTOPT_BAD_DEVICE);
+            CHECK(may_fail);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("plans for one size, for several and for any") {
+    for (const auto &[bundle, shapes] : std::vector<std::pair<std::string, std::vector<nstopt_shape>>>{
+             {"plan-one.nst", {kLarge, kLarge}},
+             {"plan-sizes.nst", {kSmall, kLarge, kSmall}},
+             {"plan-any.nst", {{1, 64, 64}, {4, 16, 20}, {1, 33, 51}}}}) {
+        CAPTURE(bundle);
+        nstopt_engine *engine = load(bundle);
+        REQUIRE(engine);
+        CHECK(std::string(nstopt_engine_backend(engine)) == "tensorrt");
+        for (const nstopt_shape &shape : shapes) {
+            Picture picture(shape), later(shape);
+            CHECK(picture.stylize(engine) == NSTOPT_OK);
+            CHECK(picture.is_right());
+            REQUIRE(later.submit(engine) == NSTOPT_OK);
+            CHECK(nstopt_wait(later.job) == NSTOPT_OK);
+            CHECK(later.is_right());
+        }
+        nstopt_free(engine);
+        check_clean();
+    }
+}
+
+TEST_CASE("jobs in flight, waited for in any order") {
+    nstopt_engine *engine = load("plan-sizes.nst");
+    REQUIRE(engine);
+    for (int round = 0; round < 20; ++round) {
+        use(engine, false);
+    }
+    nstopt_free(engine);
+    check_clean();
+}
+
+TEST_CASE("threads share an engine") {
+    nstopt_engine *engine = load("plan-any.nst");
+    REQUIRE(engine);
+    std::vector<std::thread> threads;
+    for (int number = 0; number < 4; ++number) {
+        threads.emplace_back([=] {
+            for (int round = 0; round < 25; ++round) {
+                Picture picture({1, 16 + 4 * number + round % 3, 24});
+                if (number < 2) {  // two of them by jobs, which is what max_jobs allows
+                    CHECK(picture.submit(engine) == NSTOPT_OK);
+                    CHECK(nstopt_wait(picture.job) == NSTOPT_OK);
+                } else {
+                    CHECK(picture.stylize(engine) == NSTOPT_OK);
+                }
+                CHECK(picture.is_right());
+            }
+        });
+    }
+    for (std::thread &thread : threads) {
+        thread.join();
+    }
+    nstopt_free(engine);
+    check_clean();
+}
+
+TEST_CASE("a job outlives its engine, and ends in another thread") {
+    nstopt_engine *engine = load("plan-any.nst");
+    Picture first(kLarge), second(kSmall);
+    REQUIRE(first.submit(engine) == NSTOPT_OK);
+    REQUIRE(second.submit(engine) == NSTOPT_OK);
+    nstopt_free(engine);
+    CHECK(nstopt_wait(first.job) == NSTOPT_OK);
+    std::thread([&] { CHECK(nstopt_wait(second.job) == NSTOPT_OK); }).join();
+    CHECK(first.is_right());
+    CHECK(second.is_right());
+    check_clean();
+}
+
+TEST_CASE("a run that fails on the GPU fails alone") {
+    nstopt_engine *engine = load("plan-any.nst");
+    Picture first(kLarge), second(kSmall);
+    host_gpu::fail_run();
+    REQUIRE(first.submit(engine) == NSTOPT_OK);
+    REQUIRE(second.submit(engine) == NSTOPT_OK);
+    CHECK(nstopt_wait(first.job) == NSTOPT_BAD_DEVICE);
+    CHECK(told("CUDA cannot finish the run: cudaErrorLaunchFailure: unspecified launch failure"));
+    CHECK(nstopt_wait(second.job) == NSTOPT_OK);
+    use(engine, false);
+    nstopt_free(engine);
+    check_clean();
+}
+
+TEST_CASE("whichever call fails, nothing is lost and the engine goes on") {
+    for (const std::string bundle : {"plan-one.nst", "plan-sizes.nst", "plan-any.nst"}) {
+        const nstopt_shape other = bundle == "plan-one.nst" ? kLarge : kSmall;
+        bool was_reached = true;
+        for (int call = 1; was_reached; ++call) {
+            CAPTURE(bundle);
+            CAPTURE(call);
+            host_gpu::fail_call(call);
+            nstopt_engine *engine = load(bundle);
+            if (engine) {
+                use(engine, true, other);
+            }
+            was_reached = host_gpu::has_failed();
+            CHECK((engine || was_reached));
+            host_gpu::fail_call(0);
+            cudaSetDevice(0);  // the way back to it may be what failed
+            if (engine) {
+                use(engine, false, other);
+            }
+            nstopt_free(engine);
+            check_clean();
+        }
+    }
+}
+
+TEST_CASE("whichever call fails while an engine is freed, everything is given back") {
+    bool was_reached = true;
+    for (int call = 1; was_reached; ++call) {
+        CAPTURE(call);
+        nstopt_engine *engine = load("plan-sizes.nst");
+        REQUIRE(engine);
+        use(engine, false);
+        host_gpu::fail_call(call);
+        nstopt_free(engine);
+        was_reached = host_gpu::has_failed();
+        host_gpu::fail_call(0);
+        cudaSetDevice(0);
+        check_clean();
+    }
+}
+
+TEST_CASE("two engines on two GPUs, the first freed first") {
+    nstopt_engine *first = load("plan-any.nst", 0), *second = load("plan-sizes.nst", 1);
+    REQUIRE(first);
+    REQUIRE(second);
+    use(first, false);
+    use(second, false);
+    nstopt_free(first);
+    for (int call = 1; call < 30; ++call) {  // TensorRT still finds the logger
+        host_gpu::fail_call(call);
+        use(second, true);
+    }
+    host_gpu::fail_call(0);
+    cudaSetDevice(0);
+    nstopt_free(second);
+    check_clean();
+}
+
+TEST_CASE("plans that are wrong") {
+    CHECK(load("plan-damaged.nst") == nullptr);
+    CHECK(told("TensorRT 8.5 cannot load"));
+    CHECK(told("version tag does not match; deserialization failed (a plan runs with"));
+    CHECK(load("plan-float.nst") == nullptr);
+    CHECK(told("the plan's tensor stylized is not the one uint8 picture in or out"));
+    CHECK(load("plan-any.nst", 5) == nullptr);
+    CHECK(told("it needs NVIDIA GPU number 5, and this machine shows 2"));
+    Picture picture(kSmall);
+    for (const auto &[bundle, status, text] : std::vector<std::tuple<std::string, nstopt_status, std::string>>{
+             {"plan-larger.nst", NSTOPT_BAD_DEVICE, "makes pictures of another size"},
+             {"plan-one.nst", NSTOPT_BAD_SIZE, "the plan takes no 1x16x16 pictures"}}) {
+        nstopt_engine *engine = load(bundle);
+        REQUIRE(engine);
+        CHECK(picture.stylize(engine) == status);
+        CHECK(told(text));
+        CHECK(picture.submit(engine) == status);
+        CHECK(picture.job == nullptr);
+        nstopt_free(engine);
+    }
+    check_clean();
+}
