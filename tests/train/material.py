@@ -35,19 +35,21 @@ def lossnet_arrays() -> dict[str, NDArray[np.float32]]:
 
 
 def write_lossnet(path: Path, arrays: dict[str, NDArray[np.float32]] | None = None) -> Path:
-    """An .npz file of the arrays, by default of `lossnet_arrays`."""
-    with path.open("wb") as file:
-        np.savez(file, **(lossnet_arrays() if arrays is None else arrays))  # type: ignore[arg-type]
+    """An .npz file of the arrays, by default of `lossnet_arrays`; such a one that is there stays."""
+    if arrays is not None or not path.exists():
+        with path.open("wb") as file:
+            np.savez(file, **(lossnet_arrays() if arrays is None else arrays))  # type: ignore[arg-type]
     return path
 
 
 def write_pictures(folder: Path, count: int = 3) -> Path:
-    """A folder of smooth random pictures, 40x56."""
+    """A folder of smooth random pictures, 40x56. One that is there stays: another process may be reading it."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(2)
     for index in range(count):
         small = Image.fromarray(random.integers(0, 256, (5, 7, 3), np.uint8))
-        small.resize((56, 40), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
+        if not (folder / f"{index}.png").exists():
+            small.resize((56, 40), Image.Resampling.BICUBIC).save(folder / f"{index}.png")
     return folder
 
 
