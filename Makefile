@@ -4,13 +4,14 @@
 #             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
 # All set up .venv by themselves; only python3 and make are needed.
 # make gpu    on a machine with an NVIDIA GPU: tests/gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
-#             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal
+#             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal GPU_PEERS=torch,tensorrt-raw
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
 GPU_EXTRA ?= gpu
+GPU_PEERS ?= torch-cuda,torch-cuda-fp16,torch-compile-cuda,tensorrt-raw
 GPU_BIN := .venv-gpu/bin
 
 .PHONY: demo test cpp gpu clean
@@ -37,7 +38,7 @@ gpu:
 	$(GPU_BIN)/nstopt export
 	$(GPU_BIN)/nstopt build-engine --backend tensorrt --res 512
 	$(GPU_BIN)/nstopt build-engine --backend tensorrt --int8 --res 512
-	$(GPU_BIN)/nstopt bench --res 512 --compare torch
+	$(GPU_BIN)/nstopt bench --res 512 --compare $(GPU_PEERS)
 	$(GPU_BIN)/nstopt bench --res 512 --layers
 
 cpp: $(READY)

@@ -16,7 +16,7 @@ import psutil
 from nstopt.bench.record import Machine
 
 PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
-GPU_BACKENDS = frozenset({"tensorrt"})
+GPU_BACKENDS = frozenset({"tensorrt", "torch-cuda", "onnxruntime-cuda"})
 BUSY_SHARE = 0.5
 OTHERS_SHARE = 0.1
 CLOCK_MOVED = 1.1

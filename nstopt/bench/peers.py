@@ -23,7 +23,7 @@ import numpy as np
 
 from nstopt.bench.subject import Stylise
 from nstopt.engines.base import Picture
-from nstopt.errors import BuildError, CheckpointError
+from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.size import Size
 
 
@@ -78,12 +78,52 @@ def _torch_channels_last(subject: PeerSubject) -> Stylise:
     return _torch(_picture_module(subject).to(memory_format=torch.channels_last))
 
 
-def _torch_compile(subject: PeerSubject) -> Stylise:
+def _torch_cuda(subject: PeerSubject, half: bool = False) -> Stylise:
+    """With `half`, as torch's own mixed precision (autocast) has it: the net's family decides nothing."""
+    return _torch(_cuda_module(subject), "cuda", half)
+
+
+def _cuda_module(subject: PeerSubject) -> Any:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"the peer {subject.peer.name} needs an NVIDIA GPU and a build of torch with CUDA that knows it, which "
+            "nstopt doctor names; or leave it out of --compare"
+        )
+    return _picture_module(subject).cuda()
+
+
+def _onnxruntime_cuda(subject: PeerSubject) -> Stylise:
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider"
+    refused = DeviceError(
+        f"the peer {subject.peer.name} needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime; or leave it "
+        "out of --compare"
+    )
+    if provider not in onnxruntime.get_available_providers():
+        raise refused
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        _elsewhere(_save_raw_onnx, subject, Path(folder) / "raw.onnx")
+        session = onnxruntime.InferenceSession(Path(folder) / "raw.onnx", providers=[provider])
+    if session.get_providers()[0] != provider:  # it takes the CPU where the GPU fails it
+        raise refused
+    name = session.get_inputs()[0].name
+
+    def stylise(images: Picture, out: Picture) -> None:
+        np.copyto(out, session.run(None, {name: images})[0])
+
+    return stylise
+
+
+def _torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylise:
     """Compiled here and now: torch does it at the first call, which would otherwise count as warm-up."""
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes, which would outlive this one
     import torch
 
-    stylise = _torch(torch.compile(_picture_module(subject), dynamic=False))
+    module = _cuda_module(subject) if device == "cuda" else _picture_module(subject)
+    stylise = _torch(torch.compile(module, dynamic=False), device)
     images = np.zeros((subject.batch, *subject.size, 3), np.uint8)
     try:
         stylise(images, np.empty_like(images))
@@ -96,12 +136,14 @@ def _torch_compile(subject: PeerSubject) -> Stylise:
     return stylise
 
 
-def _torch(module: Any) -> Stylise:
+def _torch(module: Any, device: str = "cpu", half: bool = False) -> Stylise:
+    """Copies to the device and back are part of a call, as in an engine's."""
     import torch
 
     @torch.inference_mode()
     def stylise(images: Picture, out: Picture) -> None:
-        np.copyto(out, module(torch.from_numpy(images)).numpy())
+        with torch.autocast(device, torch.float16, enabled=half):
+            np.copyto(out, module(torch.from_numpy(images).to(device)).cpu().numpy())
 
     return stylise
 
@@ -113,9 +155,13 @@ def _bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) ->
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         path = Path(folder) / "raw.nst"
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
-            other.submit(write, subject, path).result()
+        _elsewhere(write, subject, path)
         return engines.load(path)
+
+
+def _elsewhere(write: Callable[[PeerSubject, Path], None], subject: PeerSubject, path: Path) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+        other.submit(write, subject, path).result()
 
 
 def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
@@ -209,10 +255,15 @@ PEERS = {
     ),
     "openvino": Kind("OpenVINO", "openvino", "fp32", partial(_bundle, partial(write_raw_export, "openvino"))),
     "nncf": Kind("NNCF INT8", "openvino", "int8", partial(_bundle, write_nncf)),
+    "torch-cuda": Kind("torch eager, GPU", "torch-cuda", "fp32", _torch_cuda),
+    "torch-cuda-fp16": Kind("torch FP16, GPU", "torch-cuda", "fp16", partial(_torch_cuda, half=True)),
+    "torch-compile-cuda": Kind("torch.compile, GPU", "torch-cuda", "fp32", partial(_torch_compile, device="cuda")),
+    "onnxruntime-cuda": Kind("ONNX Runtime, GPU", "onnxruntime-cuda", "fp32", _onnxruntime_cuda),
     "tensorrt-raw": Kind("TensorRT FP16", "tensorrt", "fp16", partial(_bundle, write_raw_tensorrt)),
 }
 ALL = "all"
-ELSEWHERE = ("nncf", "tensorrt-raw")
+ON_GPU = ("torch-cuda", "torch-cuda-fp16", "torch-compile-cuda", "onnxruntime-cuda", "tensorrt-raw")
+ELSEWHERE = ("nncf", *ON_GPU)
 
 
 def named(names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -13,7 +14,16 @@ from nstopt import engines
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.inputs import noise
-from nstopt.bench.peers import PEERS, Peer, PeerSubject, named, write_nncf, write_raw_export, write_raw_tensorrt
+from nstopt.bench.peers import (
+    ELSEWHERE,
+    PEERS,
+    Peer,
+    PeerSubject,
+    named,
+    write_nncf,
+    write_raw_export,
+    write_raw_tensorrt,
+)
 from nstopt.bench.subject import Stylise
 from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.export.contract import PictureModule
@@ -98,7 +108,7 @@ def test_torch_compile_without_a_compiler_says_what_it_needs(checkpoint: Path, m
 
 
 def test_all_is_every_peer_and_a_name_counts_once() -> None:
-    assert [*named(["all"]), "nncf", "tensorrt-raw"] == list(PEERS)
+    assert [*named(["all"]), *ELSEWHERE] == list(PEERS)
     assert named(["openvino", "torch", "openvino"]) == ["openvino", "torch"]
 
 
@@ -130,6 +140,15 @@ def test_tensorrt_is_asked_for_where_there_is_none(
     with pytest.raises(DeviceError, match="cannot build an engine with TensorRT: it needs an NVIDIA GPU"):
         write_raw_tensorrt(subject, tmp_path / "raw.nst")
     assert list(tmp_path.glob("*.nst")) == []
+
+
+@pytest.mark.parametrize("name", ["torch-cuda", "torch-cuda-fp16", "torch-compile-cuda", "onnxruntime-cuda"])
+def test_peers_of_a_gpu_where_there_is_none(name: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    subject = PeerSubject(Peer(name, checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(DeviceError, match=rf"the peer {name} needs an NVIDIA GPU .* or leave it out of --compare"):
+        subject.open()
 
 
 def test_nncf_is_asked_for_where_it_is_missing(
