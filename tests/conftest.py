@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,6 +62,12 @@ def _one_torch_thread() -> Iterator[None]:
 def photographs() -> list[RGB]:
     """Six photographs, uint8 [60, 80, 3]."""
     return [cover(rgb, Size(60, 80)) for _, rgb in demo_photographs()]
+
+
+def pytest_configure() -> None:
+    """Shells start what runs in their background with Ctrl-C ignored, which children inherit; tests of it need it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 Once = Callable[[str, Callable[[Path], object]], Path]
