@@ -187,6 +187,28 @@ def read_convolution(node: ir.Node) -> Convolution | None:
     )
 
 
+class Norm(NamedTuple):
+    """An InstanceNormalization node, read."""
+
+    scale: Array
+    shift: Array
+    epsilon: float
+
+
+def read_norm(node: ir.Node, most_channels: int | None = None) -> Norm | None:
+    """The norm, or None if it has more channels. Raises Declined if its scale or shift is not known, or it is not of
+    pictures in float32."""
+    scale, shift, x = constant(node.inputs[1]), constant(node.inputs[2]), node.inputs[0]
+    if scale is None or shift is None:
+        raise Declined("its scale or shift is computed")
+    if most_channels is not None and scale.size > most_channels:
+        return None
+    if scale.dtype != np.float32 or x is None or x.shape is None or len(x.shape) != 4:
+        raise Declined("it is not of pictures in float32")
+    epsilon = node.attributes.get("epsilon")
+    return Norm(scale, shift, epsilon.as_float() if epsilon else 1e-5)
+
+
 class Padding(NamedTuple):
     """A Pad node over height and width, read: `pads` is (top, left, bottom, right)."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Declined, Layer, Rule, Tape, constant, initialiser, only_use, producer, spatial
+from nstopt.graph.rule import Array, Layer, Rule, Tape, initialiser, only_use, producer, read_norm, spatial
 
 KIND = "few-channel-norm"
 MAX_CHANNELS = 3
@@ -25,21 +25,14 @@ class FewChannelNorm(Rule):
     anchors = ("InstanceNormalization",)
 
     def plan(self, node: ir.Node) -> Any:
-        scale, shift = constant(node.inputs[1]), constant(node.inputs[2])
-        x = node.inputs[0]
-        if scale is None or shift is None:
-            raise Declined("its scale or shift is computed")
-        if scale.size > MAX_CHANNELS:
+        norm = read_norm(node, MAX_CHANNELS)
+        if norm is None:
             return None
-        if scale.dtype != np.float32 or x is None or x.shape is None or len(x.shape) != 4:
-            raise Declined("it is not of pictures in float32")
-        form = self.context.choose(Layer(KIND, (scale.size, *(spatial(node.inputs[0]) or (0, 0)))))
-        return None if form == "plain" else (scale, shift)
+        form = self.context.choose(Layer(KIND, (norm.scale.size, *(spatial(node.inputs[0]) or (0, 0)))))
+        return None if form == "plain" else norm
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
-        scale, shift = plan
-        epsilon = node.attributes.get("epsilon")
-        eps = epsilon.as_float() if epsilon else 1e-5
+        scale, shift, eps = plan
         source = node.inputs[0]
         assert source is not None
         phases = producer(source, "DepthToSpace")

@@ -18,30 +18,23 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Declined, Rule, Tape, constant, initialiser, producer
+from nstopt.graph.rule import Rule, Tape, initialiser, producer, read_norm
 
 
 class NativeNorm(Rule):
     anchors = ("InstanceNormalization",)
 
     def plan(self, node: ir.Node) -> Any:
-        scale, shift = constant(node.inputs[1]), constant(node.inputs[2])
-        x = node.inputs[0]
-        if scale is None or shift is None:
-            raise Declined("its scale or shift is computed")
-        if scale.dtype != np.float32 or x is None or x.shape is None or len(x.shape) != 4:
-            raise Declined("it is not of pictures in float32")
-        return scale, shift
+        return read_norm(node)
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
         x = node.inputs[0]
-        epsilon = node.attributes.get("epsilon")
         scale, shift, eps = (
             initialiser(op, np.asarray(array, np.float32), f"{node.name}.{name}")
             for array, name in (
-                (plan[0].reshape(1, -1, 1, 1), "scale"),
-                (plan[1].reshape(1, -1, 1, 1), "shift"),
-                (epsilon.as_float() if epsilon else 1e-5, "epsilon"),
+                (plan.scale.reshape(1, -1, 1, 1), "scale"),
+                (plan.shift.reshape(1, -1, 1, 1), "shift"),
+                (plan.epsilon, "epsilon"),
             )
         )
         mean = op.ReduceMean(x, axes=[2, 3], keepdims=1)
