@@ -10,18 +10,15 @@ import pytest
 
 from nstopt.bundle import ShapeInfo
 from nstopt.calib.fp16 import to_fp16
-from nstopt.calib.int8 import quantise, quantised_tensors
-from nstopt.calib.ranges import symmetric
 from nstopt.engines.tensorrt.prepare import ready
 from nstopt.export.exporter import Exported
-from nstopt.graph.forms import default_form
 from nstopt.graph.nodes import convolutions, name_convolutions
 from nstopt.graph.passes import rewrite
-from nstopt.graph.rule import Layer
 from nstopt.graph.specialise import specialise
 
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu12, which there is for Linux on x86-64")
 from .compiler import CONVOLUTIONS, Kernel, Log, as_exported, compile_for, moved_bytes
+from .test_prepare import phases, to_int8
 
 # Its timing cache is an empty shell, and it says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
@@ -35,11 +32,6 @@ TYPES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
 Export = Callable[[str], Exported]
 
 
-def phases(layer: Layer) -> str:
-    """It has transposed convolutions, but none in INT8."""
-    return "phase" if layer.kind == "transposed-conv" else default_form(layer, "tensorrt")
-
-
 def exported(export_family: Export, family: str, shape: ShapeInfo) -> onnx.ModelProto:
     model = specialise(onnx.load(export_family(family).onnx), shape)
     name_convolutions(model)
@@ -48,7 +40,7 @@ def exported(export_family: Export, family: str, shape: ShapeInfo) -> onnx.Model
 
 def precise(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     if precision == "int8":
-        return quantise(model, {name: symmetric(60.0) for name in quantised_tensors(model.graph)})
+        return to_int8(model)
     return to_fp16(model) if precision == "fp16" else model
 
 
