@@ -1,4 +1,5 @@
-"""The `nstopt` command: arguments → spec → one call. The only package that prints or exits; one command a module.
+"""The `nstopt` command: arguments → spec → one call, one command a module. Only they and `nstopt.__main__`, which
+runs them, print or exit.
 
 Rooms are imported inside the commands, so that `nstopt --help` answers at once and `nstopt stylize` loads neither
 torch nor onnx.
@@ -6,8 +7,7 @@ torch nor onnx.
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -25,8 +25,6 @@ from nstopt.cli.plan import plan_command
 from nstopt.cli.report import report_command
 from nstopt.cli.stylize import stylize_command
 from nstopt.cli.train import app as train_app
-from nstopt.console import fail
-from nstopt.errors import NstoptError
 
 app = typer.Typer(
     help="Make a style-transfer net run in real time: export, build an engine, bench it, stylise pictures. "
@@ -57,22 +55,3 @@ app.command("gatys")(gatys_command)
 app.add_typer(train_app, name="train")
 app.command("distill")(distill_command)
 app.command("package")(package_command)
-
-
-def main() -> NoReturn:
-    """Run the command. Exit code 0, 1 after an error (one line on stderr), 2 after a usage error, 130 after Ctrl-C."""
-    debug = "--debug" in sys.argv[1:]
-    sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
-        app(prog_name="nstopt")
-    except NstoptError as error:
-        if debug:
-            raise
-        fail(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if debug:
-            raise
-        fail(f"unexpected {type(error).__name__}: {error} (a bug in nstopt: run again with --debug and report it)")
-    sys.exit(0)

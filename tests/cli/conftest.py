@@ -18,8 +18,8 @@ from nets import layouts
 from onnx import helper
 from PIL import Image
 
+from nstopt.__main__ import main
 from nstopt.bundle import Bundle
-from nstopt.cli import main
 
 
 class Ran(NamedTuple):

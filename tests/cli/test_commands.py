@@ -130,13 +130,14 @@ def test_ctrl_c(folder: Path) -> None:
         assert bench.stdout.readline() == "took nstopt-out/net.nst\n"
         time.sleep(1)
         os.kill(bench.pid, signal.SIGINT)
-        assert bench.wait(20) == 130
+        # Interrupted in exec() of a string (namedtuple's, say), CPython ends by the signal: 130 to a shell, too.
+        assert bench.wait(20) in (130, -signal.SIGINT)
         assert "Traceback" not in bench.stderr.read()
 
 
 def test_help_and_stylize_import_little(folder: Path) -> None:
     code = (
-        "import sys; from nstopt.cli import main\n"
+        "import sys; from nstopt.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as e: assert not e.code\n"
         "print(*sorted({'torch', 'onnx', 'onnxscript', 'skimage', 'scipy', 'safetensors'} & sys.modules.keys()))"
