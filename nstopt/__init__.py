@@ -10,6 +10,8 @@ Names are imported when first used: loading and running an engine needs neither 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ _HOMES = {
     "export_net": "nstopt.export.exporter",
     "load": "nstopt.engines",
 }
+
+# ONNX Runtime (from 1.31 on) and OpenVINO report their use to Microsoft and to Google Analytics, on threads that run
+# beside what is measured here. What nstopt is used for is nobody's business: neither does so where it comes first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO has a stub for its absence
 
 
 def __getattr__(name: str) -> Any:
