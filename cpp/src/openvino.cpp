@@ -116,8 +116,8 @@ public:
         on_device("OpenVINO cannot load " + bundle.folder.string(), [&] {
             ov::Tensor weights(ov::element::u8, {bin.size()});
             std::memcpy(weights.data(), bin.data(), bin.size());
-            const auto model = core_.read_model(std::string(xml.begin(), xml.end()), weights);
-            compiled_ = core_.compile_model(model, "CPU", configuration(options));
+            const auto model = core().read_model(std::string(xml.begin(), xml.end()), weights);
+            compiled_ = core().compile_model(model, "CPU", configuration(options));
         });
     }
 
@@ -128,7 +128,13 @@ public:
     }
 
 private:
-    ov::Core core_;
+    // Once in a process. A Core has signals handled on a stack of its own; where two end in the order in which they
+    // began, that stack is freed in use, and the next signal ends the process.
+    static ov::Core &core() {
+        static ov::Core core;
+        return core;
+    }
+
     ov::CompiledModel compiled_;
 };
 

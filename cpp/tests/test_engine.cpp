@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <csignal>
+#include <memory>
 #include <nstopt.hpp>
 #include <string>
 #include <thread>
@@ -93,6 +95,22 @@ TEST_CASE("one CPU thread gives the same picture") {
     Pixels stylized(one.image.size());
     net.stylize(one.shape, one.image.data(), stylized.data());
     CHECK((stylized == one.stylized));
+}
+
+TEST_CASE("a signal after nets that were closed in the order they were opened") {
+    const std::string bundle = test_data(cases().front().bundle);
+    auto first = std::make_unique<nstopt::Net>(bundle.c_str());
+    auto second = std::make_unique<nstopt::Net>(bundle.c_str());
+    first.reset();
+    second.reset();
+    static volatile std::sig_atomic_t is_handled = 0;
+    struct sigaction action{}, before{};
+    action.sa_handler = [](int) { is_handled = 1; };
+    action.sa_flags = SA_ONSTACK;  // where a Core has them handled, as Python's handlers are
+    REQUIRE(sigaction(SIGUSR1, &action, &before) == 0);
+    std::raise(SIGUSR1);
+    sigaction(SIGUSR1, &before, nullptr);
+    CHECK(is_handled == 1);
 }
 
 TEST_CASE("two jobs in flight, and no third") {

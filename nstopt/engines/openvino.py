@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from datetime import timedelta
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,13 @@ PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # what OpenVINO adds to the name of a convolution whose bias it has taken apart
 
 
+@cache
+def core() -> ov.Core:
+    """OpenVINO, once in a process and never given back. A Core has signals handled on a stack of its own; where two end
+    in the order in which they began, that stack is freed in use, and the next signal ends the process."""
+    return ov.Core()
+
+
 class OpenVINOBackend(Backend):
     name = "openvino"
     capabilities = Capabilities(
@@ -43,26 +51,24 @@ class OpenVINOBackend(Backend):
     def build(
         self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
-        core = ov.Core()
         try:
-            graph = core.read_model(model)
-            core.compile_model(graph, "CPU", CONFIG)
+            graph = core().read_model(model)
+            core().compile_model(graph, "CPU", CONFIG)
             ov.save_model(graph, folder / "model.xml", compress_to_fp16=False)
         except RuntimeError as error:
             raise BuildError(f"OpenVINO {ov.__version__} cannot compile {model.name}: {_reason(error)}") from error
-        device = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
+        device = core().get_property("CPU", "FULL_DEVICE_NAME").strip()
         return Built("int8" if precision == "int8" else "fp32", device, {"openvino": ov.__version__.split("-")[0]})
 
     def load(self, bundle: Bundle) -> Engine:
         return OpenVINOEngine(bundle)
 
     def identity(self) -> str:
-        return f"openvino {ov.__version__} {ov.Core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}"
+        return f"openvino {ov.__version__} {core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}"
 
     def compile(self, model: bytes) -> Compiled:
-        core = ov.Core()
         try:
-            compiled = core.compile_model(core.read_model(model), "CPU", CONFIG)
+            compiled = core().compile_model(core().read_model(model), "CPU", CONFIG)
         except RuntimeError as error:
             raise BuildError(f"OpenVINO {ov.__version__} cannot compile a layer: {_reason(error)}") from error
         request: Any = compiled.create_infer_request()
@@ -81,8 +87,7 @@ class OpenVINOEngine(Engine):
         super().__init__(bundle.manifest)
         self._path = bundle.file("model.xml")
         try:
-            core = ov.Core()
-            self._model = core.compile_model(core.read_model(self._path), "CPU", CONFIG)
+            self._model = core().compile_model(core().read_model(self._path), "CPU", CONFIG)
             self._request: Any = self._model.create_infer_request()
         except RuntimeError as error:
             raise DeviceError(
@@ -101,10 +106,9 @@ class OpenVINOEngine(Engine):
         """Of a second model, compiled for the size of `images` and with counters, which slow it down a little."""
         totals_ms: list[dict[str, float]] = []
         try:
-            core = ov.Core()
-            graph = core.read_model(self._path)
+            graph = core().read_model(self._path)
             graph.reshape(list(images.shape))
-            model = core.compile_model(graph, "CPU", {**CONFIG, "PERF_COUNT": "YES"})
+            model = core().compile_model(graph, "CPU", {**CONFIG, "PERF_COUNT": "YES"})
             request: Any = model.create_infer_request()
             for run in range(1, PROFILE_WARMUP + runs + 1):
                 request.infer([images])

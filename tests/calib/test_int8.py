@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino as ov
 import pytest
 from conftest import SMALL
 from export.graphs import run
@@ -15,6 +14,7 @@ from onnx import numpy_helper
 from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.quality import psnr_db
 from nstopt.calib.ranges import Grid, best_range, spread
+from nstopt.engines.openvino import core
 from nstopt.graph.nodes import convolutions, multiplying, producers
 from nstopt.pictures import RGB, cover
 
@@ -99,7 +99,7 @@ def test_pictures_come_close_in_both_runtimes(
     wanted, found = (np.asarray(run(model, picture), np.uint8) for model in pair)
     assert 30 < psnr_db(found, wanted) < 100
     onnx.save(after, tmp_path / "net.onnx")
-    compiled = ov.Core().compile_model(tmp_path / "net.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(tmp_path / "net.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     in_openvino = np.asarray(compiled(picture)[0], np.uint8)
     assert psnr_db(in_openvino, wanted) > 30
     assert psnr_db(in_openvino, found) > 35

@@ -302,3 +302,18 @@ def test_running_a_bundle_imports_neither_torch_nor_onnx(build: Build, backend: 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
     assert done.stderr == ""
+
+
+def test_a_signal_after_engines_that_were_closed_in_the_order_they_were_opened(build: Build) -> None:
+    """Each OpenVINO Core has signals handled on a stack of its own: the process used to end here."""
+    code = (
+        "import signal, nstopt\n"
+        f"first, second = (nstopt.load({str(build('openvino').path)!r}) for _ in range(2))\n"
+        "first.close()\n"
+        "second.close()\n"
+        "del first, second\n"
+        "try: signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "interrupted"
