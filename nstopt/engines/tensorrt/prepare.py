@@ -43,10 +43,11 @@ def ready(model: bytes, sm: tuple[int, int] | None, own_norms: bool = False) -> 
 def precision_of(model: bytes) -> str:
     """What the graph's own types say: int8 where it has quantisers, fp16 where it has halves."""
     graph = onnx.load_from_string(model).graph
-    if any(node.op_type == "QuantizeLinear" for node in graph.node):
-        return "int8"
     halves = any(cast_to(node) == TensorProto.FLOAT16 for node in graph.node)
-    return "fp16" if halves or any(t.data_type == TensorProto.FLOAT16 for t in graph.initializer) else "fp32"
+    halves = halves or any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer)
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        return "int8-fp16" if halves else "int8"
+    return "fp16" if halves else "fp32"
 
 
 def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
