@@ -119,7 +119,6 @@ def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
         ("export a.pth --mean 0.5", "need --input-range"),
         ("export a.pth --input-range 0,1 --std 0", "each number must be above 0"),
         ("export a.pth --alpha 2", "'--alpha': Input should be less than or equal to 1"),
-        ("build-engine --int8 --fp16", "--int8 and --fp16 exclude each other"),
         ("build-engine --symmetric", "--symmetric is a kind of INT8"),
         ("build-engine --plot x.png", "--plot draws the search for INT8"),
         ("build-engine --batch 2 --any-batch", "--batch fixes the number of pictures and --any-batch keeps it free"),
