@@ -76,12 +76,15 @@ def kernels(model: onnx.ModelProto, fused: bool = True) -> list[Kernel]:
 
 def _costs(model: onnx.ModelProto) -> Iterator[LayerCost]:
     """As the graph says, but for paddings of integers, which compilers move in front of the conversion to floats: they
-    move a quarter or half of the bytes, and the convolution behind them multiplies integers."""
+    move a quarter of the bytes, and the convolution behind them multiplies integers, cast to FP16 or not."""
     integers = {*dequantised(model.graph)}
     nodes = {node.name or node.output[0]: node for node in model.graph.node}
     for cost in costs(model):
         node, work = nodes[cost.name], cost.work
         float_bytes = max(work.bytes_written // prod(side or 1 for side in cost.shape), 1)
+        if node.op_type == "Cast" and node.input[0] in integers:
+            integers.add(node.output[0])
+            continue
         if node.input and node.input[0] in integers and node.op_type == "Pad":
             integers.add(node.output[0])
             work = Work(0, work.bytes_read, work.bytes_written // float_bytes)

@@ -60,6 +60,7 @@ WRONG: dict[str, str] = {
     "bench net.nst --image text.png": r"text\.png: not a picture",
     "bench net.nst --json file/a.json": r".*file/a\.json",
     "bench net.nst --compare magic --checkpoint net.pth": r".*magic",
+    "build-engine net.onnx --int8 --fp16": r"the openvino backend runs fp16, fp32, int8 only, not int8-fp16; choose",
     "stylize": r"no engine bundle in \./nstopt-out: name one",
     "stylize no.nst photo.png": r"no\.nst: no such folder",
     "stylize changed.nst photo.png": r"changed\.nst: model\.bin does not match its hash",
