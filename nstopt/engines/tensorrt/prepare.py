@@ -27,8 +27,7 @@ from nstopt.graph.rules.square_by_channel import SquareByChannel
 # They move values and change none, so a Cast may change places with them.
 MOVES = frozenset({"Transpose", "DepthToSpace", "Slice", "Reshape", "Pad", "Identity", "Squeeze", "Unsqueeze"})
 
-# Of norms.
-FORMS = (NativeNorm, SquareByChannel)
+NORMS = (NativeNorm, SquareByChannel)
 
 
 def ready(model: bytes, sm: tuple[int, int] | None, own_norms: bool = False) -> bytes:
@@ -58,7 +57,7 @@ def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
     _bytes_at_the_ends(model.graph)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    for rule in () if own_norms else FORMS:
+    for rule in () if own_norms else NORMS:
         model = apply(model, rule, Context(lambda layer: "plain"))
     return model
 
