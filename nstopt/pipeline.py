@@ -32,7 +32,7 @@ from nstopt.calib import pictures as sets
 from nstopt.calib.ablation import Ablated, ablate
 from nstopt.calib.int8 import quantise, quantised_tensors
 from nstopt.calib.pictures import PictureSet
-from nstopt.calib.precision import PRECISIONS, Calibration, Precise, to_precision
+from nstopt.calib.precision import Calibration, Precise, to_precision
 from nstopt.calib.quality import drift, judge
 from nstopt.calib.ranges import SYMMETRIC, Inputs, Spread, whole_range
 from nstopt.calib.search import Aim
@@ -46,6 +46,7 @@ from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import Rewritten, rewrite
 from nstopt.graph.specialise import specialise
 from nstopt.graph.tune import Tuner
+from nstopt.precisions import PRECISIONS, is_quantised
 from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
@@ -206,7 +207,7 @@ def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
     inputs = _inputs(spec, backend)
 
     def finished(model: onnx.ModelProto) -> bytes:
-        if spec.precision == "int8":
+        if is_quantised(spec.precision):
             anything = Spread(np.array([0.0, 8.0]), np.ones(2), 0.0, 8.0)
             tensors = quantised_tensors(model.graph).items()
             model = quantise(model, {name: whole_range(anything, inputs.grid(nodes)) for name, nodes in tensors})
@@ -245,7 +246,7 @@ def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
 
 def _choose_pictures(spec: BuildSpec, info: ExportInfo) -> tuple[PictureSet | None, PictureSet]:
     """(calibration, held out). Only the bundled sample may be calibrated without the user's pictures."""
-    wanted = spec.precision == "int8"
+    wanted = is_quantised(spec.precision)
     if wanted and spec.calib is None and info.net.source_sha256 != sha256_file(SAMPLE):
         raise CalibrationError(
             f"{spec.model}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
@@ -278,7 +279,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
         spec.judged_batch,
         _inputs(spec, backend),
         render,
-        backend.identity() if spec.precision == "int8" else "",
+        backend.identity() if is_quantised(spec.precision) else "",
         aim,
     )
 
@@ -307,7 +308,7 @@ def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
     if quality.psnr_db_mean >= spec.min_psnr_db and quality.psnr_db_worst >= worst:
         return
     what, advice = f"the {spec.precision.upper()} engine", "lower --min-psnr, or build another precision"
-    if spec.precision == "int8":
+    if is_quantised(spec.precision):
         best = max(precise.search, key=lambda candidate: candidate.psnr_db_mean)
         what = f"the best INT8 found ({best.recipe})"
         advice = "give more and more varied --calib pictures, lower --min-psnr, or build FP32"

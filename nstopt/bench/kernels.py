@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from typing import NamedTuple
 
 import onnx
 
 from nstopt.graph.cost import LayerCost, costs
-from nstopt.graph.nodes import CONVOLUTIONS
+from nstopt.graph.nodes import CONVOLUTIONS, dequantised
 from nstopt.graph.work import Work
 
 # Fewer channels in or out than this leave most lanes of a vector unit idle.
@@ -26,8 +27,6 @@ POINTWISE = frozenset(
     {"Abs", "Add", "Cast", "Clip", "Div", "Elu", "LeakyRelu", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear"}
     | {"Reciprocal", "Relu", "Round", "Sigmoid", "Sqrt", "Sub", "Tanh"}
 )
-INTEGERS = "DequantizeLinear"
-FLOAT_BYTES = 4
 REDUCING = frozenset(
     {"InstanceNormalization", "ReduceMean", "ReduceSum", "ReduceSumSquare", "GlobalAveragePool", "ReduceL2"}
 )
@@ -54,7 +53,7 @@ def kernels(model: onnx.ModelProto, fused: bool = True) -> list[Kernel]:
     """The kernels of `model` (shapes inferred) in graph order."""
     layers = {cost.name: cost for cost in _costs(model)}
     weights = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
-    weights |= {node.output[0]: weights.get(node.input[0], ()) for node in model.graph.node if node.op_type == INTEGERS}
+    weights |= {floats: weights.get(integers, ()) for floats, integers in dequantised(model.graph).items()}
     readers = Counter(name for node in model.graph.node for name in node.input)
     home: dict[str, int] = {}
     found: list[Kernel] = []
@@ -77,16 +76,20 @@ def kernels(model: onnx.ModelProto, fused: bool = True) -> list[Kernel]:
 
 def _costs(model: onnx.ModelProto) -> Iterator[LayerCost]:
     """As the graph says, but for paddings of integers, which compilers move in front of the conversion to floats: they
-    move a quarter of the bytes, and the convolution behind them multiplies integers."""
-    integers = {node.output[0] for node in model.graph.node if node.op_type == INTEGERS}
+    move a quarter of the bytes, and the convolution behind them multiplies integers, cast to FP16 or not."""
+    integers = {*dequantised(model.graph)}
     nodes = {node.name or node.output[0]: node for node in model.graph.node}
     for cost in costs(model):
         node, work = nodes[cost.name], cost.work
+        float_bytes = max(work.bytes_written // prod(side or 1 for side in cost.shape), 1)
+        if node.op_type == "Cast" and node.input[0] in integers:
+            integers.add(node.output[0])
+            continue
         if node.input and node.input[0] in integers and node.op_type == "Pad":
             integers.add(node.output[0])
-            work = Work(0, work.bytes_read, work.bytes_written // FLOAT_BYTES)
+            work = Work(0, work.bytes_read, work.bytes_written // float_bytes)
         elif work.macs and {node.input[0], node.input[1]} <= integers and not work.int8:
-            work = work._replace(bytes_read=work.bytes_read // FLOAT_BYTES, int8=True)
+            work = work._replace(bytes_read=work.bytes_read // float_bytes, int8=True)
         yield cost._replace(work=work)
 
 

@@ -24,6 +24,7 @@ from nstopt.bench.roofline import Bandwidth, Peaks
 from nstopt.errors import BuildError
 from nstopt.gpus import OPS_PER_MULTIPLY_ADD, Gpu
 from nstopt.graph.work import Work
+from nstopt.precisions import PRECISIONS, is_quantised
 from nstopt.size import Size
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     from nstopt.bundle import ShapeInfo
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8 import quantise, quantised_tensors
+    from nstopt.calib.int8_fp16 import to_int8_fp16
     from nstopt.calib.ranges import Range as Scale
     from nstopt.export.onnx_source import read_onnx
     from nstopt.graph.nodes import name_convolutions
@@ -146,12 +148,14 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     graph = specialise(read_onnx(subject.model), ShapeInfo(subject.batch, *subject.size))
     name_convolutions(graph)
     graph = rewrite(graph, subject.backend).model
-    if subject.precision == "fp16":
-        graph = to_fp16(graph)
-    elif subject.precision == "int8":
+    if subject.precision not in PRECISIONS:
+        raise BuildError(f"unknown precision '{subject.precision}'; there are: {', '.join(PRECISIONS)}")
+    if is_quantised(subject.precision):
         graph = quantise(graph, {name: Scale(1.0, 0) for name in quantised_tensors(graph.graph)})
-    elif subject.precision != "fp32":
-        raise BuildError(f"unknown precision '{subject.precision}'; there are: fp32, fp16, int8")
+    if subject.precision == "int8-fp16":
+        graph = to_int8_fp16(graph)
+    elif subject.precision == "fp16":
+        graph = to_fp16(graph)
     return onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
 
 
@@ -173,7 +177,7 @@ def _rate(kernel: Kernel, device: Device, precision: str) -> float:
     takes_int8 = kernel.kind != TRANSPOSED or device.int8_transposed
     if kernel.work.int8 and peaks.int8_macs_per_ms and takes_int8:
         return peaks.int8_macs_per_ms
-    return peaks.fp32_macs_per_ms
+    return device.fp16_macs_per_ms if precision == "int8-fp16" else peaks.fp32_macs_per_ms
 
 
 def project(subject: Subject, device: Device, efficiency: Efficiency, target: str) -> Projected:

@@ -18,6 +18,7 @@ from nstopt.bundle import MANIFEST, SUFFIX, ShapeInfo, open_bundle
 from nstopt.errors import BuildError, BundleError, CalibrationError, DeviceError
 from nstopt.files import sha256_file
 from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.precisions import is_quantised
 from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
@@ -75,7 +76,7 @@ def sweep(spec: SweepSpec, progress: Progress | None = None) -> Swept:
         try:
             build_engine(one, _Numbered(progress, f"building {one.bundle_path().name} ({number} of {len(missing)})"))
         except (BuildError, DeviceError) as error:
-            if tuple(spec.backends) != (ALL,) or one.precision == "int8":
+            if tuple(spec.backends) != (ALL,) or is_quantised(one.precision):
                 raise
             absent[one.backend] = f"{one.backend}: {error}"
     paths = tuple(one.bundle_path() for one in wanted if one.backend not in absent)
@@ -149,7 +150,7 @@ def _check_calibration(spec: SweepSpec, model: Path) -> None:
     from nstopt.export.metadata import read_info
     from nstopt.export.onnx_source import read_onnx
 
-    if "int8" not in spec.precisions or spec.calib is not None:
+    if not any(map(is_quantised, spec.precisions)) or spec.calib is not None:
         return
     info = read_info(read_onnx(model), model)
     if info is None or info.net.source_sha256 != sha256_file(SAMPLE):

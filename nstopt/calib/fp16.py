@@ -2,7 +2,7 @@
 
 A sum over 512 x 512 values, or the square of an activation, overflows FP16's 65504, and an epsilon of 1e-6 vanishes
 in it; so what feeds a reduction, and what is computed from its result before it is spread over the picture again,
-stays in FP32.
+stays in FP32. So do quantisers, which of opset 17 take nothing else, and what shifts or pads beside them by a constant.
 """
 
 from __future__ import annotations
@@ -17,8 +17,15 @@ from onnxscript import ir
 
 from nstopt.graph.nodes import cast_to, producers, shapes
 
-# Ops that hold FP32 statistics inside, or that only exist to make uint8 pictures.
-BLOCKED_OPS = ["InstanceNormalization", "LayerNormalization", "GlobalAveragePool", "Round"]
+# Ops that hold FP32 statistics inside, that only exist to make uint8 pictures, or that take FP32 only.
+BLOCKED_OPS = [
+    "InstanceNormalization",
+    "LayerNormalization",
+    "GlobalAveragePool",
+    "Round",
+    "QuantizeLinear",
+    "DequantizeLinear",
+]
 REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "GlobalAveragePool")
 
 
@@ -28,7 +35,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     for index, node in enumerate(copy.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
-    blocked = sorted(_statistics(copy.graph))
+    blocked = sorted(_statistics(copy.graph) | _beside_quantisers(copy.graph))
     converted: onnx.ModelProto = convert_float_to_float16(
         copy, keep_io_types=True, disable_shape_infer=True, op_block_list=BLOCKED_OPS, node_block_list=blocked
     )
@@ -73,7 +80,9 @@ def _statistics(graph: onnx.GraphProto) -> set[str]:
     blocked: set[str] = set()
     small: set[str] = set()
     for node in graph.node:
-        if node.op_type in REDUCTIONS:
+        if node.op_type == "InstanceNormalization":
+            blocked |= _squares_before(node.input[0], made_by)
+        elif node.op_type in REDUCTIONS:
             blocked.add(node.name)
             small.update(node.output)
             for tensor in node.input[:1]:
@@ -85,9 +94,26 @@ def _statistics(graph: onnx.GraphProto) -> set[str]:
 
 
 def _squares_before(tensor: str, made_by: dict[str, onnx.NodeProto]) -> set[str]:
-    """The square, and the centring before it, that a variance is the mean of."""
+    """The square, and the centring or scaling before it, that a variance is the mean of."""
     found: set[str] = set()
     while (node := made_by.get(tensor)) is not None and node.op_type in ("Mul", "Pow", "Sub", "Abs"):
         found.add(node.name)
         tensor = node.input[0]
+    return found
+
+
+def _beside_quantisers(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes that take an offset off what is quantised, or pad it with one: FP16 would round the offset."""
+    made_by = producers(graph)
+    found: set[str] = set()
+    whole: set[str] = set()
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] in made_by:
+            before = made_by[node.input[0]]
+            found |= {before.name} if before.op_type == "Sub" else set()
+        elif node.op_type == "DequantizeLinear":
+            whole.update(node.output)
+        elif node.op_type == "Pad" and node.input[0] in whole:
+            found.add(node.name)
+            whole.update(node.output)
     return found

@@ -16,6 +16,7 @@ from nstopt.bundle import CalibrationInfo, CandidateInfo
 from nstopt.calib import cache
 from nstopt.calib.coverage import coverage
 from nstopt.calib.fp16 import to_fp16
+from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.pictures import PictureSet
 from nstopt.calib.ranges import Inputs
 from nstopt.calib.search import Aim, Candidate, Render, Search
@@ -25,7 +26,6 @@ from nstopt.graph.nodes import multiplying
 from nstopt.progress import Progress
 from nstopt.size import Size
 
-PRECISIONS = ("fp32", "fp16", "int8")
 INT8_METHOD = (
     "8-bit inputs of convolutions; int8 weights per channel, rounded with feedback; channels equalised through the "
     "norms; exponents, ranges, rounding and levels of layers searched by the error of the picture"
@@ -69,6 +69,10 @@ def to_precision(model: onnx.ModelProto, precision: str, calibration: Calibratio
         return Precise(to_fp16(model), layers, None, ())
     if precision == "int8":
         return _to_int8(model, calibration, progress)
+    if precision == "int8-fp16":
+        int8 = _to_int8(model, calibration, progress)
+        layers = {name: "fp16" if level == "fp32" else level for name, level in int8.layers.items()}
+        return int8._replace(model=to_int8_fp16(int8.model), layers=layers)
     return Precise(model, layers, None, ())
 
 

@@ -43,7 +43,8 @@ def bench_command(
         typer.Option(parser=parse_sizes, metavar="SIZES", help="Sizes, such as 256,512,1080x1920; repeatable."),
     ] = None,
     precision: Annotated[
-        Words | None, typer.Option(parser=parse_words, metavar="LIST", help="Of a net: some of fp32,fp16,int8.")
+        Words | None,
+        typer.Option(parser=parse_words, metavar="LIST", help="Of a net: some of fp32,fp16,int8,int8-fp16."),
     ] = None,
     backend: Annotated[
         Words | None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def build_command(
     model: Annotated[Path | None, typer.Argument(help="ONNX file that nstopt export wrote.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Multiply in INT8; needs --calib.")] = False,
-    fp16: Annotated[bool, typer.Option("--fp16", help="Multiply in FP16.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Multiply in FP16; with --int8: FP16 between INT8.")] = False,
     calib: Annotated[
         Path | None, typer.Option(help="Folder of photographs, or video, to find INT8 ranges from.")
     ] = None,
@@ -55,8 +55,6 @@ def build_command(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Bundle to write: OUT.nst.")] = None,
 ) -> None:
     """Build an engine bundle, and measure how far its pictures are from FP32."""
-    if int8 and fp16:
-        raise typer.BadParameter("--int8 and --fp16 exclude each other: give one of them")
     if res and dynamic:
         raise typer.BadParameter("--res fixes the size and --dynamic keeps it free: give one of them")
     if any_batch and batch != 1:
@@ -74,7 +72,7 @@ def build_command(
         model=model or took(artefacts.newest_onnx()),
         folder=artefacts.FOLDER,
         output=output,
-        precision="int8" if int8 else "fp16" if fp16 else "fp32",
+        precision="-".join(name for name, asked in (("int8", int8), ("fp16", fp16)) if asked) or "fp32",
         backend=backend,
         size=None if dynamic else one if asked else DEFAULT_SIZE,
         sizes=asked if not one else (),

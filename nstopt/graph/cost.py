@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from nstopt.graph.nodes import CONVOLUTIONS
+from nstopt.graph.nodes import CONVOLUTIONS, dequantised
 from nstopt.graph.work import Work, convolution_macs
 
 # They cost nothing: a new name for the same bytes, a number about a tensor, or something known before the graph runs.
@@ -21,8 +21,6 @@ FREE = frozenset(
     {"Constant", "ConstantOfShape", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
 )
 MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
-# What reads it reads the 8-bit integers before it.
-DEQUANTISE = "DequantizeLinear"
 
 
 class LayerCost(NamedTuple):
@@ -60,9 +58,11 @@ def costs(model: onnx.ModelProto) -> list[LayerCost]:
     name, or its output's where the node has none."""
     graph = model.graph
     tensors = _tensors(graph)
-    integers = {node.output[0]: node.input[0] for node in graph.node if node.op_type == DEQUANTISE}
+    integers = dequantised(graph)  # what reads floats made of 8-bit integers reads those
     return [
-        _cost(node, tensors, integers) for node in graph.node if node.op_type not in FREE and node.op_type != DEQUANTISE
+        _cost(node, tensors, integers)
+        for node in graph.node
+        if node.op_type not in FREE and node.output[0] not in integers
     ]
 
 

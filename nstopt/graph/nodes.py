@@ -47,6 +47,17 @@ def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     return {output: node for node in graph.node for output in node.output}
 
 
+def dequantised(graph: onnx.GraphProto) -> dict[str, str]:
+    """What each DequantizeLinear makes, cast or not, and the integers that it makes it of."""
+    found: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear":
+            found[node.output[0]] = node.input[0]
+        elif node.op_type == "Cast" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
+    return found
+
+
 def read_by_norms(graph: onnx.GraphProto) -> set[str]:
     """The tensors that nothing but instance norms read: a constant added to a channel of theirs changes nothing."""
     readers: dict[str, set[str]] = {}

@@ -122,6 +122,13 @@ def constant(value: ir.Value | None) -> Array | None:
     return None if tensor is None else tensor.numpy()
 
 
+def channel_factor(value: ir.Value | None) -> Array | None:
+    """A constant [1, C, 1, 1] in float32, if `value` is one."""
+    array = constant(value)
+    is_factor = array is not None and array.dtype == np.float32 and array.ndim == 4 and array.size == array.shape[1]
+    return array if is_factor else None
+
+
 def spatial(value: ir.Value | None) -> tuple[int, int] | None:
     """Height and width of an NCHW value, if both are known."""
     if value is None or value.shape is None or len(value.shape) != 4:
@@ -150,7 +157,7 @@ def ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
 
 def initialiser(op: Tape, array: Array, name: str) -> ir.Value:
     """A new constant of the graph."""
-    return op.initializer(ir.tensor(np.ascontiguousarray(array)), name=name)
+    return op.initializer(ir.tensor(np.array(array, order="C")), name=name)
 
 
 class Convolution(NamedTuple):

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from nstopt.bench.kernels import MOVING, MULTIPLYING, NARROWLY, NORMS, Kernel, kernels, memory_bytes
 from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.ranges import Range
 
 SIDE, FLOAT = 32, 4
@@ -76,9 +77,11 @@ def test_few_channels_are_narrow() -> None:
     assert named(kernels(chain(8)))[1] == ("a", NARROWLY)
 
 
-def test_int8_is_seen_through_a_padding() -> None:
+@pytest.mark.parametrize("between", ["fp32", "fp16"])
+def test_int8_is_seen_through_a_padding(between: str) -> None:
     model = chain()
     model = quantise(model, {name: Range(1.0, 0) for name in quantised_tensors(model.graph)})
+    model = to_int8_fp16(model) if between == "fp16" else model
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     found = kernels(model)
     (convolution,) = (kernel.work for kernel in found if kernel.kind == MULTIPLYING)

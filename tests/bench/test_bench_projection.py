@@ -25,6 +25,7 @@ from nstopt.bench.projection import (
 from nstopt.bench.roofline import Bandwidth, Peaks
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work
+from nstopt.precisions import PRECISIONS
 from nstopt.size import Size
 
 from .conftest import MakeRecord
@@ -44,6 +45,8 @@ def kernel(kind: str, macs: int, moved: int = 0, int8: bool = False) -> Kernel:
         (kernel(MULTIPLYING, 1000), "fp32", {MULTIPLYING: 10.0}),
         (kernel(MULTIPLYING, 1000, int8=True), "int8", {MULTIPLYING: 2.5}),
         (kernel(TRANSPOSED, 1000, int8=True), "int8", {TRANSPOSED: 10.0}),
+        (kernel(MULTIPLYING, 1000, int8=True), "int8-fp16", {MULTIPLYING: 2.5}),
+        (kernel(TRANSPOSED, 1000, int8=True), "int8-fp16", {TRANSPOSED: 5.0}),
         (kernel(MULTIPLYING, 1000), "fp16", {MULTIPLYING: 5.0}),
         (kernel(MULTIPLYING, 1000, 500), "fp32", {MOVING: 50.0}),
         (kernel(NORMS, 0, 50), "fp32", {NORMS: 5.0}),
@@ -62,7 +65,7 @@ def test_the_peaks_of_a_gpu_are_those_of_its_data_sheet() -> None:
 
 
 @pytest.mark.parametrize("target", ["gtx-1060", "rtx-3060"])
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_projection_is_a_range_that_grows_with_the_picture(target: str, precision: str, tiny_onnx: Path) -> None:
     gpu = gpus.gpu(target)
     small, large = (
@@ -155,7 +158,7 @@ def test_an_unknown_target_is_found_out_before_the_run() -> None:
 
 def test_ranges_hold_low_below_high() -> None:
     for gpu in gpus.gpus().values():
-        for precision in ("fp32", "fp16", "int8"):
+        for precision in PRECISIONS:
             ranges = gpu_efficiency(gpu, precision)
             assert set(ranges) == set(KINDS)
             assert all(0 < one.low < one.high <= 1 for one in ranges.values())

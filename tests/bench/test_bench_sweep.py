@@ -80,9 +80,12 @@ def test_a_backend_that_was_named_is_not_left_out(spec: SweepSpec) -> None:
         sweep(replace(spec, precisions=("fp16",), backends=("torchscript",)))
 
 
-def test_int8_without_photographs_is_an_error_before_anything_is_built(spec: SweepSpec, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["int8", "int8-fp16"])
+def test_int8_without_photographs_is_an_error_before_anything_is_built(
+    spec: SweepSpec, tmp_path: Path, precision: str
+) -> None:
     with pytest.raises(CalibrationError, match=r"tiny.onnx: INT8 needs pictures .* or leave int8 out of --precision"):
-        sweep(replace(spec, folder=tmp_path, precisions=("fp32", "int8")))
+        sweep(replace(spec, folder=tmp_path, precisions=("fp32", precision)))
     assert not list(tmp_path.glob("*.nst"))
 
 

@@ -13,7 +13,9 @@ from nstopt.calib.pictures import from_folder
 from nstopt.calib.precision import Calibration, Precise, to_precision, tried
 from nstopt.calib.ranges import Inputs
 from nstopt.calib.search import Aim, Candidate, Recipe
+from nstopt.engines.tensorrt.prepare import precision_of
 from nstopt.errors import CalibrationError
+from nstopt.precisions import parts
 from nstopt.progress import Silent
 
 from .conftest import MakeGraph, render
@@ -32,10 +34,11 @@ def test_fp32_is_the_graph_itself(make_graph: MakeGraph) -> None:
     assert (set(precise.layers.values()), precise.calibration) == ({"fp32"}, None)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int8-fp16"])
 def test_the_record(make_graph: MakeGraph, photos: Path, precision: str) -> None:
     precise = convert(make_graph("johnson"), precision, photos)
-    assert set(precise.layers.values()) == {precision}
+    assert set(precise.layers.values()) == {parts(precision)[0]}
+    assert precision_of(precise.model.SerializeToString()) == precision
     assert len(precise.layers) == 8
     if precision == "fp16":
         assert precise.calibration is None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZES = ((64, 96), (128, 128), (120, 200))
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
 # The strictest GPU that the graphs are checked for.
 PASCAL = (6, 1)
 SEVERAL = "several.onnx"

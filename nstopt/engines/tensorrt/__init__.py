@@ -18,6 +18,7 @@ from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabi
 from nstopt.engines.tensorrt.gate import (
     check_built_for,
     check_precision,
+    check_types,
     has_own_norm,
     installed,
     require_gpu,
@@ -25,6 +26,7 @@ from nstopt.engines.tensorrt.gate import (
 )
 from nstopt.files import cache_folder, make_folder
 from nstopt.gpus import architecture_of
+from nstopt.precisions import PRECISIONS, is_quantised
 
 if TYPE_CHECKING:
     from nstopt.graph.rule import Layer
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 class TensorRTBackend(Backend):
     name = "tensorrt"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}),
+        precisions=frozenset(PRECISIONS),
         free_zero_point=frozenset(),
         dynamic_sizes=False,
         unsigned=False,
@@ -43,6 +45,7 @@ class TensorRTBackend(Backend):
 
     def require(self, precision: str, force: bool) -> None:
         check_precision(require_gpu("build an engine"), precision, force)
+        check_types(str(installed()), precision)
 
     def build(
         self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
@@ -74,7 +77,7 @@ class TensorRTBackend(Backend):
 
     def default_form(self, layer: Layer, precision: str) -> str:
         """Where there are no INT8 transposed convolutions, they are plain ones, by phases."""
-        if layer.kind == "transposed-conv" and precision == "int8":
+        if layer.kind == "transposed-conv" and is_quantised(precision):
             generation = architecture_of(require_gpu("choose forms of layers").sm)
             if generation is not None and not generation.has_int8_transposed_convolution:
                 return "phase"

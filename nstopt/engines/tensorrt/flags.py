@@ -5,6 +5,7 @@
 | network | EXPLICIT_BATCH | STRONGLY_TYPED | STRONGLY_TYPED |
 | FP16, INT8 graphs | flags FP16, INT8 | types of the graph | types of the graph |
 | FP32 parts of an FP16 graph | pinned layer by layer, OBEY_PRECISION_CONSTRAINTS | types of the graph | |
+| INT8 with FP16 between | refused (gate.py) | types of the graph | types of the graph |
 | several contexts of a size | PROFILE_SHARING_0806 from 8.6 on | always | always |
 | cuDNN and cuBLAS kernels | switched off | switched off | gone |
 """

@@ -11,6 +11,7 @@ from nstopt.bundle import Bundle
 from nstopt.driver import Device, devices
 from nstopt.errors import BuildError, DeviceError
 from nstopt.gpus import Architecture, architecture_of, release_line
+from nstopt.precisions import parts
 
 PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 UNKNOWN = "of unknown version"
@@ -68,20 +69,37 @@ def runs_on(generation: Architecture, version: str) -> bool:
 
 def has_own_norm(version: str) -> bool:
     """Whether TensorRT has an InstanceNormalization that needs no cuDNN: from 10 on."""
+    return is_typed(version)
+
+
+def is_typed(version: str) -> bool:
+    """Whether TensorRT computes in the types of the graph: from 10 on."""
     return version != UNKNOWN and release_line(version) >= (10, 0)
 
 
 def check_precision(device: Device, precision: str, force: bool) -> None:
     """Raise BuildError where a precision is far slower than FP32 on the GPU, unless it is forced."""
     generation = architecture_of(device.sm, device.name)
-    if generation is None or force or generation.is_fast(precision):
+    if generation is None or force:
         return
-    speed_up = generation.speed_up(precision)
-    rate = f"1/{1 / speed_up:.0f}" if speed_up < 1 else f"{speed_up:g} times"
-    raise BuildError(
-        f"{precision.upper()} runs at {rate} of FP32's rate on {device.name} ({generation.title}): "
-        "build --int8 or FP32 instead, or insist with --force"
-    )
+    for part in parts(precision):
+        if generation.is_fast(part):
+            continue
+        speed_up = generation.speed_up(part)
+        rate = f"1/{1 / speed_up:.0f}" if speed_up < 1 else f"{speed_up:g} times"
+        raise BuildError(
+            f"{part.upper()} runs at {rate} of FP32's rate on {device.name} ({generation.title}): "
+            "build --int8 or FP32 instead, or insist with --force"
+        )
+
+
+def check_types(version: str, precision: str) -> None:
+    """Raise BuildError where a version of TensorRT does not take the types of a graph with several as they are: before
+    10, it would choose among them."""
+    if len(parts(precision)) > 1 and not is_typed(version):
+        raise BuildError(
+            f"INT8 with FP16 between needs TensorRT 10 or newer, and {version} is installed: build --int8 or --fp16"
+        )
 
 
 def check_built_for(bundle: Bundle, device: Device) -> None:

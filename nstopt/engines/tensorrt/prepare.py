@@ -1,11 +1,11 @@
-"""An ONNX graph as TensorRT takes it, from 8.5 to 11. All three steps are exact.
+"""An ONNX graph as TensorRT takes it, from 8.5 to 11. All steps are exact.
 
     image ─ Transpose(bytes) ─ Cast ─ … ─ Cast ─ DepthToSpace(bytes) ─ stylized
         ⇒   image ─ Cast ─ Transpose ─ … ─ DepthToSpace ─ Cast ─ stylized
 
     int8 weights ─ DequantizeLinear   ⇒   float weights ─ QuantizeLinear ─ DequantizeLinear
 
-    InstanceNormalization   ⇒   native operators (graph/rules/native_norm.py)
+    InstanceNormalization, ReduceL2   ⇒   forms that move less (graph/rules/native_norm.py, square_by_channel.py)
 
 TensorRT knows bytes at a graph's ends only. Its parser of 8.x takes no int8 constants, but finds a quantised weight by
 its pair; a whole number times its scale comes out of the pair as the same number.
@@ -22,9 +22,12 @@ from nstopt.graph.nodes import cast_to, initialisers
 from nstopt.graph.passes import apply
 from nstopt.graph.rule import Context
 from nstopt.graph.rules.native_norm import NativeNorm
+from nstopt.graph.rules.square_by_channel import SquareByChannel
 
 # They move values and change none, so a Cast may change places with them.
 MOVES = frozenset({"Transpose", "DepthToSpace", "Slice", "Reshape", "Pad", "Identity", "Squeeze", "Unsqueeze"})
+
+NORMS = (NativeNorm, SquareByChannel)
 
 
 def ready(model: bytes, sm: tuple[int, int] | None, own_norms: bool = False) -> bytes:
@@ -39,10 +42,11 @@ def ready(model: bytes, sm: tuple[int, int] | None, own_norms: bool = False) -> 
 def precision_of(model: bytes) -> str:
     """What the graph's own types say: int8 where it has quantisers, fp16 where it has halves."""
     graph = onnx.load_from_string(model).graph
-    if any(node.op_type == "QuantizeLinear" for node in graph.node):
-        return "int8"
     halves = any(cast_to(node) == TensorProto.FLOAT16 for node in graph.node)
-    return "fp16" if halves or any(t.data_type == TensorProto.FLOAT16 for t in graph.initializer) else "fp32"
+    halves = halves or any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer)
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        return "int8-fp16" if halves else "int8"
+    return "fp16" if halves else "fp32"
 
 
 def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
@@ -53,7 +57,9 @@ def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
     _bytes_at_the_ends(model.graph)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    return model if own_norms else apply(model, NativeNorm, Context(lambda layer: "plain"))
+    for rule in () if own_norms else NORMS:
+        model = apply(model, rule, Context(lambda layer: "plain"))
+    return model
 
 
 def _pair_weights(graph: onnx.GraphProto) -> None:

@@ -2,56 +2,87 @@
 
     x ─ InstanceNormalization   ⇒   m = mean(x);  f = scale / sqrt(mean((x - m)²) + eps);  x * f + (shift - m * f)
 
-    h ─ Cast(FP32) ─ InstanceNormalization ─ Cast(FP16)   ⇒   m, f in FP32 as above, the multiply-add of h in FP16
+    h ─ Cast(FP32) [─ Mul(k)] ─ InstanceNormalization ─ Cast(FP16)
+        ⇒   m = mean(Cast(h)) * k;  f as above, with c = Cast(-h) * k + m for x - m, in FP32;
+            h * (k * f) + (shift - m * f) in FP16
 
 For runtimes whose own norm needs more than the runtime: TensorRT 8 has it in a plugin that needs cuDNN. Not one of the
 passes, since calibration looks for the norms: a backend applies it to the graph that it is given to build.
 
-The multiply-add reads x and not x - m, which would be written and read once more: a compiler of NVIDIA's did so. For
-the same reason it takes FP16 pictures as they are. What that is worth: docs/gpu.md.
+The form is the one that a compiler of NVIDIA's moves least for (figures in docs/gpu.md):
+
+- The multiply-add reads x and not x - m, which would be written and read once more; and FP16 pictures as they are.
+- Each mean casts an FP16 picture for itself. Two casts of h would become one, whose FP32 picture is written and read:
+  so the second one is of -h, which has the same squares.
+- Squares are taken behind a factor per channel, 1 where there is no k: without one, they are written in another layout.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, initialiser, producer, read_norm
+from nstopt.graph.rule import Array, Norm, Rule, Tape, channel_factor, initialiser, producer, read_norm
 
 
 class NativeNorm(Rule):
     anchors = ("InstanceNormalization",)
 
-    def plan(self, node: ir.Node) -> Any:
+    def plan(self, node: ir.Node) -> Norm | None:
         return read_norm(node)
 
-    def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
+    def apply(self, op: Tape, node: ir.Node, plan: Norm) -> tuple[ir.Value, str]:
         x = node.inputs[0]
-        scale, shift, eps = (
-            initialiser(op, np.asarray(array, np.float32), f"{node.name}.{name}")
-            for array, name in (
-                (plan.scale.reshape(1, -1, 1, 1), "scale"),
-                (plan.shift.reshape(1, -1, 1, 1), "shift"),
-                (plan.epsilon, "epsilon"),
-            )
-        )
-        mean = op.ReduceMean(x, axes=[2, 3], keepdims=1)
-        centred = op.Sub(x, mean)
-        variance = op.ReduceMean(op.Mul(centred, centred), axes=[2, 3], keepdims=1)
-        factor = op.Div(scale, op.Sqrt(op.Add(variance, eps)))
-        offset = op.Sub(shift, op.Mul(mean, factor))
-        half = _half(x)
+        half = _half(x, plan.scale.size)
         if half is None:
-            return op.Add(op.Mul(x, factor), offset, _name=node.name), "two means and a multiply-add"
-        factor, offset = (op.Cast(value, to=ir.DataType.FLOAT16) for value in (factor, offset))
-        normed = op.Add(op.Mul(half, factor), offset, _name=node.name)
+            mean = _mean(op, x)
+            gain, offset = _gain(op, node, plan, mean, op.Sub(x, mean))
+            return op.Add(op.Mul(x, gain), offset, _name=node.name), "two means and a multiply-add"
+        factor = initialiser(op, half.factor, f"{node.name}.factor")
+        mean = op.Mul(_mean(op, half.whole), factor)
+        centred = op.Add(op.Mul(op.Cast(op.Neg(half.value), to=ir.DataType.FLOAT), factor), mean)
+        gain, offset = _gain(op, node, plan, mean, centred)
+        gain, offset = (op.Cast(value, to=ir.DataType.FLOAT16) for value in (op.Mul(gain, factor), offset))
+        normed = op.Add(op.Mul(half.value, gain), offset, _name=node.name)
         return op.Cast(normed, to=ir.DataType.FLOAT), "two means in FP32 and a multiply-add in FP16"
 
 
-def _half(x: ir.Value | None) -> ir.Value | None:
-    """The FP16 value that `x` is a copy of in FP32, if it is one."""
-    cast = producer(x, "Cast")
+class _Half(NamedTuple):
+    """An FP16 picture, its copy in FP32, and what each channel of that is multiplied by, [1, C, 1, 1]."""
+
+    value: ir.Value
+    whole: ir.Value
+    factor: Array
+
+
+def _half(x: ir.Value | None, channels: int) -> _Half | None:
+    """The FP16 picture that `x` is made of, if it is one in FP32, times a factor or not."""
+    scaled = producer(x, "Mul")
+    factor = channel_factor(scaled.inputs[1]) if scaled is not None else None
+    whole = x if scaled is None or factor is None else scaled.inputs[0]
+    cast = producer(whole, "Cast")
     half = cast.inputs[0] if cast is not None else None
-    return half if half is not None and half.dtype == ir.DataType.FLOAT16 else None
+    if whole is None or half is None or half.dtype != ir.DataType.FLOAT16:
+        return None
+    return _Half(half, whole, np.ones((1, channels, 1, 1), np.float32) if factor is None else factor)
+
+
+def _mean(op: Tape, x: ir.Value | None) -> ir.Value:
+    return op.ReduceMean(x, axes=[2, 3], keepdims=1)
+
+
+def _gain(op: Tape, node: ir.Node, norm: Norm, mean: ir.Value, centred: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """What the norm multiplies a channel by, and what it then adds."""
+    scale, shift, eps = (
+        initialiser(op, np.asarray(array, np.float32), f"{node.name}.{name}")
+        for array, name in (
+            (norm.scale.reshape(1, -1, 1, 1), "scale"),
+            (norm.shift.reshape(1, -1, 1, 1), "shift"),
+            (norm.epsilon, "epsilon"),
+        )
+    )
+    variance = _mean(op, op.Mul(centred, centred))
+    gain = op.Div(scale, op.Sqrt(op.Add(variance, eps)))
+    return gain, op.Sub(shift, op.Mul(mean, gain))

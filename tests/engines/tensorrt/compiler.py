@@ -125,6 +125,7 @@ def as_exported(model: onnx.ModelProto) -> bytes:
 def _table(net: Path, side: int) -> Iterator[str]:
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8 import quantise, quantised_tensors
+    from nstopt.calib.int8_fp16 import to_int8_fp16
     from nstopt.calib.ranges import symmetric
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
@@ -144,6 +145,7 @@ def _table(net: Path, side: int) -> Iterator[str]:
         ("ours", "fp32", in_form(ours)),
         ("ours", "fp16", in_form(to_fp16(ours))),
         ("ours", "int8", in_form(int8)),
+        ("ours", "int8-fp16", in_form(to_int8_fp16(int8))),
     ):
         log = compile_for(model, precision)
         yield f"| {title} | {precision} | {len(log.kernels())} | {moved_bytes(log) / MEGABYTE:.0f} |"

@@ -10,6 +10,7 @@ import pytest
 
 from nstopt.bundle import ShapeInfo
 from nstopt.calib.fp16 import to_fp16
+from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.engines.tensorrt.prepare import ready
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import convolutions, name_convolutions
@@ -27,8 +28,8 @@ TURING = (7, 5)
 # GTX 16xx and RTX 20xx, RTX 30xx, RTX 40xx, RTX 50xx. For the first, this compiler has no convolution in INT8.
 GENERATIONS = (("SM75", "fp16"), ("SM86", "int8"), ("SM89", "int8"), ("SM120", "int8"))
 FAMILIES = ("fast-style", "instance norm", "frn")
-FIXED, ANY = ShapeInfo(1, 96, 128), ShapeInfo(1, None, None)
-TYPES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}
+FIXED, LARGE, ANY = ShapeInfo(1, 96, 128), ShapeInfo(1, 256, 384), ShapeInfo(1, None, None)
+TYPES = {"fp32": "Float", "fp16": "Half", "int8": "Int8", "int8-fp16": "Int8"}
 Export = Callable[[str], Exported]
 
 
@@ -39,8 +40,8 @@ def exported(export_family: Export, family: str, shape: ShapeInfo) -> onnx.Model
 
 
 def precise(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
-    if precision == "int8":
-        return to_int8(model)
+    if precision.startswith("int8"):
+        return to_int8(model) if precision == "int8" else to_int8_fp16(to_int8(model))
     return to_fp16(model) if precision == "fp16" else model
 
 
@@ -60,6 +61,8 @@ def test_every_convolution_multiplies_as_the_graph_says(export_family: Export, f
     assert log.said("WARNING", "ERROR", "INTERNAL_ERROR") == []
     assert len(multiplying(log)) == len(convolutions(onnx.load_from_string(model).graph)) > 7
     assert {kernel.reads[0].type for kernel in multiplying(log)} == {TYPES[precision]}
+    if precision == "int8-fp16":
+        assert {kernel.writes[0].type for kernel in multiplying(log)} == {"Half"}
 
 
 @pytest.mark.parametrize(("generation", "precision"), GENERATIONS)
@@ -82,11 +85,13 @@ def test_statistics_in_fp32(export_family: Export) -> None:
     assert all(kernel.writes[-1].type == "Float" for kernel in means)
 
 
-def test_norms_move_less_than_the_compilers_own(export_family: Export) -> None:
-    model = exported(export_family, "instance norm", FIXED)
-    ours = compile_for(in_form(model, "fp16"), "fp16")
-    theirs = compile_for(as_exported(to_fp16(model)), "fp16")
-    assert moved_bytes(ours) < 0.8 * moved_bytes(theirs)
+@pytest.mark.parametrize("family", ["instance norm", "frn"])
+def test_fp16_moves_less_than_the_export_and_int8_with_fp16_least(export_family: Export, family: str) -> None:
+    model = exported(export_family, family, LARGE)
+    theirs = moved_bytes(compile_for(as_exported(to_fp16(model)), "fp16"))
+    fp16, both = (moved_bytes(compile_for(in_form(model, one), one)) for one in ("fp16", "int8-fp16"))
+    assert fp16 < 0.8 * theirs
+    assert both < 0.9 * fp16
 
 
 def test_a_graph_that_it_refuses() -> None:

@@ -58,6 +58,11 @@ def test_every_name_exists(version: str, precision: str) -> None:
     assert found.disable == ("TF32",)
 
 
+@pytest.mark.parametrize("version", [version for version in SURFACES if version not in WEAK])
+def test_several_types_are_the_graphs_own(version: str) -> None:
+    assert flags_for(trt(version), "int8-fp16") == flags_for(trt(version), "fp32")
+
+
 @pytest.mark.parametrize("version", list(SURFACES))
 def test_precision_is_a_flag_on_8_and_the_graphs_own_later(version: str) -> None:
     found = {precision: flags_for(trt(version), precision) for precision in ("fp32", "fp16", "int8")}

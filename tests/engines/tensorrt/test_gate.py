@@ -21,7 +21,10 @@ UNHEARD_OF = Device("NVIDIA Rubin", (15, 0), 100.0, "", "14.0")
 def test_half_precision_on_pascal_is_refused_unless_forced() -> None:
     with pytest.raises(BuildError, match=r"FP16 runs at 1/64 of FP32's rate on NVIDIA GeForce GTX 1060 .* --force"):
         gate.check_precision(GTX_1060, "fp16", force=False)
+    with pytest.raises(BuildError, match=r"FP16 runs at 1/64 .* build --int8 or FP32"):
+        gate.check_precision(GTX_1060, "int8-fp16", force=False)
     gate.check_precision(GTX_1060, "fp16", force=True)
+    gate.check_precision(RTX_4060, "int8-fp16", force=False)
     for device, precision in ((GTX_1060, "int8"), (GTX_1060, "fp32"), (RTX_4060, "fp16"), (UNHEARD_OF, "fp16")):
         gate.check_precision(device, precision, force=False)
 
@@ -79,6 +82,14 @@ def test_timing_caches_are_told_apart() -> None:
     names = {gate.timing_cache_name(device) for device in (GTX_1060, RTX_4060)}
     assert len(names) == 2
     assert any(name.endswith("-sm61-geforce-gtx-1060-6gb.timing") for name in names)
+
+
+@pytest.mark.parametrize("version", ["8.6.1.post1", gate.UNKNOWN])
+def test_several_types_need_a_version_that_takes_them_from_the_graph(version: str) -> None:
+    gate.check_types("10.0.1", "int8-fp16")
+    gate.check_types(version, "fp16")
+    with pytest.raises(BuildError, match=rf"needs TensorRT 10 or newer, and {version} is installed: build --int8 or"):
+        gate.check_types(version, "int8-fp16")
 
 
 def test_which_tensorrt_has_its_own_norm() -> None:

@@ -12,6 +12,7 @@ from conftest import noise
 from nstopt.bundle import ShapeInfo
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.ranges import Range, symmetric
 from nstopt.engines.onnxruntime import session
 from nstopt.engines.tensorrt.prepare import precision_of, prepare, ready
@@ -58,7 +59,7 @@ def differ(left: onnx.ModelProto, right: onnx.ModelProto, shape: ShapeInfo) -> i
 )
 def test_every_family(export_family: Export, family: str, shape: ShapeInfo) -> None:
     model = rewritten(export_family(family), shape)
-    for before, limit in ((model, 1), (to_int8(model), 1), (to_fp16(model), 1)):
+    for before, limit in ((model, 1), (to_int8(model), 1), (to_fp16(model), 1), (to_int8_fp16(to_int8(model)), 1)):
         after = prepare(before)
         assert list(violations(after, PASCAL)) == []
         assert differ(before, after, shape) <= limit
@@ -125,5 +126,6 @@ def test_norms_may_be_left_to_tensorrt(export_family: Export) -> None:
 
 def test_the_precision_that_a_graph_says(export_family: Export) -> None:
     model = rewritten(export_family("frn"), SHAPES[0])
-    found = [precision_of(one.SerializeToString()) for one in (model, to_fp16(model), to_int8(model))]
-    assert found == ["fp32", "fp16", "int8"]
+    int8 = to_int8(model)
+    found = [precision_of(one.SerializeToString()) for one in (model, to_fp16(model), int8, to_int8_fp16(int8))]
+    assert found == ["fp32", "fp16", "int8", "int8-fp16"]

@@ -35,9 +35,22 @@ def test_pictures_in_fp16() -> None:
     norm = g.InstanceNormalization(g.Cast(large, to=TensorProto.FLOAT), noise(3), noise(3))
     model = g.model(g.Cast(norm, to=TensorProto.FLOAT16), kind=TensorProto.FLOAT16)
     after = apply(model, NativeNorm, Context(lambda layer: "plain"))
-    assert {node.op_type for node in after.graph.node if large in node.input} == {"Cast", "Mul"}
+    assert {node.op_type for node in after.graph.node if large in node.input} == {"Cast", "Neg", "Mul"}
     (before,), (found,) = run(model), run(after)
     assert np.ptp(before) > 2
+    np.testing.assert_allclose(found, before, atol=4e-3, rtol=4e-3)
+
+
+def test_a_factor_before_the_norm_joins_its_gain() -> None:
+    """No FP16 picture is made of the product."""
+    g = Graph((2, 3, 9, 7), TensorProto.FLOAT16)
+    halves = g.Abs("x")
+    factor = np.array([2e-4, 1, 3], np.float32).reshape(1, 3, 1, 1)
+    norm = g.InstanceNormalization(g.Mul(g.Cast(halves, to=TensorProto.FLOAT), factor), noise(3), noise(3))
+    model = g.model(g.Cast(norm, to=TensorProto.FLOAT16), kind=TensorProto.FLOAT16)
+    after = apply(model, NativeNorm, Context(lambda layer: "plain"))
+    assert {node.op_type for node in after.graph.node if halves in node.input} == {"Cast", "Neg", "Mul"}
+    (before,), (found,) = run(model), run(after)
     np.testing.assert_allclose(found, before, atol=4e-3, rtol=4e-3)
 
 
