@@ -22,6 +22,7 @@ from filelock import FileLock
 from nets import layouts
 from PIL import Image
 
+from nstopt.bench import statistics
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.pictures import RGB, cover, demo_photographs
@@ -156,6 +157,13 @@ def export_family(once: Once) -> Callable[[str], Exported]:
         return loaded
 
     return export
+
+
+@pytest.fixture
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' nets take microseconds: they need not run for half a second."""
+    monkeypatch.setattr(statistics, "MIN_WARMUP_MS", 0.0)
+    monkeypatch.setattr(statistics, "MAX_WARMUP_MS", 50.0)
 
 
 def int8_spec(model: Path, folder: Path, photos: Path, **fields: object) -> BuildSpec:

@@ -10,6 +10,7 @@ it can be trusted, and where the figures come from: docs/projection.md.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from nstopt.size import Size
 
 if TYPE_CHECKING:
     import onnx
+
+    from nstopt.bundle import ShapeInfo
 
 MIB = 2**20
 # How strongly a fit holds on to the common efficiency, beside one measurement; and how many times better than it a
@@ -138,14 +141,9 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8 import quantise, quantised_tensors
     from nstopt.calib.ranges import Range as Scale
-    from nstopt.export.onnx_source import read_onnx
-    from nstopt.graph.nodes import name_convolutions
-    from nstopt.graph.passes import rewrite
-    from nstopt.graph.specialise import specialise
 
-    graph = specialise(read_onnx(subject.model), ShapeInfo(subject.batch, *subject.size))
-    name_convolutions(graph)
-    graph = rewrite(graph, subject.backend).model
+    changed_ns = subject.model.stat().st_mtime_ns if subject.model.exists() else 0
+    graph = _rewritten(subject.model, changed_ns, ShapeInfo(subject.batch, *subject.size), subject.backend)
     if subject.precision == "fp16":
         graph = to_fp16(graph)
     elif subject.precision == "int8":
@@ -153,6 +151,19 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     elif subject.precision != "fp32":
         raise BuildError(f"unknown precision '{subject.precision}'; there are: fp32, fp16, int8")
     return onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _rewritten(model: Path, changed_ns: int, shape: ShapeInfo, backend: str) -> onnx.ModelProto:
+    """The FP32 graph that all precisions are made from; `changed_ns` is when the file was changed."""
+    from nstopt.export.onnx_source import read_onnx
+    from nstopt.graph.nodes import name_convolutions
+    from nstopt.graph.passes import rewrite
+    from nstopt.graph.specialise import specialise
+
+    graph = specialise(read_onnx(model), shape)
+    name_convolutions(graph)
+    return rewrite(graph, backend).model
 
 
 def floors_ms(found: Sequence[Kernel], device: Device, precision: str) -> dict[str, float]:
