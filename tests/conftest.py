@@ -135,10 +135,13 @@ def tiny_checkpoint(tiny_onnx: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_fixed_onnx(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_fixed_onnx(once: Once, tiny_checkpoint: Path) -> Path:
     """Its export for 33x50 only."""
-    onnx = tmp_path_factory.mktemp("fixed") / "fixed.onnx"
-    return export_net(ExportSpec(tiny_checkpoint, onnx, size=Size(33, 50))).onnx
+
+    def fill(folder: Path) -> None:
+        export_net(ExportSpec(tiny_checkpoint, folder / "fixed.onnx", size=Size(33, 50)))
+
+    return once("fixed", fill) / "fixed.onnx"
 
 
 @pytest.fixture(scope="session")
