@@ -8,7 +8,6 @@ import os
 # calib/test_cache.py. NumPy's and SciPy's OpenBLAS read this when they are loaded, child processes inherit it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import gc
 import pickle
 import signal
 from collections.abc import Callable, Iterator
@@ -75,11 +74,6 @@ def pytest_configure() -> None:
     """Shells start what runs in their background with Ctrl-C ignored, which children inherit; tests of it need it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_finish() -> None:
-    """What was imported until now stays: the garbage collector need not look through it again and again."""
-    gc.freeze()
 
 
 Once = Callable[[str, Callable[[Path], object]], Path]
