@@ -125,7 +125,7 @@ def _root_of_inverse(moments: Array) -> Array:
 
 
 def _with_diagonal(moments: Array, more: float) -> Array:
-    """`moments` with a number added to each on the diagonal; of these megabytes, no copy is made that is not needed."""
+    """A copy of `moments` with a number added to its diagonal; identity matrices would be ten more megabytes each."""
     result = moments.copy()
     result.flat[:: len(moments) + 1] += more
     return result

@@ -58,7 +58,7 @@ class PictureIn(nn.Module):
         return x
 
     def _round_up(self, side: int) -> int:
-        """Said so that a tracer sees a multiple in all that the net makes of it; with a remainder it thinks longer."""
+        """To a multiple. Without a remainder, the sizes that torch.export carries through the net stay short."""
         return (side + self.multiple - 1) // self.multiple * self.multiple
 
 
