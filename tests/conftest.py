@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# On matrices as small as the tests', further threads only wait for each other: 61 s of CPU time become 27 in
+# calib/test_cache.py. NumPy's and SciPy's OpenBLAS read this when they are loaded, child processes inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pickle
 import signal
 from collections.abc import Callable, Iterator
@@ -16,6 +21,7 @@ from filelock import FileLock
 from nets import layouts
 from PIL import Image
 
+from nstopt.bench import statistics
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.pictures import RGB, cover, demo_photographs
@@ -123,10 +129,13 @@ def tiny_checkpoint(tiny_onnx: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_fixed_onnx(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_fixed_onnx(once: Once, tiny_checkpoint: Path) -> Path:
     """Its export for 33x50 only."""
-    onnx = tmp_path_factory.mktemp("fixed") / "fixed.onnx"
-    return export_net(ExportSpec(tiny_checkpoint, onnx, size=Size(33, 50))).onnx
+
+    def fill(folder: Path) -> None:
+        export_net(ExportSpec(tiny_checkpoint, folder / "fixed.onnx", size=Size(33, 50)))
+
+    return once("fixed", fill) / "fixed.onnx"
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +154,13 @@ def export_family(once: Once) -> Callable[[str], Exported]:
         return loaded
 
     return export
+
+
+@pytest.fixture
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' nets take microseconds: they need not run for half a second."""
+    monkeypatch.setattr(statistics, "MIN_WARMUP_MS", 0.0)
+    monkeypatch.setattr(statistics, "MAX_WARMUP_MS", 50.0)
 
 
 def int8_spec(model: Path, folder: Path, photos: Path, **fields: object) -> BuildSpec:

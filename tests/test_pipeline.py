@@ -166,15 +166,17 @@ def some(folder: Path, chosen: Path, count: int) -> Path:
 
 @pytest.mark.shared
 def test_a_real_net(shared_folder: Path, tmp_path: Path) -> None:
-    done = export_net(ExportSpec(shared_folder / "nets" / "wave", tmp_path / "wave.onnx"))
+    size = Size(64, 80)
+    done = export_net(ExportSpec(shared_folder / "nets" / "wave", tmp_path / "wave.onnx", size=size))
     assert (done.net.family, done.net.widths, done.net.blocks) == ("fast-style", (32, 64, 128), 5)
-    calib, val = (some(shared_folder / "images" / name, tmp_path / name, 8) for name in ("calib", "val"))
-    size = Size(96, 112)
+    calib, val = (
+        some(shared_folder / "images" / name, tmp_path / name, count) for name, count in (("calib", 4), ("val", 2))
+    )
     spec = BuildSpec(done.onnx, tmp_path, precision="int8", size=size, calib=calib, val=val, min_psnr_db=30)
     bundle = build_engine(spec)
     quality = bundle.manifest.quality
     assert quality
-    assert quality.pictures == 8
+    assert quality.pictures == 2
     assert quality.psnr_db_mean >= 30
     with nstopt.load(bundle.path) as engine:
         assert engine(noise(*size)).std() > 20

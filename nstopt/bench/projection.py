@@ -10,6 +10,7 @@ it can be trusted, and where the figures come from: docs/projection.md.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from nstopt.size import Size
 
 if TYPE_CHECKING:
     import onnx
+
+    from nstopt.bundle import ShapeInfo
 
 MIB = 2**20
 # How strongly a fit holds on to the common efficiency, beside one measurement; and how many times better than it a
@@ -140,16 +143,11 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     from nstopt.calib.int8 import quantise, quantised_tensors
     from nstopt.calib.int8_fp16 import to_int8_fp16
     from nstopt.calib.ranges import Range as Scale
-    from nstopt.export.onnx_source import read_onnx
-    from nstopt.graph.nodes import name_convolutions
-    from nstopt.graph.passes import rewrite
-    from nstopt.graph.specialise import specialise
 
-    graph = specialise(read_onnx(subject.model), ShapeInfo(subject.batch, *subject.size))
-    name_convolutions(graph)
-    graph = rewrite(graph, subject.backend).model
     if subject.precision not in PRECISIONS:
         raise BuildError(f"unknown precision '{subject.precision}'; there are: {', '.join(PRECISIONS)}")
+    changed_ns = subject.model.stat().st_mtime_ns if subject.model.exists() else 0
+    graph = _rewritten(subject.model, changed_ns, ShapeInfo(subject.batch, *subject.size), subject.backend)
     if is_quantised(subject.precision):
         graph = quantise(graph, {name: Scale(1.0, 0) for name in quantised_tensors(graph.graph)})
     if subject.precision == "int8-fp16":
@@ -157,6 +155,19 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     elif subject.precision == "fp16":
         graph = to_fp16(graph)
     return onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _rewritten(model: Path, changed_ns: int, shape: ShapeInfo, backend: str) -> onnx.ModelProto:
+    """The FP32 graph that all precisions are made from; `changed_ns` is when the file was changed."""
+    from nstopt.export.onnx_source import read_onnx
+    from nstopt.graph.nodes import name_convolutions
+    from nstopt.graph.passes import rewrite
+    from nstopt.graph.specialise import specialise
+
+    graph = specialise(read_onnx(model), shape)
+    name_convolutions(graph)
+    return rewrite(graph, backend).model
 
 
 def floors_ms(found: Sequence[Kernel], device: Device, precision: str) -> dict[str, float]:

@@ -115,14 +115,20 @@ def _root_of_inverse(moments: Array) -> Array:
     """
     damping = max(float(moments.diagonal().mean()) * DAMPING, 1e-12)
     while True:
-        damped = moments + np.eye(len(moments)) * damping
         try:
-            turned = np.linalg.cholesky(damped[::-1, ::-1])
+            turned = np.linalg.cholesky(_with_diagonal(moments[::-1, ::-1], damping))
         except np.linalg.LinAlgError:
             damping *= 10
             continue
         root: Array = dtrtri(turned[::-1, ::-1])[0]
         return root
+
+
+def _with_diagonal(moments: Array, more: float) -> Array:
+    """A copy of `moments` with a number added to its diagonal; identity matrices would be ten more megabytes each."""
+    result = moments.copy()
+    result.flat[:: len(moments) + 1] += more
+    return result
 
 
 def round_convolution(
@@ -140,7 +146,7 @@ def round_convolution(
     rows = np.moveaxis(weight, 1, 0)[..., ::-1, ::-1] if is_transposed else weight
     integers = np.empty(rows.shape, np.int8)
     places = np.arange(len(moments)).reshape(-1, *kernel_seen(node, weight))
-    noisy = moments + np.eye(len(moments)) * noise
+    noisy = _with_diagonal(moments, noise)
     for part in taps(node, weight):
         taken = rows[(..., *part)]
         index = places[:, : taken.shape[2], : taken.shape[3]].ravel()

@@ -53,8 +53,13 @@ class PictureIn(nn.Module):
         if not self.identity:
             x = x * self.scale + self.offset
         if self.multiple > 1:
-            x = functional.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="reflect")
+            bottom, right = (self._round_up(side) - side for side in (height, width))
+            x = functional.pad(x, (0, right, 0, bottom), mode="reflect")
         return x
+
+    def _round_up(self, side: int) -> int:
+        """To a multiple. Without a remainder, the sizes that torch.export carries through the net stay short."""
+        return (side + self.multiple - 1) // self.multiple * self.multiple
 
 
 class PictureOut(nn.Module):

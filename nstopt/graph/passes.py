@@ -67,17 +67,23 @@ def rewrite(model: onnx.ModelProto, backend: str, choose: Callable[[Layer], str]
     The graph is checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
     """
     context = Context(choose or (lambda layer: default_form(layer, backend)))
+    graph = ir.from_proto(model)
     for kind in PASSES:
-        model = apply(model, kind, context)
+        if (result := _applied(graph, kind, context)) is not None:
+            model, graph = result, ir.from_proto(result)
     return Rewritten(model, tuple(context.events))
 
 
 def apply(model: onnx.ModelProto, kind: type[Rule], context: Context) -> onnx.ModelProto:
     """Apply one rule wherever it fits, fold constants, and check the result. Raises RewriteError."""
-    graph = ir.from_proto(model)
+    return _applied(ir.from_proto(model), kind, context) or model
+
+
+def _applied(graph: ir.Model, kind: type[Rule], context: Context) -> onnx.ModelProto | None:
+    """What `apply` makes of the graph; None if the rule fits nowhere, and then the graph is as it was."""
     rules = RewriteRuleSet([kind.rule(context, anchor) for anchor in kind.anchors])  # type: ignore[no-untyped-call]
     if rules.apply_to_model(graph) == 0:
-        return model
+        return None
     while rules.apply_to_model(graph):  # what a rule leaves may suit it again
         continue
     onnxscript.optimizer.optimize_ir(graph)

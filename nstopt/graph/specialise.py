@@ -1,6 +1,6 @@
 """A graph for any size → the graph of one size, with everything folded that is known then.
 
-image [N, H, W, 3] → Shape → Mod → Concat → Pad → …   ⇒   image [1, 333, 517, 3] → Pad(0, 3, 0, 3) → …
+image [N, H, W, 3] → Shape → Div → Concat → Pad → …   ⇒   image [1, 333, 517, 3] → Pad(0, 3, 0, 3) → …
 """
 
 from __future__ import annotations

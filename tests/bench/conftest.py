@@ -30,13 +30,6 @@ ANY_SIZE = ShapeInfo(None, None, None)
 
 
 @pytest.fixture
-def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The inverting net takes microseconds: it need not run for half a second."""
-    monkeypatch.setattr(statistics, "MIN_WARMUP_MS", 0.0)
-    monkeypatch.setattr(statistics, "MAX_WARMUP_MS", 50.0)
-
-
-@pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
     """Builds a bundle of a given name and shape."""
 

@@ -69,8 +69,8 @@ def test_a_sweep_a_report_and_a_baseline(
         for record in made.records
     )
     write_run(Path("fast.json"), msgspec.structs.replace(made, records=faster))
-    bundles = [str(path) for path in sorted(Path("nstopt-out").glob("*.nst"))]
-    again = ["bench", *bundles, "--res", "32,24x48", "--runs", "3", "--json", "again.json"]
+    bundles = [str(path) for path in sorted(Path("nstopt-out").glob("*-32x32-*.nst"))]
+    again = ["bench", *bundles, "--res", "32", "--runs", "3", "--json", "again.json"]
     assert run(app, [*again, "--baseline", "fast.json"]).exit_code == 1
     assert run(app, [*again, "--baseline", "run.json", "--tolerance", "900"]).exit_code == 0
 

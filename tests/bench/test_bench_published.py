@@ -13,7 +13,7 @@ from nstopt.bench.projection import GPU_FP32, floors_ms, of_gpu
 from nstopt.bench.target import PUBLISHED, PUBLISHED_SIZE
 from nstopt.bundle import ShapeInfo
 from nstopt.export.contract import PictureModule
-from nstopt.export.to_onnx import name_dimensions, to_onnx
+from nstopt.export.to_onnx import to_onnx
 from nstopt.graph.specialise import specialise
 from nstopt.nets import load_net
 
@@ -22,7 +22,7 @@ def test_reconet_in_pytorch_on_a_gtx_1060(tmp_path: Path) -> None:
     """ReCoNet 48/96/192 with FRN + TLU, FP32, 512x512: 65 ms. PyTorch fuses nothing and has no rewrites."""
     checkpoint = tmp_path / "reconet.pth"
     torch.save(layouts.reconet(frn=True, widths=(48, 96, 192), blocks=4), checkpoint)
-    model = name_dimensions(to_onnx(PictureModule(load_net(checkpoint)).eval(), None), None, None)
+    model = to_onnx(PictureModule(load_net(checkpoint)).eval(), PUBLISHED_SIZE)
     graph = specialise(model, ShapeInfo(1, *PUBLISHED_SIZE))
     found = kernels(graph, fused=False)
     assert round(sum(kernel.work.macs for kernel in found) / 1e9, 1) == 76.8

@@ -8,11 +8,11 @@ from pathlib import Path
 import onnx
 import pytest
 from conftest import SMALL
-from export.graphs import run
 
 from nstopt.bundle import ShapeInfo
 from nstopt.calib.int8 import quantised_tensors
 from nstopt.calib.observe import Histogram, observe
+from nstopt.engines.onnxruntime import session
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialise import specialise
@@ -43,4 +43,5 @@ def histograms(model: onnx.ModelProto, pictures: Sequence[RGB]) -> dict[str, His
 
 def render(model: onnx.ModelProto, pictures: Sequence[RGB]) -> tuple[list[RGB], float]:
     """What a model makes of pictures [H, W, 3] in ONNX Runtime; every model counts as equally fast."""
-    return [run(model, picture[None])[0] for picture in pictures], 1.0
+    opened = session(model.SerializeToString())
+    return [opened.run(None, {"image": picture[None]})[0][0] for picture in pictures], 1.0

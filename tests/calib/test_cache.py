@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -31,11 +32,6 @@ class Counting:
         return render(model, pictures)
 
 
-@pytest.fixture(autouse=True)
-def _empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def build(
     model: onnx.ModelProto, pictures: PictureSet, counting: Counting, aim: float = 0, judge: str = "a"
 ) -> Precise:
@@ -43,42 +39,51 @@ def build(
     return to_precision(model, "int8", calibration, Silent())
 
 
-def test_the_same_inputs_are_searched_once(make_graph: MakeGraph, photos: Path) -> None:
+@pytest.fixture(scope="module")
+def searched(make_graph: MakeGraph, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Precise]:
+    """A cache after one search, and what that found."""
+    folder, counting = tmp_path_factory.mktemp("cache"), Counting()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        precise = build(make_graph("johnson"), from_folder(photos), counting)
+    assert counting.models > 3
+    return folder, precise
+
+
+@pytest.fixture
+def first(searched: tuple[Path, Precise], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Precise:
+    """What was found; a copy of the cache is in use."""
+    shutil.copytree(searched[0], tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return searched[1]
+
+
+def test_the_same_inputs_are_searched_once(first: Precise, make_graph: MakeGraph, photos: Path) -> None:
+    counting = Counting()
+    assert build(make_graph("johnson"), from_folder(photos), counting) == first
+    assert counting.models == 0
+
+
+@pytest.mark.usefixtures("first")
+@pytest.mark.parametrize("change", ["net", "pictures", "aim", "judge"])
+def test_other_inputs_are_searched_again(make_graph: MakeGraph, photos: Path, change: str) -> None:
     counting, pictures = Counting(), from_folder(photos)
-    first = build(make_graph("johnson"), pictures, counting)
-    searched = counting.models
-    assert searched > 3
-    again = build(make_graph("johnson"), from_folder(photos), counting)
-    assert counting.models == searched
-    assert again == first
+    model = make_graph("fast-style" if change == "net" else "johnson")
+    pictures = at_most(pictures, 5) if change == "pictures" else pictures
+    build(model, pictures, counting, aim=float(change == "aim"), judge="b" if change == "judge" else "a")
+    assert counting.models > 3
 
 
-def test_other_inputs_are_searched_again(make_graph: MakeGraph, photos: Path) -> None:
-    counting, pictures = Counting(), from_folder(photos)
-    build(make_graph("johnson"), pictures, counting)
-    changes: tuple[Callable[[], Precise], ...] = (
-        lambda: build(make_graph("fast-style"), pictures, counting),
-        lambda: build(make_graph("johnson"), at_most(pictures, 5), counting),
-        lambda: build(make_graph("johnson"), pictures, counting, aim=1),
-        lambda: build(make_graph("johnson"), pictures, counting, judge="b"),
-    )
-    for change in changes:
-        before = counting.models
-        change()
-        assert counting.models > before
-
-
+@pytest.mark.usefixtures("first")
 @pytest.mark.parametrize(("suffix", "content"), [("onnx", None), ("onnx", b""), ("json", b'{"layers": 3}')])
 def test_damaged_entries_are_made_again(
     make_graph: MakeGraph, photos: Path, tmp_path: Path, suffix: str, content: bytes | None
 ) -> None:
-    counting, pictures = Counting(), from_folder(photos)
-    build(make_graph("johnson"), pictures, counting)
     (file,) = (tmp_path / "cache").rglob(f"*.{suffix}")
     file.write_bytes(content) if content is not None else file.unlink()
-    before = counting.models
-    build(make_graph("johnson"), pictures, counting)
-    assert counting.models > before
+    counting = Counting()
+    build(make_graph("johnson"), from_folder(photos), counting)
+    assert counting.models > 3
 
 
 def test_keys_tell_parts_apart() -> None:

@@ -27,6 +27,7 @@ def test_help_lists_the_commands(cli: Cli) -> None:
     assert all(command in ran.out for command in ("export", "build-engine", "bench", "stylize", "inspect"))
 
 
+@pytest.mark.usefixtures("short_warm_up")
 def test_the_five_commands_on_the_sample(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -63,6 +64,7 @@ def test_the_five_commands_on_the_sample(tmp_path: Path, cli: Cli, monkeypatch: 
     assert "sample: johnson" in "\n".join(lines)
 
 
+@pytest.mark.usefixtures("short_warm_up")
 def test_the_same_commands_with_arguments(folder: Path, cli: Cli) -> None:
     out = folder / "made" / "net.nst"
     ran = cli(

@@ -68,6 +68,7 @@ def test_gatys(here: Path, cli: Cli) -> None:
     assert len((here / "log" / "losses.csv").read_text().splitlines()) == 6
 
 
+@pytest.mark.usefixtures("short_warm_up")
 def test_distill_compares_with_the_teacher(here: Path, cli: Cli, tiny_checkpoint: Path) -> None:
     student = ("--width", 4, "--blocks", 1, "--kernel", 3, "--separable", "--res", 48)
     ran = cli("distill", tiny_checkpoint, *SMALL, *student, "--val", "photos", "-o", "student.safetensors")

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnx
 import pytest
 from conftest import SMALL, noise
-from export.graphs import run
 from PIL import Image
 
 import nstopt
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import Engine
+from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.pictures import RGB
 from nstopt.pipeline import BuildSpec, build_engine
@@ -57,8 +56,8 @@ def engine(request: pytest.FixtureRequest, build: Build) -> Engine:
 @pytest.fixture(scope="module")
 def net(tiny_onnx: Path) -> Callable[[RGB], RGB]:
     """The exported graph in ONNX Runtime, for a picture of any size."""
-    model = onnx.load(tiny_onnx)
-    return lambda picture: np.asarray(run(model, picture[None])[0], np.uint8)
+    opened = session(tiny_onnx)
+    return lambda picture: np.asarray(opened.run(None, {"image": picture[None]})[0][0], np.uint8)
 
 
 def differ(left: RGB, right: RGB) -> int:
