@@ -11,7 +11,7 @@ from nstopt.bench.record import Layers, Machine, Record, RunFile
 from nstopt.bench.report import charts
 from nstopt.bench.report.pictures import Missing, Pair, before_after
 from nstopt.bench.report.series import Net, nets
-from nstopt.bench.target import REAL_TIME_FPS, caption, times
+from nstopt.bench.target import REAL_TIME_FPS, caption, span, times
 from nstopt.errors import NstoptError
 from nstopt.size import Size
 
@@ -78,7 +78,7 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["times"] = times
+    environment.filters |= {"times": times, "span": span}
     found = nets(runs)
     page: str = environment.get_template(TEMPLATE).render(
         sections=[_section(net, image) for net in found],
