@@ -33,11 +33,14 @@ from nstopt.errors import BuildError
 LEAST_NETS = 3
 
 
-def check_targets(targets: Sequence[str]) -> None:
-    """Find out before a long run. Raises DeviceError for a GPU that is not in the table."""
+def check_targets(targets: Sequence[str], nets: int) -> None:
+    """Find out before a long run of that many nets. Raises DeviceError for a GPU that is not in the table, BuildError
+    for too few nets to predict one from the others."""
     for target in targets:
         if target != HERE:
             gpus.gpu(target)
+        elif nets < LEAST_NETS:
+            raise BuildError("--target here predicts each net from the others: bench three nets or more in one run")
 
 
 def on_gpu(
@@ -53,8 +56,8 @@ def on_gpu(
 
 
 def here(records: Sequence[Record], models: Mapping[str, Path]) -> Iterator[Projected]:
-    """Every engine of ours, predicted from the engines of the other nets. Raises BuildError for fewer than three
-    nets."""
+    """Every engine of ours, predicted from the engines of the other nets, of which there must be two (see
+    `check_targets`)."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if not record.is_peer and record.net in models:
@@ -64,8 +67,6 @@ def here(records: Sequence[Record], models: Mapping[str, Path]) -> Iterator[Proj
         observed = [_observe(record, models[record.net], device) for record in group]
         for record, own in zip(group, observed, strict=True):
             others = [one for one in observed if one.net != own.net]
-            if len({one.net for one in others}) < LEAST_NETS - 1:
-                raise BuildError("--target here predicts each net from the others: bench three nets or more in one run")
             yield project(_subject(record, models[record.net]), device, _ranges(others), HERE)
 
 

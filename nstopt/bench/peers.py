@@ -63,9 +63,13 @@ class Kind(NamedTuple):
 
 def kind_of(peer: Peer) -> Kind:
     """Raises BuildError for a name that is not in PEERS."""
-    if peer.name not in PEERS:
-        raise BuildError(f"unknown peer '{peer.name}'; there are: {', '.join(PEERS)}")
+    _check(peer.name)
     return PEERS[peer.name]
+
+
+def _check(name: str) -> None:
+    if name not in PEERS:
+        raise BuildError(f"unknown peer '{name}'; there are: {', '.join(PEERS)}")
 
 
 def _torch_eager(subject: PeerSubject) -> Stylise:
@@ -267,6 +271,10 @@ ELSEWHERE = ("nncf", *ON_GPU)
 
 
 def named(names: Sequence[str]) -> list[str]:
-    """Names of peers, where "all" stands for those that nstopt's own installation can run anywhere."""
+    """Names of peers, where "all" stands for those that nstopt's own installation can run anywhere. Raises BuildError
+    for an unknown one."""
+    for name in names:
+        if name != ALL:
+            _check(name)
     own = [name for name in PEERS if name not in ELSEWHERE]
     return list(dict.fromkeys(one for name in names for one in (own if name == ALL else [name])))

@@ -32,11 +32,14 @@ from nstopt.progress import Progress as BuildProgress
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
 
+DEFAULT_PSNR_DB = 40.0
+
 
 @dataclass(frozen=True)
 class Request:
     """What is to be benched. `paths` are engine bundles and nets; for nets, engines of all `sizes`, `precisions`,
-    `backends` and `batches` are made in `folder`. `peers` are names; they run `checkpoint`, or the net itself."""
+    `backends` and `batches` are made in `folder`, as close to FP32 as `min_psnr_db` (None: 40 dB). `peers` are names;
+    they run `checkpoint`, or the net itself."""
 
     paths: Sequence[Path]
     folder: Path
@@ -47,7 +50,7 @@ class Request:
     batches: Sequence[int] = ()
     calib: Path | None = None
     val: Path | None = None
-    min_psnr_db: float = 40.0
+    min_psnr_db: float | None = None
     peers: Sequence[str] = ()
     checkpoint: Path | None = None
     net_options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,15 +69,17 @@ class Planned(NamedTuple):
 def plan(request: Request, progress: BuildProgress) -> Planned:
     """Build what is missing and list the cases. Raises what building raises, and BundleError or BuildError for what
     does not fit together."""
-    bundles = [path for path in request.paths if is_bundle(path)]
-    nets = [path for path in request.paths if not is_bundle(path)]
-    if bundles and (request.precisions or request.backends or request.targets):
+    paths = dict.fromkeys(request.paths)
+    bundles = [path for path in paths if is_bundle(path)]
+    nets = [path for path in paths if not is_bundle(path)]
+    of_nets = (request.precisions, request.backends, request.targets, request.calib, request.val, request.min_psnr_db)
+    if bundles and any(of_nets):
         raise BuildError(
-            f"{bundles[0]}: is built already; --precision, --backend and --target go with a net: name its checkpoint "
-            "or its .onnx"
+            f"{bundles[0]}: is built already; --precision, --backend, --target, --calib, --val and --min-psnr go with "
+            "a net: name its checkpoint or its .onnx"
         )
-    if request.targets:
-        check_targets(request.targets)
+    check_targets(request.targets, len(nets))
+    _check_names(nets)
     cases: list[Case] = []
     models: dict[str, Path] = {}
     left_out: list[str] = []
@@ -135,6 +140,13 @@ def interrupted(
     return None
 
 
+def _check_names(nets: Sequence[Path]) -> None:
+    """Exports and engines are named after their net."""
+    for number, net in enumerate(nets):
+        if any(net.stem == other.stem for other in nets[:number]):
+            raise BuildError(f"{net}: another net of this run is called {net.stem} too; rename the file of one of them")
+
+
 def _sweep_spec(request: Request, net: Path) -> SweepSpec:
     return SweepSpec(
         net=net,
@@ -145,7 +157,7 @@ def _sweep_spec(request: Request, net: Path) -> SweepSpec:
         batches=request.batches or (1,),
         calib=request.calib,
         val=request.val,
-        min_psnr_db=request.min_psnr_db,
+        min_psnr_db=DEFAULT_PSNR_DB if request.min_psnr_db is None else request.min_psnr_db,
         net_options=request.net_options,
     )
 

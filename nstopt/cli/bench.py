@@ -52,9 +52,12 @@ def bench_command(
     batch: Annotated[
         Counts | None, typer.Option(parser=parse_counts, metavar="LIST", help="Pictures a call, such as 1,4.")
     ] = None,
-    calib: Annotated[Path | None, typer.Option(help="Photographs that INT8 engines find their ranges from.")] = None,
-    val: Annotated[Path | None, typer.Option(help="Photographs that engines are judged by.")] = None,
-    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that engines must reach against FP32.")] = 40.0,
+    calib: Annotated[Path | None, typer.Option(help="Of a net: photographs that INT8 ranges come from.")] = None,
+    val: Annotated[Path | None, typer.Option(help="Of a net: photographs that engines are judged by.")] = None,
+    min_psnr: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="Of a net: PSNR that engines must reach against FP32; default: 40."),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs a case, after warm-up.")] = 30,
     image: Annotated[Path | None, typer.Option(help="Picture to time on; default: random noise.")] = None,
     compare: Annotated[

@@ -94,9 +94,28 @@ def test_targets_add_projected_rows_for_each_precision_and_batch(tiny_onnx: Path
 
 
 def test_a_bundle_cannot_be_built_or_projected_again(request_: Request) -> None:
-    for change in ({"precisions": ["int8"]}, {"backends": ["all"]}, {"targets": ["gtx-1060"]}):
+    given = {"precisions": ["int8"], "backends": ["all"], "targets": ["gtx-1060"], "calib": Path("photos")}
+    for change in ({name: value} for name, value in (given | {"val": Path("photos"), "min_psnr_db": 50.0}).items()):
         with pytest.raises(BuildError, match=r"A.nst: is built already; .* go with a net"):
             plan(replace(request_, **change), Silent())  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_is_found_out_before_anything_is_built(tiny_onnx: Path, tmp_path: Path) -> None:
+    request = Request([tiny_onnx], tmp_path, BenchSpec(runs=1), [SIZE])
+    other = tmp_path / "other" / tiny_onnx.name
+    for change, reason in (
+        ({"targets": ["here"]}, "bench three nets or more"),
+        ({"paths": [tiny_onnx, other]}, "another net of this run is called tiny too"),
+        ({"precisions": ["fp32", "fp8"]}, "unknown precision 'fp8'"),
+        ({"precisions": ["fp8"], "backends": ["all"]}, "unknown precision 'fp8'"),
+    ):
+        with pytest.raises(BuildError, match=reason):
+            plan(replace(request, **change), Silent())
+    assert not list(tmp_path.glob("*.nst"))
+
+
+def test_a_path_that_is_named_twice_is_timed_once(request_: Request) -> None:
+    assert len(plan(replace(request_, paths=[*request_.paths, *request_.paths]), Silent()).cases) == 2
 
 
 def test_peers_need_the_nets_own_file(request_: Request) -> None:
