@@ -82,7 +82,7 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
     found = nets(runs)
     page: str = environment.get_template(TEMPLATE).render(
         sections=[_section(net, image) for net in found],
-        headlines=[headline for net in found if (headline := _headline(net))],
+        headlines=[headline for net in found if (headline := _headline(net, runs))],
         records=[record for net in found for record in net.records],
         projected=[one for net in found for one in net.projected],
         machines=_machines(runs),
@@ -135,14 +135,16 @@ def _svg(figure: Figure, name: str, label: str) -> Any:
     return Markup(charts.svg(figure, name, label))  # matplotlib has escaped every name in it
 
 
-def _headline(net: Net) -> Headline | None:
+def _headline(net: Net, runs: Sequence[RunFile]) -> Headline | None:
+    """Peers of another run took no turns with the engine, nor need they have run on its machine."""
     size = net.reference_size()
     here = [record for record in net.records if record.size == size and record.batch == 1]
     engines = [record for record in here if not record.is_peer]
     if not engines:
         return None
     best = min(engines, key=lambda record: record.latency_ms.p50)
-    peers = [record for record in here if record.is_peer]
+    together = next(run.records for run in runs if best in run.records)
+    peers = [record for record in here if record.is_peer and record in together]
     return Headline(net.name, size, best, tuple((peer.label, speedup(best, peer)) for peer in peers))
 
 
