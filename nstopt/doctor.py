@@ -101,7 +101,7 @@ def _precisions(generation: Architecture, known: Gpu | None) -> list[Line]:
 def _software(generation: Architecture, here: bool) -> list[Line]:
     runs = {
         "TensorRT": _span(generation.tensorrt_first, generation.tensorrt_last),
-        "CUDA bindings": _span(None, generation.cuda_last),
+        "CUDA bindings": _span(generation.cuda_first, generation.cuda_last),
         "cuDNN": _span(None, generation.cudnn_last) + " (nstopt's engines need none)",
         "torch": _span(generation.torch_first, generation.torch_last)
         + (f", from its index {generation.torch_index}" if generation.torch_index else ""),
@@ -114,7 +114,11 @@ def _software(generation: Architecture, here: bool) -> list[Line]:
         "torch": generation.torch_last,
         "ONNX Runtime GPU": generation.onnxruntime_gpu_last,
     }
-    firsts = {"TensorRT": generation.tensorrt_first, "torch": generation.torch_first}
+    firsts = {
+        "TensorRT": generation.tensorrt_first,
+        "CUDA bindings": generation.cuda_first,
+        "torch": generation.torch_first,
+    }
     found = []
     for what, names in PACKAGES.items():
         if not here:

@@ -32,6 +32,14 @@ def test_pascal() -> None:
     assert report.command.startswith(PIP_PASCAL)
 
 
+def test_blackwell_says_where_its_software_begins() -> None:
+    (report,) = examine("rtx-5060")
+    found = {line.what: line.finding for line in report.lines}
+    assert found["TensorRT"] == "10.8 and newer"
+    assert found["CUDA bindings"] == "12.8 and newer"
+    assert found["torch"] == "2.7 and newer"
+
+
 def test_commands() -> None:
     known = architectures()
     assert command(known["ada"]) == PIP_GPU

@@ -54,12 +54,13 @@ class Stages(msgspec.Struct, frozen=True):
 
 
 class GpuState(msgspec.Struct, frozen=True):
-    """The GPU during the timed runs, medians over the turns; `memory_mib` is what all processes used of it at most."""
+    """The GPU during the timed runs, medians over the turns; `memory_mib` is what all processes used of it at most.
+    None where the driver does not tell."""
 
-    sm_clock_mhz: float
+    sm_clock_mhz: float | None
     power_w: float | None
     temperature_c: float | None
-    memory_mib: float
+    memory_mib: float | None
 
 
 class CaseKey(msgspec.Struct, frozen=True):

@@ -58,6 +58,7 @@ def latency(net: Net) -> Figure:
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": side, "ha": "left"}
         axes.annotate(f"{fps} FPS", (0.01, 1000 / fps), fontsize=9, color=INK, **place)
     axes.set_ylabel("milliseconds a picture")
+    axes.margins(x=0.16)  # room for the lines' names
     _size_axis(axes, net)
     axes.set_yscale("log")
     _plain(axes.yaxis)
