@@ -107,7 +107,7 @@ def bench(
     the file cannot be written."""
     check_writable(json_path)
     kept = earlier.records if earlier else ()
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    created = earlier.created if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds")
     file = RunFile(FORMAT_VERSION, created, plan_of(planned.cases, request.timing), (), left_out=planned.left_out)
     for record in run(planned.cases, request.timing, on_progress, kept):
         file = msgspec.structs.replace(file, records=(*file.records, record))

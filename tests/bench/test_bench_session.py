@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nstopt.bench import layers
 from nstopt.bench.harness import BenchSpec, Progress
-from nstopt.bench.record import read_run
+from nstopt.bench.record import read_run, write_run
 from nstopt.bench.roofline import Bandwidth, Peaks
 from nstopt.bench.session import Request, bench, interrupted, plan
 from nstopt.errors import BuildError, NstoptError
@@ -37,6 +38,7 @@ def test_a_run_is_kept_case_by_case_and_goes_on(request_: Request, tmp_path: Pat
     planned = plan(request_, Silent())
     with pytest.raises(KeyboardInterrupt):
         bench(request_, planned, json, interrupt)
+    write_run(json, msgspec.structs.replace(read_run(json), created="2026-01-02T03:04:05+00:00"))
     begun = read_run(json)
     assert [record.label for record in begun.records] == ["A.nst"]
     assert interrupted(json, tmp_path, request_, planned) == (json, begun)
@@ -45,7 +47,7 @@ def test_a_run_is_kept_case_by_case_and_goes_on(request_: Request, tmp_path: Pat
     assert done.records[0] == begun.records[0]
     assert [record.label for record in done.records] == ["A.nst", "B.nst"]
     assert read_run(json) == done
-    assert done.is_complete
+    assert (done.created, done.is_complete) == (begun.created, True)
     assert interrupted(json, tmp_path, request_, planned) is None
 
 
