@@ -28,7 +28,7 @@ from nstopt.bench.projection import (
     project,
 )
 from nstopt.bench.record import HERE, Projected, Record
-from nstopt.errors import BuildError
+from nstopt.errors import BuildError, DeviceError
 
 LEAST_NETS = 3
 
@@ -55,19 +55,26 @@ def on_gpu(
         yield project(subject, of_gpu(gpu), measured or gpu_efficiency(gpu, subject.precision), target)
 
 
-def here(records: Sequence[Record], models: Mapping[str, Path]) -> Iterator[Projected]:
+def here(records: Sequence[Record], models: Mapping[str, Path]) -> tuple[list[Projected], list[str]]:
     """Every engine of ours, predicted from the engines of the other nets, of which there must be two (see
-    `check_targets`)."""
+    `check_targets`); and which backends tell too little for that."""
+    rows: list[Projected] = []
+    left_out: dict[str, None] = {}
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if not record.is_peer and record.net in models:
             groups[record.backend, record.precision].append(record)
     for (backend, _), group in groups.items():
-        device = _device(backend, group[0])
+        try:
+            device = _device(backend, group[0])
+        except DeviceError as error:
+            left_out[f"--target here: {error}"] = None
+            continue
         observed = [_observe(record, models[record.net], device) for record in group]
         for record, own in zip(group, observed, strict=True):
             others = [one for one in observed if one.net != own.net]
-            yield project(_subject(record, models[record.net]), device, _ranges(others), HERE)
+            rows.append(project(_subject(record, models[record.net]), device, _ranges(others), HERE))
+    return rows, list(left_out)
 
 
 def _device(backend: str, record: Record) -> Device:

@@ -11,7 +11,7 @@ A run that was interrupted is known again by what it set out to measure, and goe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import product
@@ -117,7 +117,7 @@ def bench(
         on_progress(Progress(f"layers of {case.label} at {case.size}", number, len(engines)))
         file = _with_layers(file, case, request.timing)
         write_run(json_path, file)
-    file = msgspec.structs.replace(file, projected=tuple(_projected(request, planned, file)), is_complete=True)
+    file = msgspec.structs.replace(_with_projections(file, request, planned), is_complete=True)
     write_run(json_path, file)
     return file
 
@@ -207,17 +207,22 @@ def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
     return msgspec.structs.replace(file, layers=(*file.layers, measured))
 
 
-def _projected(request: Request, planned: Planned, file: RunFile) -> Iterator[Projected]:
+def _with_projections(file: RunFile, request: Request, planned: Planned) -> RunFile:
     from nstopt.bench import forecast
     from nstopt.bench.projection import Subject
 
+    rows: list[Projected] = []
+    left_out: list[str] = []
     for target in request.targets:
         if target == HERE:
-            yield from forecast.here(file.records, planned.models)
+            found, missing = forecast.here(file.records, planned.models)
+            rows += found
+            left_out += missing
             continue
         kinds = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
         wanted = [
             Subject(net, model, precision, size, batch)
             for (net, model), (size, batch, precision) in product(planned.models.items(), kinds)
         ]
-        yield from forecast.on_gpu(target, wanted, file.records, planned.models)
+        rows += forecast.on_gpu(target, wanted, file.records, planned.models)
+    return msgspec.structs.replace(file, projected=tuple(rows), left_out=(*file.left_out, *left_out))

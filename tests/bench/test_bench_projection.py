@@ -121,13 +121,22 @@ def test_here_predicts_each_net_from_the_others(
         for net, ms in (("a", 1.0), ("b", 1.0), ("c", 2.0))
         for side in (48, 64)
     ]
-    rows = list(forecast.here(records, models))
+    rows, left_out = forecast.here(records, models)
+    assert left_out == []
     assert [(row.net, row.target, row.backend) for row in rows] == [(r.net, "here", "openvino") for r in records]
     at_64 = {row.net: (row.low_ms * row.high_ms) ** 0.5 / 64**2 for row in rows if row.height == 64}
     assert at_64["c"] == pytest.approx(1.0, rel=0.05)  # of a and b alone, its own time had no part in it
     assert 1.0 < at_64["a"] < 2.0
     with pytest.raises(BuildError, match="bench two or more"):
-        list(forecast.here(records[:4], models))
+        forecast.here(records[:4], models)
+
+
+def test_a_backend_that_tells_no_layers_is_left_out_by_name(tiny_onnx: Path, make_record: MakeRecord) -> None:
+    records = [make_record(net=net, backend="torchscript", precision="fp32") for net in "abc"]
+    assert forecast.here(records, dict.fromkeys("abc", tiny_onnx)) == (
+        [],
+        ["--target here: the torchscript backend gives no per-layer times"],
+    )
 
 
 def test_efficiencies_measured_on_a_gpu_take_the_place_of_the_defaults(
