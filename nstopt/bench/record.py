@@ -15,6 +15,8 @@ from nstopt.size import Size
 FORMAT_VERSION = 2
 # The target of a projection for the machine that the run was on.
 HERE = "here"
+# A kernel that takes a smaller share of its floor puts the floor in doubt.
+BELOW_FLOOR = 0.8
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -160,6 +162,17 @@ class Layers(msgspec.Struct, frozen=True):
     @property
     def size(self) -> Size:
         return Size(self.height, self.width)
+
+    @property
+    def doubt(self) -> str:
+        """A note if floors cannot be right, else empty. A little below its floor a kernel may come by noise."""
+        count = sum(row.floor_ms is not None and row.ms < row.floor_ms * BELOW_FLOOR for row in self.rows)
+        if not count:
+            return ""
+        return (
+            f"{count} of {len(self.rows)} kernels took less than their floor: the rates were measured while other work "
+            "held them up, or these kernels multiply less than the graph says"
+        )
 
     @property
     def next_to_attack(self) -> list[LayerRow]:

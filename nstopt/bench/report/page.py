@@ -112,6 +112,7 @@ def _section(net: Net, image: Path | None) -> Section:
 def _layer_chart(net: Net, layers: Layers) -> Chart:
     name = layers.label.removesuffix(".nst")
     note = f"The dearest kernels at {layers.size}, and the least each could take on this device."
+    note += f" In doubt: {layers.doubt}." if layers.doubt else ""
     return Chart(f"Layers of {name}", note, _svg(charts.layer_bars(layers), f"{net.name}-{name}", f"layers of {name}"))
 
 
