@@ -16,6 +16,7 @@ from nstopt.errors import BuildError
 from nstopt.gpus import Gpu
 from nstopt.size import Size
 
+# Each closer to the net than the one before.
 PRECISIONS = ("int8", "fp16", "fp32")
 STEP = 16
 SMALLEST, LARGEST = 64, 4096
@@ -159,7 +160,13 @@ def _change(question: Question, reaches: tuple[Reach, ...]) -> Iterator[str]:
     fastest = min(fitting, key=lambda reach: reach.at_wanted.high_ms)
     low, high, name = fastest.at_wanted.low_ms, fastest.at_wanted.high_ms, fastest.precision.upper()
     if high <= question.budget_ms:
-        yield f"So for {at}: build {name}."
+        closer = [
+            reach.precision.upper()
+            for reach in fitting[fitting.index(fastest) + 1 :]
+            if reach.at_wanted.high_ms <= question.budget_ms
+        ]
+        too = f" {' and '.join(closer)} would do too, with pictures closer to the net's." if closer else ""
+        yield f"So for {at}: build {name}.{too}"
         return
     times = high / question.budget_ms
     hope = "may do, but is not certain to" if low <= question.budget_ms else "does not do"
