@@ -227,6 +227,15 @@ class RunFile(msgspec.Struct, frozen=True):
     left_out: tuple[str, ...] = ()
     is_complete: bool = False
 
+    @property
+    def unfinished(self) -> str:
+        """What a reader must know of an interrupted run, else empty."""
+        if self.is_complete:
+            return ""
+        return (
+            f"an interrupted run: {len(self.records)} of {len(self.plan.cases)} cases; the same command goes on with it"
+        )
+
 
 def write_run(path: Path, run: RunFile) -> None:
     """Write the run to `path` at once: whoever reads it sees the old file or the new one. Raises NstoptError."""

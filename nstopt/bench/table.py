@@ -38,6 +38,7 @@ def render(run: RunFile) -> RenderableType:
         *_projections(run.projected, run.records),
         *_notes(ordered),
         *(Text(f"Left out: {what}", style="yellow") for what in run.left_out),
+        *([Text(f"Note: {run.unfinished}", style="yellow")] if run.unfinished else []),
     ]
     return Group(*parts)
 

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from nstopt.bench.record import Machine, Projected, Stages
+from nstopt.bench.record import Machine, Plan, Projected, Stages
 from nstopt.bench.regression import changes
+from nstopt.bench.report import page
 from nstopt.bench.startup import Measure, Startup
 from nstopt.bench.table import render, render_changes, render_startup
 
@@ -91,6 +92,15 @@ def test_start_up_stands_beside_its_limits() -> None:
     lines = [line.split() for line in shown(render_startup(Startup("wave.nst", machine, measures)), 80).splitlines()]
     assert ["nstopt", "--help", "0.25", "s", "0.30", "s", "ok"] in lines
     assert ["peak", "400", "MiB", "350", "MiB", "over"] in lines
+
+
+def test_an_interrupted_run_says_so(make_record: MakeRecord, make_run: MakeRun) -> None:
+    record = make_record()
+    run = make_run(record, is_complete=False, plan=Plan((record.key,) * 3, 30, "noise", False))
+    note = "an interrupted run: 1 of 3 cases; the same command goes on with it"
+    assert f"Note: {note}" in shown(render(run), 100)
+    assert note in page.render([run])
+    assert "interrupted" not in shown(render(make_run(record)), 100) + page.render([make_run(record)])
 
 
 def test_projections_stand_beside_what_was_measured(make_record: MakeRecord, make_run: MakeRun) -> None:
