@@ -4,7 +4,7 @@
 #             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
 # All set up .venv by themselves; only python3 and make are needed.
 # make gpu    on a machine with an NVIDIA GPU: tests/gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
-#             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal GPU_PEERS=torch,tensorrt-raw
+#             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal GPU_PEERS=torch,tensorrt-raw GPU_PRECISIONS=fp32,int8
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,6 +12,7 @@ READY := .venv/.ready
 
 GPU_EXTRA ?= gpu
 GPU_PEERS ?= torch-cuda,torch-cuda-fp16,torch-compile-cuda,tensorrt-raw
+GPU_PRECISIONS ?= fp32,fp16,int8
 GPU_BIN := .venv-gpu/bin
 
 .PHONY: demo test cpp gpu clean
@@ -35,11 +36,8 @@ gpu:
 	$(GPU_BIN)/pip install --quiet --editable '.[$(GPU_EXTRA),dev]'
 	$(GPU_BIN)/nstopt doctor
 	$(GPU_BIN)/pytest tests/gpu
-	$(GPU_BIN)/nstopt export
-	$(GPU_BIN)/nstopt build-engine --backend tensorrt --res 512
-	$(GPU_BIN)/nstopt build-engine --backend tensorrt --int8 --res 512
-	$(GPU_BIN)/nstopt bench --res 512 --compare $(GPU_PEERS)
-	$(GPU_BIN)/nstopt bench --res 512 --layers
+	$(GPU_BIN)/nstopt bench nstopt/samples/johnson_starry.safetensors --res 512 --layers \
+		--backend tensorrt --precision $(GPU_PRECISIONS) --compare $(GPU_PEERS)
 
 cpp: $(READY)
 	NSTOPT_CPP=all $(BIN)/pytest tests/cpp -rs

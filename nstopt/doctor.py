@@ -24,6 +24,12 @@ PACKAGES = {
 PASCAL_PYTHON = (3, 10)
 PIP_PASCAL = "python3.10 -m pip install 'nstopt[pascal]'"
 PIP_GPU = "pip install 'nstopt[gpu]'"
+# TensorRT's wheels are for CUDA 13 unless they are asked for by name; those for CUDA 12 need 12.2 of the driver:
+# https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/installing-tensorrt/prerequisites.html
+PIP_GPU_CUDA_12 = "pip install nstopt 'tensorrt-cu12>=10.8' 'cuda-python>=12.9,<13' nvidia-ml-py"
+CUDA_13, CUDA_LEAST = (13, 0), (12, 2)
+TENSORRT_CUDA_13 = ("tensorrt-cu13", "tensorrt-cu13-libs")
+NEEDED = ("TensorRT", "CUDA bindings")
 
 
 class Line(NamedTuple):
@@ -60,9 +66,9 @@ def _report(title: str, generation: Architecture | None, known: Gpu | None, devi
         lines.append(Line("support", "not in nstopt's table: whatever NVIDIA's support matrix says", None))
         return Report(title, tuple(lines), "")
     lines += _precisions(generation, known)
-    lines += _software(generation, here=device is not None)
+    lines += _software(generation, device)
     missing = device is None or any(line.fits is False for line in lines)
-    return Report(title, tuple(lines), command(generation) if missing else "")
+    return Report(title, tuple(lines), command(generation, device.cuda if device else None) if missing else "")
 
 
 def _hardware(generation: Architecture | None, known: Gpu | None, device: Device | None) -> list[Line]:
@@ -76,12 +82,21 @@ def _hardware(generation: Architecture | None, known: Gpu | None, device: Device
     if device is not None:
         driver = f"{device.driver}, " if device.driver else ""
         found.append(Line("memory", f"{device.memory_gib:.1f} GiB", None))
-        found.append(Line("driver", f"{driver}runs CUDA up to {device.cuda}", None))
+        found.append(_driver(driver, device, generation))
     elif known is not None:
         found.append(Line("memory", f"{known.memory_gib:g} GiB", None))
+        if command(known.architecture) == PIP_GPU:
+            found.append(Line("driver", f"r580 or newer; with an older one, from r535 on: {PIP_GPU_CUDA_12}", None))
     if known is not None:
         found.append(Line("bandwidth", f"{known.bandwidth_gb_s:g} GB/s", None))
     return found
+
+
+def _driver(version: str, device: Device, generation: Architecture | None) -> Line:
+    finding = f"{version}runs CUDA up to {device.cuda}"
+    if release_line(device.cuda) >= CUDA_LEAST or (generation and generation.jetpack):
+        return Line("driver", finding, None)
+    return Line("driver", f"{finding}: too old for TensorRT's wheels, update it to r535 or newer", False)
 
 
 def _precisions(generation: Architecture, known: Gpu | None) -> list[Line]:
@@ -98,44 +113,56 @@ def _precisions(generation: Architecture, known: Gpu | None) -> list[Line]:
     return found
 
 
-def _software(generation: Architecture, here: bool) -> list[Line]:
-    runs = {
-        "TensorRT": _span(generation.tensorrt_first, generation.tensorrt_last),
-        "CUDA bindings": _span(None, generation.cuda_last),
-        "cuDNN": _span(None, generation.cudnn_last) + " (nstopt's engines need none)",
-        "torch": _span(generation.torch_first, generation.torch_last)
-        + (f", from its index {generation.torch_index}" if generation.torch_index else ""),
-        "ONNX Runtime GPU": _span(None, generation.onnxruntime_gpu_last),
+def _software(generation: Architecture, device: Device | None) -> list[Line]:
+    lines = {
+        "TensorRT": (generation.tensorrt_first, generation.tensorrt_last),
+        "CUDA bindings": (generation.cuda_first, generation.cuda_last),
+        "cuDNN": (None, generation.cudnn_last),
+        "torch": (generation.torch_first, generation.torch_last),
+        "ONNX Runtime GPU": (None, generation.onnxruntime_gpu_last),
     }
-    lasts = {
-        "TensorRT": generation.tensorrt_last,
-        "CUDA bindings": generation.cuda_last,
-        "cuDNN": generation.cudnn_last,
-        "torch": generation.torch_last,
-        "ONNX Runtime GPU": generation.onnxruntime_gpu_last,
-    }
-    firsts = {"TensorRT": generation.tensorrt_first, "torch": generation.torch_first}
     found = []
-    for what, names in PACKAGES.items():
-        if not here:
-            found.append(Line(what, runs[what], None))
-            continue
-        version = _installed(names)
-        needed = what in ("TensorRT", "CUDA bindings")
-        if version is None:
-            found.append(Line(what, f"not installed; runs here: {runs[what]}", False if needed else None))
+    for what, (first, last) in lines.items():
+        runs = _span(first, last) + _aside(what, generation)
+        version = _installed(PACKAGES[what])
+        if device is None:
+            found.append(Line(what, runs, None))
+        elif version is None:
+            found.append(Line(what, f"not installed; runs here: {runs}", False if what in NEEDED else None))
+        elif what == "torch" and not _is_for_gpu(version, generation):
+            found.append(Line(what, f"{version} installed, enough for nstopt; on the GPU itself: {runs}", None))
+        elif what == "TensorRT" and _needs_newer_driver(device):
+            found.append(Line(what, f"{version} installed, for CUDA 13, which the driver does not run", False))
         else:
-            fits = _within(version, firsts.get(what), lasts[what])
-            found.append(Line(what, f"{version} installed; runs here: {runs[what]}", fits))
+            found.append(Line(what, f"{version} installed; runs here: {runs}", _within(version, first, last)))
     return found
 
 
-def command(generation: Architecture) -> str:
-    """The pip command, in one line, that brings what nstopt's GPU engines need on this generation."""
+def _aside(what: str, generation: Architecture) -> str:
+    if what == "cuDNN":
+        return " (nstopt's engines need none)"
+    return f", from its index {generation.torch_index}" if what == "torch" and generation.torch_index else ""
+
+
+def _is_for_gpu(version: str, generation: Architecture) -> bool:
+    """Whether this build of torch may run on the GPU: none for the CPU, and where PyPI's no longer do, one of the index
+    that does."""
+    build = version.partition("+")[2]
+    return build != "cpu" and generation.torch_index in (None, build)
+
+
+def _needs_newer_driver(device: Device) -> bool:
+    return release_line(device.cuda) < CUDA_13 and _installed(TENSORRT_CUDA_13) is not None
+
+
+def command(generation: Architecture, driver_cuda: str | None = None) -> str:
+    """The pip command, in one line, that brings what nstopt's GPU engines need on this generation; `driver_cuda` is the
+    newest CUDA that the driver runs, None where that is not known."""
     if generation.jetpack:
         return "sudo apt-get install nvidia-jetpack  # TensorRT and CUDA come with the board's system image"
     if generation.tensorrt_last is None:
-        return PIP_GPU
+        is_old = driver_cuda is not None and release_line(driver_cuda) < CUDA_13
+        return PIP_GPU_CUDA_12 if is_old else PIP_GPU
     if generation.tensorrt_last.startswith("8."):
         hint = "" if sys.version_info[:2] == PASCAL_PYTHON else f"  # not with Python {platform.python_version()}"
         return PIP_PASCAL + hint

@@ -9,17 +9,19 @@ from typing import NamedTuple
 # Of cuDeviceGetAttribute.
 COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR = 75, 76
 NAME_BYTES = 256
+BUS_BYTES = 32
 
 
 class Device(NamedTuple):
     """One GPU. `sm` is its compute capability, `cuda` the newest CUDA that the driver can run, `driver` the driver's
-    version, empty where nvidia-ml-py is not there to tell it."""
+    version, empty where nvidia-ml-py is not there to tell it, `bus` its place, such as 0000:01:00.0."""
 
     name: str
     sm: tuple[int, int]
     memory_gib: float
     driver: str
     cuda: str
+    bus: str = ""
 
 
 def count_gpus() -> int:
@@ -32,7 +34,8 @@ def count_gpus() -> int:
 
 
 def devices() -> tuple[Device, ...]:
-    """Every GPU, in CUDA's order. The driver's version is added where nvidia-ml-py is installed."""
+    """Every GPU that CUDA may use here, in its order, which is not that of nvidia-smi: engines run on the first. The
+    driver's version is added where nvidia-ml-py is installed."""
     driver = _libcuda()
     if driver is None:
         return ()
@@ -54,6 +57,8 @@ def _device(driver: ctypes.CDLL, index: int, version: str) -> Device:
     driver.cuDeviceGet(ctypes.byref(handle), index)
     name = ctypes.create_string_buffer(NAME_BYTES)
     driver.cuDeviceGetName(name, NAME_BYTES, handle)
+    bus = ctypes.create_string_buffer(BUS_BYTES)
+    driver.cuDeviceGetPCIBusId(bus, BUS_BYTES, handle)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
     sm = []
     for attribute in (COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR):
@@ -61,7 +66,7 @@ def _device(driver: ctypes.CDLL, index: int, version: str) -> Device:
         sm.append(number.value)
     driver.cuDriverGetVersion(ctypes.byref(number))
     cuda = f"{number.value // 1000}.{number.value % 1000 // 10}"
-    return Device(name.value.decode(), (sm[0], sm[1]), memory.value / 2**30, version, cuda)
+    return Device(name.value.decode(), (sm[0], sm[1]), memory.value / 2**30, version, cuda, bus.value.decode())
 
 
 def _driver_version() -> str:

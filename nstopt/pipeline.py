@@ -118,7 +118,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         NetInfo(spec.model.stem, "custom", (), 0, sha256_file(spec.model)), None
     )
     shape = _shape(spec, raw)
-    calibration, held_out = _choose_pictures(spec, info)
+    calibration, held_out = choose_pictures(spec, info)
 
     def fill(folder: Path) -> Manifest:
         progress.step("rewriting the graph")
@@ -160,8 +160,7 @@ def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress
     backend = _backend(spec)
     raw = read_onnx(spec.model)
     shape = _shape(spec, raw)
-    info = ExportInfo(NetInfo(spec.model.stem, "custom", (), 0, ""), None)
-    pictures, held_out = _choose_pictures(spec, read_info(raw, spec.model) or info)
+    pictures, held_out = choose_pictures(spec, read_info(raw, spec.model))
     assert pictures is not None
     graph = specialise(raw, shape)
     name_convolutions(graph)
@@ -170,10 +169,15 @@ def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress
     return ablate(model, _calibration(spec, backend, pictures), pictures, held_out, peers, progress)
 
 
+def check_precision(precision: str) -> None:
+    """Raises BuildError for a precision that no backend has."""
+    if precision not in PRECISIONS:
+        raise BuildError(f"unknown precision '{precision}'; there are: {', '.join(PRECISIONS)}")
+
+
 def _backend(spec: BuildSpec) -> Backend:
     """The backend, if it can do what is asked for."""
-    if spec.precision not in PRECISIONS:
-        raise BuildError(f"unknown precision '{spec.precision}'; there are: {', '.join(PRECISIONS)}")
+    check_precision(spec.precision)
     backend = engines.backend(spec.backend)
     able = backend.capabilities
     if spec.precision not in able.precisions:
@@ -244,10 +248,12 @@ def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
     return ShapeInfo(spec.batch, height, width, spec.sizes)
 
 
-def _choose_pictures(spec: BuildSpec, info: ExportInfo) -> tuple[PictureSet | None, PictureSet]:
-    """(calibration, held out). Only the bundled sample may be calibrated without the user's pictures."""
+def choose_pictures(spec: BuildSpec, info: ExportInfo | None) -> tuple[PictureSet | None, PictureSet]:
+    """(calibration, held out). Only the bundled sample may be calibrated without the user's pictures. Raises
+    CalibrationError or MediaError."""
     wanted = is_quantised(spec.precision)
-    if wanted and spec.calib is None and info.net.source_sha256 != sha256_file(SAMPLE):
+    is_sample = info is not None and info.net.source_sha256 == sha256_file(SAMPLE)
+    if wanted and spec.calib is None and not is_sample:
         raise CalibrationError(
             f"{spec.model}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
             "like those you will stylise with --calib"
@@ -302,10 +308,15 @@ def _compile(
         return backend.build(file, shape, spec.precision, folder, options)
 
 
+def is_good_enough(quality: QualityInfo, min_psnr_db: float) -> bool:
+    """Whether pictures are as close to FP32's as is asked for: on the mean, and a little less on the worst one."""
+    return quality.psnr_db_mean >= min_psnr_db and quality.psnr_db_worst >= min_psnr_db - WORST_BELOW_DB
+
+
 def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
-    """Pictures must be as close to FP32's as was asked for, whatever the precision."""
+    """Raises BuildError for an engine that is not good enough, whatever its precision."""
     worst = spec.min_psnr_db - WORST_BELOW_DB
-    if quality.psnr_db_mean >= spec.min_psnr_db and quality.psnr_db_worst >= worst:
+    if is_good_enough(quality, spec.min_psnr_db):
         return
     what, advice = f"the {spec.precision.upper()} engine", "lower --min-psnr, or build another precision"
     if is_quantised(spec.precision):

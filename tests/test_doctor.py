@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
+from nstopt import doctor
 from nstopt.cli import app
-from nstopt.doctor import PIP_GPU, PIP_PASCAL, command, examine
-from nstopt.driver import count_gpus, devices
+from nstopt.doctor import PIP_GPU, PIP_GPU_CUDA_12, PIP_PASCAL, Line, command, examine
+from nstopt.driver import Device, count_gpus, devices
 from nstopt.errors import DeviceError
 from nstopt.gpus import architectures, gpus
 
@@ -32,11 +33,41 @@ def test_pascal() -> None:
     assert report.command.startswith(PIP_PASCAL)
 
 
+def test_blackwell_says_where_its_software_begins() -> None:
+    (report,) = examine("rtx-5060")
+    found = {line.what: line.finding for line in report.lines}
+    assert found["TensorRT"] == "10.8 and newer"
+    assert found["CUDA bindings"] == "12.8 and newer"
+    assert found["torch"] == "2.7 and newer"
+
+
 def test_commands() -> None:
     known = architectures()
-    assert command(known["ada"]) == PIP_GPU
+    assert command(known["ada"]) == command(known["ada"], "13.0") == PIP_GPU
+    assert command(known["ada"], "12.8") == PIP_GPU_CUDA_12
     assert "tensorrt<=10.4.99" in command(known["volta"])
     assert "jetpack" in command(known["ampere-orin"])
+
+
+def test_a_gpu_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(cuda: str) -> tuple[str, dict[str, Line]]:
+        pascal = Device("NVIDIA GeForce GTX 1060 6GB", (6, 1), 5.9, "", cuda)
+        ada = Device("NVIDIA GeForce RTX 4060", (8, 9), 7.6, "", cuda)
+        monkeypatch.setattr(doctor, "devices", lambda: (pascal, ada))
+        _, report = examine()
+        return report.command, {line.what: line for line in report.lines}
+
+    installed = {"torch": "2.13.0+cpu", "tensorrt": "11.4.0", "tensorrt-cu13-libs": "11.4.0", "cuda-python": "12.9"}
+    monkeypatch.setattr(doctor, "_installed", lambda names: next((installed[n] for n in names if n in installed), None))
+    needed, found = here("12.8")
+    assert found["torch"].fits is None
+    assert "2.13.0+cpu installed, enough for nstopt; on the GPU itself: 2.0 and newer" in found["torch"].finding
+    assert found["TensorRT"] == Line("TensorRT", "11.4.0 installed, for CUDA 13, which the driver does not run", False)
+    assert needed == PIP_GPU_CUDA_12
+    needed, found = here("13.1")
+    assert found["TensorRT"].fits is found["CUDA bindings"].fits is True
+    assert (found["driver"].fits, needed) == (None, "")
+    assert here("11.4")[1]["driver"].fits is False
 
 
 def test_an_unknown_gpu() -> None:

@@ -28,16 +28,19 @@ from nstopt.bench.projection import (
     project,
 )
 from nstopt.bench.record import HERE, Projected, Record
-from nstopt.errors import BuildError
+from nstopt.errors import BuildError, DeviceError
 
 LEAST_NETS = 3
 
 
-def check_targets(targets: Sequence[str]) -> None:
-    """Find out before a long run. Raises DeviceError for a GPU that is not in the table."""
+def check_targets(targets: Sequence[str], nets: int) -> None:
+    """Find out before a long run of that many nets. Raises DeviceError for a GPU that is not in the table, BuildError
+    for too few nets to predict one from the others."""
     for target in targets:
         if target != HERE:
             gpus.gpu(target)
+        elif nets < LEAST_NETS:
+            raise BuildError("--target here predicts each net from the others: bench three nets or more in one run")
 
 
 def on_gpu(
@@ -52,21 +55,26 @@ def on_gpu(
         yield project(subject, of_gpu(gpu), measured or gpu_efficiency(gpu, subject.precision), target)
 
 
-def here(records: Sequence[Record], models: Mapping[str, Path]) -> Iterator[Projected]:
-    """Every engine of ours, predicted from the engines of the other nets. Raises BuildError for fewer than three
-    nets."""
+def here(records: Sequence[Record], models: Mapping[str, Path]) -> tuple[list[Projected], list[str]]:
+    """Every engine of ours, predicted from the engines of the other nets, of which there must be two (see
+    `check_targets`); and which backends tell too little for that."""
+    rows: list[Projected] = []
+    left_out: dict[str, None] = {}
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         if not record.is_peer and record.net in models:
             groups[record.backend, record.precision].append(record)
     for (backend, _), group in groups.items():
-        device = _device(backend, group[0])
+        try:
+            device = _device(backend, group[0])
+        except DeviceError as error:
+            left_out[f"--target here: {error}"] = None
+            continue
         observed = [_observe(record, models[record.net], device) for record in group]
         for record, own in zip(group, observed, strict=True):
             others = [one for one in observed if one.net != own.net]
-            if len({one.net for one in others}) < LEAST_NETS - 1:
-                raise BuildError("--target here predicts each net from the others: bench three nets or more in one run")
-            yield project(_subject(record, models[record.net]), device, _ranges(others), HERE)
+            rows.append(project(_subject(record, models[record.net]), device, _ranges(others), HERE))
+    return rows, list(left_out)
 
 
 def _device(backend: str, record: Record) -> Device:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from nstopt.bench.record import GpuState
+from nstopt.driver import devices
 
 CLOCK_MOVED = 1.1
 # What slows a GPU down below what was asked of it; nvml.h, nvmlClocksEventReasons.
@@ -23,33 +24,33 @@ THROTTLES = {
 class GpuSample(NamedTuple):
     """One moment. None where the driver does not tell."""
 
-    sm_clock_mhz: float
+    sm_clock_mhz: float | None
     power_w: float | None
     temperature_c: float | None
-    memory_mib: float
+    memory_mib: float | None
     throttled_by: int
 
 
 class Gpu:
-    """The first GPU of this machine."""
+    """The GPU at one place of the bus."""
 
-    def __init__(self, nvml: Any) -> None:
+    def __init__(self, nvml: Any, bus: str) -> None:
         self._nvml = nvml
-        self._handle = nvml.nvmlDeviceGetHandleByIndex(0)
+        self._handle = nvml.nvmlDeviceGetHandleByPciBusId(bus.encode())
 
     def sample(self) -> GpuSample:
         """Now: right after a run, while its clocks still are what they were during it."""
         nvml, handle = self._nvml, self._handle
         return GpuSample(
-            sm_clock_mhz=float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+            sm_clock_mhz=self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
             power_w=self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             temperature_c=self._ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            memory_mib=nvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20,
+            memory_mib=self._ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / 2**20),
             throttled_by=int(self._ask(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) or 0),
         )
 
     def _ask(self, question: Any) -> float | None:
-        """Cheap and virtual GPUs have no sensors for some of it."""
+        """Cheap and virtual GPUs and Jetson boards do not tell some of it."""
         try:
             return float(question())
         except self._nvml.NVMLError:
@@ -58,7 +59,7 @@ class Gpu:
 
 @contextlib.contextmanager
 def open_gpu() -> Iterator[Gpu | None]:
-    """The GPU, or None where there is no driver, no GPU, or no nvidia-ml-py."""
+    """The GPU that engines run on, or None where there is no driver, no GPU that it tells of, or no nvidia-ml-py."""
     try:
         import pynvml
 
@@ -66,19 +67,22 @@ def open_gpu() -> Iterator[Gpu | None]:
     except Exception:  # ImportError, or one of NVML's own
         yield None
         return
+    gpu = None
+    with contextlib.suppress(pynvml.NVMLError):
+        gpu = next((Gpu(pynvml, device.bus) for device in devices()), None)
     try:
-        yield Gpu(pynvml) if pynvml.nvmlDeviceGetCount() else None
+        yield gpu
     finally:
         pynvml.nvmlShutdown()
 
 
 def summarise(samples: Sequence[GpuSample]) -> GpuState:
-    """Medians of at least one sample, and the most memory."""
+    """Medians of at least one sample, and the most memory; None where no sample tells."""
     return GpuState(
-        sm_clock_mhz=statistics.median(one.sm_clock_mhz for one in samples),
+        sm_clock_mhz=_median([one.sm_clock_mhz for one in samples]),
         power_w=_median([one.power_w for one in samples]),
         temperature_c=_median([one.temperature_c for one in samples]),
-        memory_mib=max(one.memory_mib for one in samples),
+        memory_mib=max((one.memory_mib for one in samples if one.memory_mib is not None), default=None),
     )
 
 
@@ -88,7 +92,7 @@ def gpu_warnings(samples: Sequence[GpuSample]) -> tuple[str, ...]:
     for one in samples:
         reasons |= one.throttled_by
     notes = [f"the GPU was slowed down by {name}" for bit, name in THROTTLES.items() if reasons & bit]
-    clocks = [one.sm_clock_mhz for one in samples]
+    clocks = [one.sm_clock_mhz for one in samples if one.sm_clock_mhz is not None]
     if clocks and max(clocks) > CLOCK_MOVED * min(clocks):
         notes.append(f"the GPU's clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz while this was timed")
     return tuple(notes)

@@ -56,7 +56,8 @@ def render(layers: Layers) -> RenderableType:
     table.add_row("all", "", *_cells(_sum(layers.rows)), style="bold")
     batch = f" x {layers.batch}" if layers.batch > 1 else ""
     title = f"\n{layers.label} at {layers.size}{batch}: medians of {layers.runs} runs, with the backend's counters on"
-    return Group(Text(title, style="bold"), table, _next(layers), _method(layers))
+    doubt = [Text(f"Note: {layers.doubt}", style="yellow")] if layers.doubt else []
+    return Group(Text(title, style="bold"), table, _next(layers), _method(layers), *doubt)
 
 
 def _sum(rows: Sequence[LayerRow]) -> LayerRow:

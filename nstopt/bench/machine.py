@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import psutil
 
 from nstopt.bench.record import Machine
+from nstopt.driver import devices
 
 PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
 GPU_BACKENDS = frozenset({"tensorrt", "torch-cuda", "onnxruntime-cuda"})
@@ -21,7 +21,6 @@ BUSY_SHARE = 0.5
 OTHERS_SHARE = 0.1
 CLOCK_MOVED = 1.1
 THROTTLES = "cpu[0-9]*/thermal_throttle/core_throttle_count"
-NVIDIA_SMI_TIMEOUT_S = 10
 
 
 def this_machine() -> Machine:
@@ -30,7 +29,7 @@ def this_machine() -> Machine:
         cpu=_cpu_name(),
         cores=_cores(),
         ram_gib=round(psutil.virtual_memory().total / 2**30, 1),
-        gpus=_gpu_names(),
+        gpus=tuple(device.name for device in devices()),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         versions=_versions(),
@@ -105,16 +104,6 @@ def _cpu_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _gpu_names() -> tuple[str, ...]:
-    """NVIDIA GPUs by name; none where the driver's tool is missing or fails."""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(name.strip() for name in answer.stdout.splitlines() if name.strip())
 
 
 def _versions() -> dict[str, str]:

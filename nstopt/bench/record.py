@@ -15,6 +15,8 @@ from nstopt.size import Size
 FORMAT_VERSION = 2
 # The target of a projection for the machine that the run was on.
 HERE = "here"
+# A kernel that takes a smaller share of its floor puts the floor in doubt.
+BELOW_FLOOR = 0.8
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -54,12 +56,13 @@ class Stages(msgspec.Struct, frozen=True):
 
 
 class GpuState(msgspec.Struct, frozen=True):
-    """The GPU during the timed runs, medians over the turns; `memory_mib` is what all processes used of it at most."""
+    """The GPU during the timed runs, medians over the turns; `memory_mib` is what all processes used of it at most.
+    None where the driver does not tell."""
 
-    sm_clock_mhz: float
+    sm_clock_mhz: float | None
     power_w: float | None
     temperature_c: float | None
-    memory_mib: float
+    memory_mib: float | None
 
 
 class CaseKey(msgspec.Struct, frozen=True):
@@ -161,6 +164,17 @@ class Layers(msgspec.Struct, frozen=True):
         return Size(self.height, self.width)
 
     @property
+    def doubt(self) -> str:
+        """A note if floors cannot be right, else empty. A little below its floor a kernel may come by noise."""
+        count = sum(row.floor_ms is not None and row.ms < row.floor_ms * BELOW_FLOOR for row in self.rows)
+        if not count:
+            return ""
+        return (
+            f"{count} of {len(self.rows)} kernels took less than their floor: the rates were measured while other work "
+            "held them up, or these kernels multiply less than the graph says"
+        )
+
+    @property
     def next_to_attack(self) -> list[LayerRow]:
         """The rows, largest gap first."""
         return sorted(self.rows, key=lambda row: -row.gap_ms)
@@ -212,6 +226,15 @@ class RunFile(msgspec.Struct, frozen=True):
     projected: tuple[Projected, ...] = ()
     left_out: tuple[str, ...] = ()
     is_complete: bool = False
+
+    @property
+    def unfinished(self) -> str:
+        """What a reader must know of an interrupted run, else empty."""
+        if self.is_complete:
+            return ""
+        return (
+            f"an interrupted run: {len(self.records)} of {len(self.plan.cases)} cases; the same command goes on with it"
+        )
 
 
 def write_run(path: Path, run: RunFile) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nstopt.bench.ratios import Ratio, speedup
-from nstopt.bench.record import CaseKey, Record, RunFile
+from nstopt.bench.record import Record, RunFile
 from nstopt.errors import NstoptError
 
 DEFAULT_TOLERANCE = 0.05
@@ -28,10 +28,11 @@ class Change(NamedTuple):
 
 
 def changes(old: RunFile, new: RunFile) -> list[Change]:
-    """The cases that both runs have: same label, size and batch, whatever the engine's bytes are. Raises NstoptError
-    if there is none, or if they were measured on different machines: that says nothing about the code."""
-    before = {_name(record.key): record for record in old.records}
-    pairs = [(before[_name(record.key)], record) for record in new.records if _name(record.key) in before]
+    """The cases that both runs have: same net, label, size and batch, whatever the engine's bytes are. Raises
+    NstoptError if there is none, or if they are of different machines, inputs or files of a net: that says nothing
+    about the code."""
+    before = {_name(record): record for record in old.records}
+    pairs = [(before[_name(record)], record) for record in new.records if _name(record) in before]
     if not pairs:
         raise NstoptError("the baseline has none of this run's cases: name a run of the same nets, sizes and batches")
     for was, now in pairs:
@@ -41,10 +42,16 @@ def changes(old: RunFile, new: RunFile) -> list[Change]:
                 f"the baseline was measured on {was.machine.cpu} with {was.machine.cores} cores, "
                 f"this run on {now.machine.cpu} with {now.machine.cores}: bench the old version here first"
             )
+        if was.net_sha256 != now.net_sha256:
+            raise NstoptError(
+                f"the baseline's {was.net} was another file (sha256 {was.net_sha256[:12]}…, here "
+                f"{now.net_sha256[:12]}…): bench that file, or make a new baseline"
+            )
         if was.input != now.input:
             raise NstoptError(f"the baseline was timed on {was.input}, this run on {now.input}: give the same --image")
     return [Change(was, now, speedup(was, now, same_run=False)) for was, now in pairs]
 
 
-def _name(key: CaseKey) -> tuple[str, int, int, int]:
-    return (key.label, key.height, key.width, key.batch)
+def _name(record: Record) -> tuple[str, str, int, int, int]:
+    """Peers have the same label whatever net they run."""
+    return (record.net, record.label, record.height, record.width, record.batch)

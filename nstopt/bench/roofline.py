@@ -27,6 +27,7 @@ from nstopt.bench.inputs import noise
 from nstopt.bench.raw import build_raw
 from nstopt.bundle import ShapeInfo
 from nstopt.engines.base import LayerTime
+from nstopt.errors import DeviceError
 from nstopt.graph.work import Work
 from nstopt.size import Size
 
@@ -91,6 +92,8 @@ def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
 def _profile(model: onnx.ModelProto, backend: str, side: int) -> list[LayerTime]:
     import onnx
 
+    if engines.backend(backend).capabilities.takes != ".onnx":
+        raise DeviceError(f"the {backend} backend gives no per-layer times")
     shape = ShapeInfo(1, side, side)
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         path = Path(folder) / "probe.onnx"

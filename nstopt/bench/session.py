@@ -11,7 +11,7 @@ A run that was interrupted is known again by what it set out to measure, and goe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import product
@@ -32,11 +32,14 @@ from nstopt.progress import Progress as BuildProgress
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
 
+DEFAULT_PSNR_DB = 40.0
+
 
 @dataclass(frozen=True)
 class Request:
     """What is to be benched. `paths` are engine bundles and nets; for nets, engines of all `sizes`, `precisions`,
-    `backends` and `batches` are made in `folder`. `peers` are names; they run `checkpoint`, or the net itself."""
+    `backends` and `batches` are made in `folder`, as close to FP32 as `min_psnr_db` (None: 40 dB). `peers` are names;
+    they run `checkpoint`, or the net itself."""
 
     paths: Sequence[Path]
     folder: Path
@@ -47,7 +50,7 @@ class Request:
     batches: Sequence[int] = ()
     calib: Path | None = None
     val: Path | None = None
-    min_psnr_db: float = 40.0
+    min_psnr_db: float | None = None
     peers: Sequence[str] = ()
     checkpoint: Path | None = None
     net_options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,15 +69,17 @@ class Planned(NamedTuple):
 def plan(request: Request, progress: BuildProgress) -> Planned:
     """Build what is missing and list the cases. Raises what building raises, and BundleError or BuildError for what
     does not fit together."""
-    bundles = [path for path in request.paths if is_bundle(path)]
-    nets = [path for path in request.paths if not is_bundle(path)]
-    if bundles and (request.precisions or request.backends or request.targets):
+    paths = dict.fromkeys(request.paths)
+    bundles = [path for path in paths if is_bundle(path)]
+    nets = [path for path in paths if not is_bundle(path)]
+    of_nets = (request.precisions, request.backends, request.targets, request.calib, request.val, request.min_psnr_db)
+    if bundles and any(of_nets):
         raise BuildError(
-            f"{bundles[0]}: is built already; --precision, --backend and --target go with a net: name its checkpoint "
-            "or its .onnx"
+            f"{bundles[0]}: is built already; --precision, --backend, --target, --calib, --val and --min-psnr go with "
+            "a net: name its checkpoint or its .onnx"
         )
-    if request.targets:
-        check_targets(request.targets)
+    check_targets(request.targets, len(nets))
+    _check_names(nets)
     cases: list[Case] = []
     models: dict[str, Path] = {}
     left_out: list[str] = []
@@ -102,7 +107,7 @@ def bench(
     the file cannot be written."""
     check_writable(json_path)
     kept = earlier.records if earlier else ()
-    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    created = earlier.created if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds")
     file = RunFile(FORMAT_VERSION, created, plan_of(planned.cases, request.timing), (), left_out=planned.left_out)
     for record in run(planned.cases, request.timing, on_progress, kept):
         file = msgspec.structs.replace(file, records=(*file.records, record))
@@ -112,7 +117,7 @@ def bench(
         on_progress(Progress(f"layers of {case.label} at {case.size}", number, len(engines)))
         file = _with_layers(file, case, request.timing)
         write_run(json_path, file)
-    file = msgspec.structs.replace(file, projected=tuple(_projected(request, planned, file)), is_complete=True)
+    file = msgspec.structs.replace(_with_projections(file, request, planned), is_complete=True)
     write_run(json_path, file)
     return file
 
@@ -135,6 +140,13 @@ def interrupted(
     return None
 
 
+def _check_names(nets: Sequence[Path]) -> None:
+    """Exports and engines are named after their net."""
+    for number, net in enumerate(nets):
+        if any(net.stem == other.stem for other in nets[:number]):
+            raise BuildError(f"{net}: another net of this run is called {net.stem} too; rename the file of one of them")
+
+
 def _sweep_spec(request: Request, net: Path) -> SweepSpec:
     return SweepSpec(
         net=net,
@@ -145,7 +157,7 @@ def _sweep_spec(request: Request, net: Path) -> SweepSpec:
         batches=request.batches or (1,),
         calib=request.calib,
         val=request.val,
-        min_psnr_db=request.min_psnr_db,
+        min_psnr_db=DEFAULT_PSNR_DB if request.min_psnr_db is None else request.min_psnr_db,
         net_options=request.net_options,
     )
 
@@ -195,17 +207,22 @@ def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
     return msgspec.structs.replace(file, layers=(*file.layers, measured))
 
 
-def _projected(request: Request, planned: Planned, file: RunFile) -> Iterator[Projected]:
+def _with_projections(file: RunFile, request: Request, planned: Planned) -> RunFile:
     from nstopt.bench import forecast
     from nstopt.bench.projection import Subject
 
+    rows: list[Projected] = []
+    left_out: list[str] = []
     for target in request.targets:
         if target == HERE:
-            yield from forecast.here(file.records, planned.models)
+            found, missing = forecast.here(file.records, planned.models)
+            rows += found
+            left_out += missing
             continue
         kinds = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
         wanted = [
             Subject(net, model, precision, size, batch)
             for (net, model), (size, batch, precision) in product(planned.models.items(), kinds)
         ]
-        yield from forecast.on_gpu(target, wanted, file.records, planned.models)
+        rows += forecast.on_gpu(target, wanted, file.records, planned.models)
+    return msgspec.structs.replace(file, projected=tuple(rows), left_out=(*file.left_out, *left_out))

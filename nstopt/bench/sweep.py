@@ -1,7 +1,7 @@
 """A net → the engines that a sweep over sizes, precisions, backends and batches needs; what is missing is built.
 
-An engine is taken as it is if it was built from this export, for this shape, precision and backend, and is no older
-than the export; so an interrupted sweep goes on where it was.
+An engine is taken as it is if it is the one that would be built (see current.py); so an interrupted sweep goes on where
+it was.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nstopt import engines
-from nstopt.bundle import MANIFEST, SUFFIX, ShapeInfo, open_bundle
-from nstopt.errors import BuildError, BundleError, CalibrationError, DeviceError
+from nstopt.bench.current import is_engine_of, is_export_of
+from nstopt.bundle import MANIFEST, SUFFIX
+from nstopt.errors import BuildError, CalibrationError, DeviceError
+from nstopt.export.metadata import ExportInfo, read_info
+from nstopt.export.onnx_source import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
-from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.pipeline import BuildSpec, build_engine, check_precision
 from nstopt.precisions import is_quantised
 from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
@@ -66,9 +69,10 @@ def sweep(spec: SweepSpec, progress: Progress | None = None) -> Swept:
     model = export(
         spec.net, spec.folder, spec.net_options, any(backend == "torchscript" for backend, _ in pairs), progress
     )
-    _check_calibration(spec, model)
+    info = read_info(read_onnx(model), model)
+    _check_calibration(spec, info)
     wanted = [_build_spec(spec, model, *one) for one in product(spec.sizes, spec.batches, pairs)]
-    missing = [one for one in wanted if not _is_current(one)]
+    missing = [one for one in wanted if not is_engine_of(one, info)]
     absent: dict[str, str] = {}
     for number, one in enumerate(missing, start=1):
         if one.backend in absent:
@@ -95,7 +99,6 @@ def export(
     CheckpointError or ExportError."""
     from nstopt.errors import CheckpointError
     from nstopt.export.exporter import ExportSpec, export_net
-    from nstopt.export.onnx_source import fulfils_contract, read_onnx
 
     if not net.exists():
         raise CheckpointError(f"{net}: no such file; name a checkpoint, an ONNX file or an engine bundle")
@@ -105,20 +108,20 @@ def export(
     mark = f"-{hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:8]}" if said else ""
     model = folder / f"{net.stem}{mark}.onnx"
     files = [model, model.with_suffix(".ts")] if with_torchscript else [model]
-    if not all(file.exists() and file.stat().st_mtime >= _changed(net) for file in files):
+    if not is_export_of(files, net, options):
         script = model.with_suffix(".ts") if with_torchscript else None
         export_net(ExportSpec(net, model, script, **options), progress)
     return model
 
 
-def _changed(net: Path) -> float:
-    """When a file, or the last file of a folder, was changed."""
-    return max(float(file.stat().st_mtime) for file in (net, *(net.rglob("*") if net.is_dir() else ())))
-
-
 def _pairs(spec: SweepSpec) -> tuple[list[tuple[str, str]], list[str]]:
-    """(backend, precision) to build, and what is left out of "all"."""
+    """(backend, precision) to build, and what is left out of "all". Raises BuildError for a precision or a backend that
+    there is not."""
+    for precision in spec.precisions:
+        check_precision(precision)
     if tuple(spec.backends) != (ALL,):
+        for name in spec.backends:
+            engines.backend(name)
         return list(product(spec.backends, spec.precisions)), []
     left_out = []
     pairs = []
@@ -146,29 +149,14 @@ def _build_spec(spec: SweepSpec, model: Path, size: Size, batch: int, pair: tupl
     )
 
 
-def _check_calibration(spec: SweepSpec, model: Path) -> None:
-    from nstopt.export.metadata import read_info
-    from nstopt.export.onnx_source import read_onnx
-
+def _check_calibration(spec: SweepSpec, info: ExportInfo | None) -> None:
     if not any(map(is_quantised, spec.precisions)) or spec.calib is not None:
         return
-    info = read_info(read_onnx(model), model)
     if info is None or info.net.source_sha256 != sha256_file(SAMPLE):
         raise CalibrationError(
             f"{spec.net}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
             "like those you will stylise with --calib, or leave int8 out of --precision"
         )
-
-
-def _is_current(spec: BuildSpec) -> bool:
-    path = spec.bundle_path()
-    try:
-        manifest = open_bundle(path).manifest
-    except BundleError:
-        return False
-    made = (manifest.backend.name, manifest.precision.asked, manifest.shape)
-    is_same = made == (spec.backend, spec.precision, ShapeInfo(spec.batch, *(spec.size or (None, None))))
-    return is_same and (path / MANIFEST).stat().st_mtime >= spec.model.stat().st_mtime
 
 
 class _Numbered:

@@ -17,7 +17,7 @@ from nstopt.bench.ratios import Ratio, speedup
 from nstopt.bench.record import HERE, Machine, Projected, Record, RunFile
 from nstopt.bench.regression import Change
 from nstopt.bench.startup import Startup
-from nstopt.bench.target import NOT_COMPARED, caption, columns, times
+from nstopt.bench.target import NOT_COMPARED, caption, columns, span, times
 
 Row = Sequence[str | Text]
 STYLES = {True: "green", False: "yellow", None: "dim"}
@@ -38,6 +38,7 @@ def render(run: RunFile) -> RenderableType:
         *_projections(run.projected, run.records),
         *_notes(ordered),
         *(Text(f"Left out: {what}", style="yellow") for what in run.left_out),
+        *([Text(f"Note: {run.unfinished}", style="yellow")] if run.unfinished else []),
     ]
     return Group(*parts)
 
@@ -175,11 +176,10 @@ def _projections(rows: Sequence[Projected], records: Sequence[Record]) -> list[R
     for heading in ("", "precision", "size", "ms", "FPS", "MiB", "measured", "off"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=heading != "")
     for row in rows:
-        fps = f"{1000 * row.batch / row.high_ms:.0f}–{1000 * row.batch / row.low_ms:.0f}"
+        fps = span(1000 * row.batch / row.high_ms, 1000 * row.batch / row.low_ms)
         size = f"{row.size}" + (f" x {row.batch}" if row.batch > 1 else "")
-        ms = f"{row.low_ms:.1f}–{row.high_ms:.1f}"
         device = f"{row.backend} here" if row.target == HERE else row.device.removeprefix("GeForce ")
-        cells = (row.precision, size, ms, fps, f"{row.memory_mib:.0f}")
+        cells = (row.precision, size, span(row.low_ms, row.high_ms), fps, f"{row.memory_mib:.0f}")
         table.add_row(f"{row.net}, {device}", *cells, *_beside_measured(row, records))
     table.caption = "off: the middle of the range against what was measured; method and sources: docs/projection.md"
     table.caption_justify = "left"

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
     from nstopt.bench.session import Request
 
 
+# What goes with the two options that measure something else than a bench.
+GO_WITH = {"startup": {"paths", "image"}, "temporal": {"paths"}}
+
+
 def bench_command(
+    context: typer.Context,
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="NET|BUNDLE", help="Engine bundles, or nets to build engines of.")
     ] = None,
@@ -53,9 +58,12 @@ def bench_command(
     batch: Annotated[
         Counts | None, typer.Option(parser=parse_counts, metavar="LIST", help="Pictures a call, such as 1,4.")
     ] = None,
-    calib: Annotated[Path | None, typer.Option(help="Photographs that INT8 engines find their ranges from.")] = None,
-    val: Annotated[Path | None, typer.Option(help="Photographs that engines are judged by.")] = None,
-    min_psnr: Annotated[float, typer.Option(metavar="DB", help="PSNR that engines must reach against FP32.")] = 40.0,
+    calib: Annotated[Path | None, typer.Option(help="Of a net: photographs that INT8 ranges come from.")] = None,
+    val: Annotated[Path | None, typer.Option(help="Of a net: photographs that engines are judged by.")] = None,
+    min_psnr: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="Of a net: PSNR that engines must reach against FP32; default: 40."),
+    ] = None,
     runs: Annotated[int, typer.Option(min=1, help="Timed runs a case, after warm-up.")] = 30,
     image: Annotated[Path | None, typer.Option(help="Picture to time on; default: random noise.")] = None,
     compare: Annotated[
@@ -65,7 +73,8 @@ def bench_command(
             metavar="PEERS",
             help="Peers to time in turns with the engines: all, or some of "
             "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino (all FP32, from the raw export); "
-            "nncf (INT8, where it is installed); tensorrt-raw (FP16, on an NVIDIA GPU).",
+            "nncf (INT8, where it is installed); on an NVIDIA GPU: "
+            "torch-cuda,torch-cuda-fp16,torch-compile-cuda,onnxruntime-cuda,tensorrt-raw (FP16).",
         ),
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="The net's own file, which peers of bundles run.")] = None,
@@ -101,6 +110,7 @@ def bench_command(
 ) -> None:
     """Time engines: latency, FPS and memory for each size, beside peers, real time and the published figures. An
     interrupted run goes on where it was when the same command is given again."""
+    _check_alone(context)
     paths = paths or [took(artefacts.newest_bundle())]
     if startup:
         _bench_startup(paths, image)
@@ -135,6 +145,17 @@ def bench_command(
     run = _bench(request, json)
     if old is not None:
         _check_against(old, run, tolerance / 100)
+
+
+def _check_alone(context: typer.Context) -> None:
+    """Refuse what would do nothing."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    given = {name for name, source in sources if source is not None and source.name == "COMMANDLINE"}
+    for mode, allowed in GO_WITH.items():
+        others = sorted(given - allowed - {mode})
+        if mode in given and others:
+            name = others[0].replace("_", "-")
+            raise typer.BadParameter(f"--{mode} measures something else, for which --{name} does nothing: leave it out")
 
 
 def _bench(request: Request, json: Path | None) -> RunFile:

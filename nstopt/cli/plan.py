@@ -43,12 +43,16 @@ def plan_command(
     from nstopt import gpus
     from nstopt.bench.advice import Question, advise, check_free_size
     from nstopt.bench.cases import DEFAULT_SIZE
-    from nstopt.bench.sweep import export
+    from nstopt.bench.sweep import export, is_bundle
+    from nstopt.errors import BuildError
 
     gpu = gpus.gpu(target)
     options = net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
     with Bar() as bar:
-        model = export(net or took(artefacts.newest_onnx()), artefacts.FOLDER, options, progress=bar)
+        net = net or took(artefacts.newest_onnx())
+        if is_bundle(net):
+            raise BuildError(f"{net}: is built already, for one GPU; a plan takes its checkpoint or its .onnx")
+        model = export(net, artefacts.FOLDER, options, progress=bar)
         check_free_size(model)
         bar.step(f"projecting {model.stem} on {gpu.title}")
         advice = advise(Question(model.stem, model, gpu, fps, res or DEFAULT_SIZE))

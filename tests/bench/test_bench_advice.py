@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nstopt import gpus
 from nstopt.bench.advice import STEP, Advice, Question, advise, check_free_size
-from nstopt.bench.projection import Subject, gpu_efficiency, of_gpu, project
+from nstopt.bench.projection import GPU_FP32, Subject, gpu_efficiency, of_gpu, project
 from nstopt.errors import BuildError
 from nstopt.size import Size
 
@@ -54,13 +56,42 @@ def test_what_is_not_reached_says_what_to_change(tiny_onnx: Path) -> None:
     text = "\n".join(ask(tiny_onnx, "gtx-1050ti", 1000, Size(1080, 1920)).sentences)
     assert "INT8 does not do. To be sure, " in text
     assert "distil a net that takes" in text
-    assert "nstopt distill NET --target gtx-1050ti --fps 1000 --res 1080" in text
+    assert "nstopt distill NET --target gtx-1050ti --fps 1000 --res 1080x1920" in text
+
+
+def test_no_size_is_larger_than_the_memory_allows(tiny_onnx: Path) -> None:
+    wide = Size(8192, 16384)
+    advice = ask(tiny_onnx, "gtx-1060-3gb", 0.1, wide)
+    text = "\n".join(advice.sentences)
+    for reach in advice.reaches:
+        assert reach.best is not None
+        assert reach.at_wanted.memory_mib > advice.question.free_mib
+        assert "of 3 GiB, which is not enough." in text
+    assert f"So for {wide} at 0.1 FPS: no precision fits into 3 GiB: go down to " in text
+    small = replace(advice.question, gpu=msgspec.structs.replace(gpus.gpu("gtx-1060-3gb"), memory_gib=0.5))
+    for reach in advise(small).reaches:
+        assert reach.best is not None
+        there = _at(tiny_onnx, reach.precision, reach.best)
+        beyond = _at(tiny_onnx, reach.precision, Size(reach.best.height + STEP, reach.best.width + STEP))
+        assert there <= small.free_mib < beyond
+
+
+def _at(model: Path, precision: str, size: Size) -> float:
+    device = of_gpu(gpus.gpu("gtx-1060-3gb"))
+    return project(Subject("tiny", model, precision, size), device, GPU_FP32, "").memory_mib
+
+
+def test_the_largest_size_that_is_looked_at_is_not_called_the_largest_there_is(tiny_onnx: Path) -> None:
+    assert "FP32: 0.1 FPS up to 4096x4096 or more (as video: 3072x5456 or more)" in "\n".join(
+        ask(tiny_onnx, "h100", 0.1).sentences
+    )
 
 
 def test_a_newer_gpu_has_more_precisions_and_no_last_tensorrt(tiny_onnx: Path) -> None:
     advice = ask(tiny_onnx, "rtx-3060", 60)
-    assert [reach.precision for reach in advice.reaches] == ["int8", "fp16", "fp32"]
+    assert [reach.precision for reach in advice.reaches] == ["int8-fp16", "int8", "fp16", "fp32"]
     assert "Install the current TensorRT (8.5 or newer)" in advice.sentences[-1]
+    assert "build INT8 with FP16. FP16 and FP32 would do too, with pictures closer to the net's." in advice.sentences[-2]
 
 
 def test_an_export_of_one_size_is_refused(tiny_onnx: Path, tiny_fixed_onnx: Path) -> None:

@@ -183,3 +183,16 @@ def test_profiling_an_openvino_engine_imports_neither_torch_nor_onnx(build: Buil
 
 def test_the_time_of_a_layer_is_its_median() -> None:
     assert LayerTime("a", "Conv", (1.0, 9.0, 2.0), None).ms == 2.0
+
+
+def test_floors_above_what_was_measured_are_noted() -> None:
+    def of(*ms: float) -> Layers:
+        rows = tuple(LayerRow(f"conv{place}", "Conv", one, 1.0) for place, one in enumerate(ms))
+        return Layers("a.nst", "openvino", 64, 64, 1, 3, Peaks(1.0, None, (Bandwidth(1, 2.0),)), rows)
+
+    assert of(0.9, 2.0).doubt == ""
+    assert of(0.5, 0.6, 2.0).doubt.startswith("2 of 3 kernels took less than their floor: ")
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(render(of(0.5)))
+    assert "Note: 1 of 1 kernels took less than their floor" in shown.get()

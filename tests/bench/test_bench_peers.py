@@ -14,16 +14,8 @@ from nstopt import engines
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.inputs import noise
-from nstopt.bench.peers import (
-    ELSEWHERE,
-    PEERS,
-    Peer,
-    PeerSubject,
-    named,
-    write_nncf,
-    write_raw_export,
-    write_raw_tensorrt,
-)
+from nstopt.bench.peers import ELSEWHERE, PEERS, Peer, PeerSubject, named
+from nstopt.bench.peers.from_export import write_nncf, write_raw_export, write_raw_tensorrt
 from nstopt.bench.subject import Stylise
 from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.export.contract import PictureModule

@@ -124,13 +124,22 @@ def test_here_predicts_each_net_from_the_others(
         for net, ms in (("a", 1.0), ("b", 1.0), ("c", 2.0))
         for side in (48, 64)
     ]
-    rows = list(forecast.here(records, models))
+    rows, left_out = forecast.here(records, models)
+    assert left_out == []
     assert [(row.net, row.target, row.backend) for row in rows] == [(r.net, "here", "openvino") for r in records]
     at_64 = {row.net: (row.low_ms * row.high_ms) ** 0.5 / 64**2 for row in rows if row.height == 64}
     assert at_64["c"] == pytest.approx(1.0, rel=0.05)  # of a and b alone, its own time had no part in it
     assert 1.0 < at_64["a"] < 2.0
-    with pytest.raises(BuildError, match="bench three nets or more"):
-        list(forecast.here(records[:4], models))
+    with pytest.raises(BuildError, match="bench two or more"):
+        forecast.here(records[:4], models)
+
+
+def test_a_backend_that_tells_no_layers_is_left_out_by_name(tiny_onnx: Path, make_record: MakeRecord) -> None:
+    records = [make_record(net=net, backend="torchscript", precision="fp32") for net in "abc"]
+    assert forecast.here(records, dict.fromkeys("abc", tiny_onnx)) == (
+        [],
+        ["--target here: the torchscript backend gives no per-layer times"],
+    )
 
 
 def test_efficiencies_measured_on_a_gpu_take_the_place_of_the_defaults(
@@ -151,9 +160,9 @@ def test_efficiencies_measured_on_a_gpu_take_the_place_of_the_defaults(
 
 
 def test_an_unknown_target_is_found_out_before_the_run() -> None:
-    forecast.check_targets(["here", "gtx-1060"])
+    forecast.check_targets(["here", "gtx-1060"], 3)
     with pytest.raises(DeviceError, match="no GPU 'gtx-9999' is known"):
-        forecast.check_targets(["gtx-9999"])
+        forecast.check_targets(["gtx-9999"], 1)
 
 
 def test_ranges_hold_low_below_high() -> None:

@@ -42,6 +42,21 @@ def test_cases_of_one_run_only_are_left_out(make_record: MakeRecord, make_run: M
         changes(make_run(added), make_run(both))
 
 
+def test_a_peer_is_compared_with_itself_on_the_same_net(make_record: MakeRecord, make_run: MakeRun) -> None:
+    def peer(net: str, ms: float) -> Record:
+        return make_record((ms,) * 30, label="torch eager", is_peer=True, net=net, net_sha256=net * 64)
+
+    old = make_run(peer("a", 10.0), peer("b", 50.0))
+    assert [change.slowdown.value for change in changes(old, make_run(peer("a", 10.0)))] == [1.0]
+    with pytest.raises(NstoptError, match="the baseline has none of this run's cases"):
+        changes(old, make_run(peer("c", 10.0)))
+
+
+def test_another_file_of_the_net_is_refused(make_record: MakeRecord, make_run: MakeRun) -> None:
+    with pytest.raises(NstoptError, match=r"the baseline's wave was another file \(sha256 c{12}…, here b{12}…\)"):
+        changes(make_run(make_record(net_sha256="c" * 64)), make_run(make_record()))
+
+
 def test_another_machine_or_input_is_refused(make_record: MakeRecord, make_run: MakeRun) -> None:
     here = make_record()
     there: Record = msgspec.structs.replace(here, machine=msgspec.structs.replace(here.machine, cpu="B CPU", cores=64))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -96,6 +97,34 @@ def test_the_page_needs_nothing_else_and_escapes_names(full_run: RunFile) -> Non
     assert "prefers-color-scheme: dark" in html
 
 
+def test_colours_tell_projected_from_measured_too(make_record: MakeRecord, make_run: MakeRun) -> None:
+    peers = [make_record(label=f"peer {number}", is_peer=True) for number in range(9)]
+    targets = [msgspec.structs.replace(PROJECTED, device=f"GPU {number}") for number in range(5)]
+    (net,) = nets([make_run(make_record(), *peers, projected=tuple(targets))])
+    (axes,) = charts.latency(net).axes
+    colours: dict[bool, set[object]] = {True: set(), False: set()}
+    for line in axes.lines:
+        if line.get_marker() in charts.MARKERS.values():
+            colours[line.get_marker() == "D"].add(line.get_color())
+    assert len(colours[True]) == len(charts.PROJECTED_PALETTE)
+    assert not colours[True] & colours[False]
+
+
+def test_ratios_are_of_cases_of_one_run(make_record: MakeRecord, make_run: MakeRun) -> None:
+    ours = make_run(make_record((40.0,) * 6))
+    theirs = make_run(make_record((80.0,) * 6, label="torch eager", is_peer=True))
+    assert "against torch eager" not in page.render([ours, theirs])
+    assert "against torch eager" in page.render([make_run(*ours.records, *theirs.records)])
+
+
+def test_devices_and_nets_are_not_mixed_up(make_record: MakeRecord, make_run: MakeRun) -> None:
+    here, there = make_run(make_record()), make_run(make_record(device="B CPU"))
+    (net,) = nets([here, there])
+    assert [one.name for one in net.series()] == ["openvino int8, A CPU", "openvino int8, B CPU"]
+    with pytest.raises(NstoptError, match="two different nets that are called wave: report them apart"):
+        nets([here, make_run(make_record(net_sha256="c" * 64))])
+
+
 def test_the_page_says_what_is_projected_and_what_casts_doubt(full_run: RunFile) -> None:
     html = page.render([full_run])
     assert "9.0–21.0" in html
@@ -158,9 +187,7 @@ def test_csv_has_a_row_a_case(full_run: RunFile) -> None:
 def test_markdown_names_the_machine_once_and_marks_projections(full_run: RunFile) -> None:
     text = tables.to_markdown([full_run, full_run])
     assert text.count("Measured on A CPU, 2 cores") == 1
-    assert (
-        "| projected | wave | GeForce GTX 1060 6 GB, tensorrt int8 | 512x512 | 9.0–21.0 | 47.6–111.1 | ≥60 |  |" in text
-    )
+    assert "| projected | wave | GeForce GTX 1060 6 GB, tensorrt int8 | 512x512 | 9.0–21.0 | 48–111 | ≥60 |  |" in text
 
 
 def test_png_charts(full_run: RunFile) -> None:

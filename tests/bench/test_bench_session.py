@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nstopt.bench import layers
 from nstopt.bench.harness import BenchSpec, Progress
-from nstopt.bench.record import read_run
+from nstopt.bench.record import read_run, write_run
 from nstopt.bench.roofline import Bandwidth, Peaks
 from nstopt.bench.session import Request, bench, interrupted, plan
 from nstopt.errors import BuildError, NstoptError
@@ -37,6 +38,7 @@ def test_a_run_is_kept_case_by_case_and_goes_on(request_: Request, tmp_path: Pat
     planned = plan(request_, Silent())
     with pytest.raises(KeyboardInterrupt):
         bench(request_, planned, json, interrupt)
+    write_run(json, msgspec.structs.replace(read_run(json), created="2026-01-02T03:04:05+00:00"))
     begun = read_run(json)
     assert [record.label for record in begun.records] == ["A.nst"]
     assert interrupted(json, tmp_path, request_, planned) == (json, begun)
@@ -45,7 +47,7 @@ def test_a_run_is_kept_case_by_case_and_goes_on(request_: Request, tmp_path: Pat
     assert done.records[0] == begun.records[0]
     assert [record.label for record in done.records] == ["A.nst", "B.nst"]
     assert read_run(json) == done
-    assert done.is_complete
+    assert (done.created, done.is_complete) == (begun.created, True)
     assert interrupted(json, tmp_path, request_, planned) is None
 
 
@@ -94,9 +96,28 @@ def test_targets_add_projected_rows_for_each_precision_and_batch(tiny_onnx: Path
 
 
 def test_a_bundle_cannot_be_built_or_projected_again(request_: Request) -> None:
-    for change in ({"precisions": ["int8"]}, {"backends": ["all"]}, {"targets": ["gtx-1060"]}):
+    given = {"precisions": ["int8"], "backends": ["all"], "targets": ["gtx-1060"], "calib": Path("photos")}
+    for change in ({name: value} for name, value in (given | {"val": Path("photos"), "min_psnr_db": 50.0}).items()):
         with pytest.raises(BuildError, match=r"A.nst: is built already; .* go with a net"):
             plan(replace(request_, **change), Silent())  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_is_found_out_before_anything_is_built(tiny_onnx: Path, tmp_path: Path) -> None:
+    request = Request([tiny_onnx], tmp_path, BenchSpec(runs=1), [SIZE])
+    other = tmp_path / "other" / tiny_onnx.name
+    for change, reason in (
+        ({"targets": ["here"]}, "bench three nets or more"),
+        ({"paths": [tiny_onnx, other]}, "another net of this run is called tiny too"),
+        ({"precisions": ["fp32", "fp8"]}, "unknown precision 'fp8'"),
+        ({"precisions": ["fp8"], "backends": ["all"]}, "unknown precision 'fp8'"),
+    ):
+        with pytest.raises(BuildError, match=reason):
+            plan(replace(request, **change), Silent())
+    assert not list(tmp_path.glob("*.nst"))
+
+
+def test_a_path_that_is_named_twice_is_timed_once(request_: Request) -> None:
+    assert len(plan(replace(request_, paths=[*request_.paths, *request_.paths]), Silent()).cases) == 2
 
 
 def test_peers_need_the_nets_own_file(request_: Request) -> None:

@@ -6,11 +6,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import onnx
 import pytest
+import torch
 
 from nstopt.bench.sweep import SweepSpec, export, is_bundle, sweep
 from nstopt.bundle import MANIFEST, open_bundle
 from nstopt.errors import BuildError, CalibrationError, CheckpointError
+from nstopt.export.metadata import read_info, write_info
+from nstopt.export.onnx_source import read_onnx
+from nstopt.files import sha256_file
 from nstopt.size import Size
 
 SMALL, WIDE = Size(32, 32), Size(24, 48)
@@ -59,6 +65,49 @@ def test_a_checkpoint_is_exported_once_and_again_when_it_changes(
     assert made > 1e9
     assert export(tiny_checkpoint, tmp_path, {"alpha": 1.0, "vgg": None}) == old
     assert old.stat().st_mtime_ns == made
+
+
+def test_a_net_of_the_same_name_is_not_taken_for_the_other(
+    tiny_checkpoint: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "tiny.pth"
+    state = torch.load(tiny_checkpoint, weights_only=True)
+    torch.save({name: tensor * 0.5 for name, tensor in state.items()}, other)
+    os.utime(other, (1, 1))
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx.read_bytes())
+    model = export(other, tmp_path, {})
+    info = read_info(read_onnx(model), model)
+    assert info is not None
+    assert info.net.source_sha256 == sha256_file(other)
+
+
+def test_an_engine_of_another_net_is_built_again(spec: SweepSpec, tiny_onnx: Path, tmp_path: Path) -> None:
+    (done,) = sweep(spec).bundles
+    model = onnx.load(tiny_onnx)
+    info = read_info(model, tiny_onnx)
+    assert info is not None
+    net = msgspec.structs.replace(info.net, source_sha256="f" * 64)
+    write_info(model, msgspec.structs.replace(info, net=net))
+    onnx.save(model, tmp_path / "tiny.onnx")
+    os.utime(tmp_path / "tiny.onnx", (1, 1))
+    assert sweep(replace(spec, net=tmp_path / "tiny.onnx")).bundles == (done,)
+    assert open_bundle(done).manifest.net.source_sha256 == "f" * 64
+
+
+def test_other_photographs_or_more_quality_than_an_engine_has_build_it_again(
+    spec: SweepSpec, photos: Path, val: Path
+) -> None:
+    int8 = replace(spec, precisions=("int8",), calib=photos, min_psnr_db=20.0)
+    (done,) = sweep(int8).bundles
+    built = (done / MANIFEST).stat().st_mtime_ns
+    sweep(int8)
+    assert (done / MANIFEST).stat().st_mtime_ns == built
+    for change in ({"calib": val}, {"val": photos}):
+        sweep(replace(int8, **change))  # type: ignore[arg-type]
+        assert (done / MANIFEST).stat().st_mtime_ns > built
+        built = (done / MANIFEST).stat().st_mtime_ns
+    with pytest.raises(BuildError, match="wanted 101 and 97"):
+        sweep(replace(spec, min_psnr_db=101.0))
 
 
 def test_an_onnx_file_with_the_contract_is_its_own_export(tiny_onnx: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
-from nstopt.bench.record import Machine, Projected, Stages
+from nstopt.bench.record import Machine, Plan, Projected, Stages
 from nstopt.bench.regression import changes
+from nstopt.bench.report import page
 from nstopt.bench.startup import Measure, Startup
 from nstopt.bench.table import render, render_changes, render_startup
 
@@ -93,6 +94,15 @@ def test_start_up_stands_beside_its_limits() -> None:
     assert ["peak", "400", "MiB", "350", "MiB", "over"] in lines
 
 
+def test_an_interrupted_run_says_so(make_record: MakeRecord, make_run: MakeRun) -> None:
+    record = make_record()
+    run = make_run(record, is_complete=False, plan=Plan((record.key,) * 3, 30, "noise", False))
+    note = "an interrupted run: 1 of 3 cases; the same command goes on with it"
+    assert f"Note: {note}" in shown(render(run), 100)
+    assert note in page.render([run])
+    assert "interrupted" not in shown(render(make_run(record)), 100) + page.render([make_run(record)])
+
+
 def test_projections_stand_beside_what_was_measured(make_record: MakeRecord, make_run: MakeRun) -> None:
     gpu = Projected("wave", "gtx-1060", "GeForce GTX 1060 6 GB", "tensorrt", "int8", 512, 512, 1, 9.0, 21.0, 60.0)
     here = Projected("wave", "here", "A CPU", "openvino", "int8", 512, 512, 1, 36.0, 49.0, 60.0)
@@ -100,7 +110,7 @@ def test_projections_stand_beside_what_was_measured(make_record: MakeRecord, mak
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "Projected, not measured: milliseconds a batch, FPS and MiB at least" in lines
     assert "wave, GTX 1060 6 GB int8 512x512 9.0–21.0 48–111 60 – –" in lines
-    assert "wave, openvino here int8 512x512 36.0–49.0 20–28 60 40.0 +5%" in lines
+    assert "wave, openvino here int8 512x512 36–49 20–28 60 40.0 +5%" in lines
 
 
 def test_a_picture_from_file_to_file(make_record: MakeRecord, make_run: MakeRun) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nstopt.bench.target import caption, columns, times
+from nstopt.bench.target import caption, columns, span, times
 
 from .conftest import MakeRecord
 
@@ -35,3 +35,11 @@ def test_the_caption_says_where_the_figures_come_from() -> None:
 )
 def test_ratios(ratio: float, text: str) -> None:
     assert times(ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0.198, 0.235, "0.20–0.23"), (0.9, 1.6, "0.90–1.60"), (2.5, 4.8, "2.5–4.8"), (47.6, 111.1, "48–111")],
+)
+def test_the_ends_of_a_range_can_be_told_apart(low: float, high: float, text: str) -> None:
+    assert span(low, high) == text

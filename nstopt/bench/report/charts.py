@@ -1,8 +1,8 @@
 """Series → matplotlib figures.
 
 Measured points are filled, circles for engines and squares for peers; projections are hollow diamonds with a bar for
-their range: told apart by shape as well as colour. Colours are Okabe and Ito's, which people with any colour vision can
-tell apart.
+their range, in colours that nothing measured has: told apart by shape as well as colour. The colours of what was
+measured are Okabe and Ito's, which people with any colour vision can tell apart.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7d00")
+PROJECTED_PALETTE = ("#7b4bb3", "#a8324a", "#7d5a3c", "#77808c")
 MARKERS = {"engine": "o", "peer": "s", "projected": "D"}
 # Stand for the page's own colours, which differ by night and day.
 INK, FAINT = "#101112", "#c0c1c2"
@@ -57,6 +58,7 @@ def latency(net: Net) -> Figure:
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": side, "ha": "left"}
         axes.annotate(f"{fps} FPS", (0.01, 1000 / fps), fontsize=9, color=INK, **place)
     axes.set_ylabel("milliseconds a picture")
+    axes.margins(x=0.16)  # room for the lines' names
     _size_axis(axes, net)
     axes.set_yscale("log")
     _plain(axes.yaxis)
@@ -186,10 +188,12 @@ def _finish(figure: Figure, axes: Axes) -> Figure:
 
 
 def _draw(axes: Axes, series: Sequence[Series], value: Any) -> None:
-    for one, colour in zip(series, cycle(PALETTE), strict=False):
+    measured, projected = cycle(PALETTE), cycle(PROJECTED_PALETTE)
+    for one in series:
         x = [point.pixels for point in one.points]
         y = [value(point, point.middle_ms) for point in one.points]
         is_projected = one.kind == "projected"
+        colour = next(projected if is_projected else measured)
         axes.plot(
             x,
             y,

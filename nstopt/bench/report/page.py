@@ -11,7 +11,7 @@ from nstopt.bench.record import Layers, Machine, Record, RunFile
 from nstopt.bench.report import charts
 from nstopt.bench.report.pictures import Missing, Pair, before_after
 from nstopt.bench.report.series import Net, nets
-from nstopt.bench.target import REAL_TIME_FPS, caption, times
+from nstopt.bench.target import REAL_TIME_FPS, caption, span, times
 from nstopt.errors import NstoptError
 from nstopt.size import Size
 
@@ -78,16 +78,16 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["times"] = times
+    environment.filters |= {"times": times, "span": span}
     found = nets(runs)
     page: str = environment.get_template(TEMPLATE).render(
         sections=[_section(net, image) for net in found],
-        headlines=[headline for net in found if (headline := _headline(net))],
+        headlines=[headline for net in found if (headline := _headline(net, runs))],
         records=[record for net in found for record in net.records],
         projected=[one for net in found for one in net.projected],
         machines=_machines(runs),
         notes=_notes(runs),
-        left_out=[what for run in runs for what in run.left_out],
+        left_out=[what for run in runs for what in (*run.left_out, run.unfinished) if what],
         dates=sorted({run.created[:16].replace("T", " ") + " UTC" for run in runs}),
         real_time=REAL_TIME_FPS,
         published=caption(),
@@ -112,6 +112,7 @@ def _section(net: Net, image: Path | None) -> Section:
 def _layer_chart(net: Net, layers: Layers) -> Chart:
     name = layers.label.removesuffix(".nst")
     note = f"The dearest kernels at {layers.size}, and the least each could take on this device."
+    note += f" In doubt: {layers.doubt}." if layers.doubt else ""
     return Chart(f"Layers of {name}", note, _svg(charts.layer_bars(layers), f"{net.name}-{name}", f"layers of {name}"))
 
 
@@ -135,14 +136,16 @@ def _svg(figure: Figure, name: str, label: str) -> Any:
     return Markup(charts.svg(figure, name, label))  # matplotlib has escaped every name in it
 
 
-def _headline(net: Net) -> Headline | None:
+def _headline(net: Net, runs: Sequence[RunFile]) -> Headline | None:
+    """Peers of another run took no turns with the engine, nor need they have run on its machine."""
     size = net.reference_size()
     here = [record for record in net.records if record.size == size and record.batch == 1]
     engines = [record for record in here if not record.is_peer]
     if not engines:
         return None
     best = min(engines, key=lambda record: record.latency_ms.p50)
-    peers = [record for record in here if record.is_peer]
+    together = next(run.records for run in runs if best in run.records)
+    peers = [record for record in here if record.is_peer and record in together]
     return Headline(net.name, size, best, tuple((peer.label, speedup(best, peer)) for peer in peers))
 
 

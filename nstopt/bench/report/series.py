@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nstopt.bench.record import Layers, Projected, Record, RunFile
+from nstopt.errors import NstoptError
 from nstopt.size import Size
 
 REFERENCE = Size(512, 512)
@@ -52,8 +53,10 @@ class Net:
     def series(self) -> list[Series]:
         """Engines first, then peers, then projections."""
         found: dict[tuple[str, str], list[Point]] = {}
+        several = len({record.device for record in self.records}) > 1
         for record in self.records:
             name = f"{record.label} (peer)" if record.is_peer else f"{record.backend} {record.precision}"
+            name += f", {record.device}" if several else ""
             key = (name + (f" x {record.batch}" if record.batch > 1 else ""), "peer" if record.is_peer else "engine")
             ms = record.latency_ms.p50
             found.setdefault(key, []).append(Point(record.size, record.batch, ms, ms))
@@ -75,9 +78,14 @@ class Net:
 
 
 def nets(runs: Sequence[RunFile]) -> list[Net]:
-    """The nets of all runs, in the order in which they were measured."""
+    """The nets of all runs, in the order in which they were measured. Raises NstoptError if two are called the same:
+    their figures would stand for each other's."""
     records = [record for run in runs for record in run.records]
     names = dict.fromkeys(record.net for record in records)
+    files = {(record.net, record.net_sha256) for record in records}
+    for name in names:
+        if sum(net == name for net, _ in files) > 1:
+            raise NstoptError(f"the runs hold two different nets that are called {name}: report them apart")
     return [
         Net(
             name=name,

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from nstopt.bench.record import Projected, Record, RunFile
+from nstopt.bench.target import span
 
 HEADINGS = (
     *("kind", "net", "label", "device", "backend", "precision", "computes", "height", "width", "batch"),
@@ -48,7 +49,7 @@ def _markdown_rows(run: RunFile) -> Iterator[tuple[str, ...]]:
         yield (
             "measured",
             record.net,
-            record.label if record.is_peer else f"{record.backend} {record.precision}",
+            record.label if record.is_peer else f"{record.backend} {_precision(record)}",
             f"{record.size}{batch}",
             f"{record.latency_ms.p50:.1f}",
             f"{record.fps:.1f}",
@@ -62,11 +63,17 @@ def _markdown_rows(run: RunFile) -> Iterator[tuple[str, ...]]:
             one.net,
             f"{one.device}, {one.backend} {one.precision}",
             f"{one.size}{batch}",
-            f"{one.low_ms:.1f}–{one.high_ms:.1f}",
-            f"{1000 * one.batch / one.high_ms:.1f}–{1000 * one.batch / one.low_ms:.1f}",
+            span(one.low_ms, one.high_ms),
+            span(1000 * one.batch / one.high_ms, 1000 * one.batch / one.low_ms),
             f"≥{one.memory_mib:.0f}",
             "",
         )
+
+
+def _precision(record: Record) -> str:
+    if record.computes == record.precision:
+        return record.precision
+    return f"{record.precision} (computes {record.computes})"
 
 
 def _measured(record: Record) -> dict[str, object]:

@@ -1,0 +1,72 @@
+"""Peers: other ways to run the same net, timed in the same run as our engines. A new peer is one function and one
+line.
+
+    peer.py          what a peer is
+    in_torch.py      those that run in torch
+    from_export.py   those that are compiled from the raw export
+
+A peer keeps the contract of an engine: uint8 [N, H, W, 3] in and out, casting, normalisation and padding included.
+Its library runs with its default settings, but what is called FP32 is told to compute in it, as ours is: OpenVINO, and
+on a GPU torch and ONNX Runtime, whose convolutions are TF32 otherwise. torch chooses its own number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from nstopt.bench.peers.from_export import (
+    from_bundle,
+    onnxruntime_cuda,
+    write_nncf,
+    write_raw_export,
+    write_raw_tensorrt,
+)
+from nstopt.bench.peers.in_torch import torch_channels_last, torch_compile, torch_cuda, torch_eager
+from nstopt.bench.peers.peer import Kind, Peer, PeerSubject
+from nstopt.errors import BuildError
+
+__all__ = ["ELSEWHERE", "PEERS", "Kind", "Peer", "PeerSubject", "kind_of", "named"]
+
+PEERS = {
+    "torch": Kind("torch eager", "torch", "fp32", torch_eager),
+    "torch-channels-last": Kind("torch channels-last", "torch", "fp32", torch_channels_last),
+    "torch-compile": Kind("torch.compile", "torch", "fp32", torch_compile),
+    "torchscript": Kind(
+        "TorchScript", "torchscript", "fp32", partial(from_bundle, partial(write_raw_export, "torchscript"))
+    ),
+    "onnxruntime": Kind(
+        "ONNX Runtime", "onnxruntime", "fp32", partial(from_bundle, partial(write_raw_export, "onnxruntime"))
+    ),
+    "openvino": Kind("OpenVINO", "openvino", "fp32", partial(from_bundle, partial(write_raw_export, "openvino"))),
+    "nncf": Kind("NNCF INT8", "openvino", "int8", partial(from_bundle, write_nncf)),
+    "torch-cuda": Kind("torch eager, GPU", "torch-cuda", "fp32", torch_cuda),
+    "torch-cuda-fp16": Kind("torch FP16, GPU", "torch-cuda", "fp16", partial(torch_cuda, half=True)),
+    "torch-compile-cuda": Kind("torch.compile, GPU", "torch-cuda", "fp32", partial(torch_compile, device="cuda")),
+    "onnxruntime-cuda": Kind("ONNX Runtime, GPU", "onnxruntime-cuda", "fp32", onnxruntime_cuda),
+    "tensorrt-raw": Kind("TensorRT FP16", "tensorrt", "fp16", partial(from_bundle, write_raw_tensorrt)),
+}
+ALL = "all"
+ON_GPU = ("torch-cuda", "torch-cuda-fp16", "torch-compile-cuda", "onnxruntime-cuda", "tensorrt-raw")
+ELSEWHERE = ("nncf", *ON_GPU)
+
+
+def kind_of(peer: Peer) -> Kind:
+    """Raises BuildError for a name that is not in PEERS."""
+    _check(peer.name)
+    return PEERS[peer.name]
+
+
+def _check(name: str) -> None:
+    if name not in PEERS:
+        raise BuildError(f"unknown peer '{name}'; there are: {', '.join(PEERS)}")
+
+
+def named(names: Sequence[str]) -> list[str]:
+    """Names of peers, where "all" stands for those that nstopt's own installation can run anywhere. Raises BuildError
+    for an unknown one."""
+    for name in names:
+        if name != ALL:
+            _check(name)
+    own = [name for name in PEERS if name not in ELSEWHERE]
+    return list(dict.fromkeys(one for name in names for one in (own if name == ALL else [name])))

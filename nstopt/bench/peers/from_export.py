@@ -1,0 +1,121 @@
+"""Peers that are compiled from the raw export for the case's one size, without our rewrites, by another process: the
+one that is timed holds the library that it times and nothing else."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from nstopt.bench.peers.peer import PeerSubject, picture_module
+from nstopt.bench.subject import Stylise
+from nstopt.engines.base import Picture
+from nstopt.errors import BuildError, DeviceError
+
+
+def from_bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) -> Stylise:
+    """The engine of a bundle that `write` makes in another process, so that this one holds what it times alone. Raises
+    ExportError or BuildError too."""
+    from nstopt import engines
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        path = Path(folder) / "raw.nst"
+        _elsewhere(write, subject, path)
+        return engines.load(path)
+
+
+def _elsewhere(write: Callable[[PeerSubject, Path], None], subject: PeerSubject, path: Path) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+        other.submit(write, subject, path).result()
+
+
+def onnxruntime_cuda(subject: PeerSubject) -> Stylise:
+    import onnxruntime
+
+    provider = "CUDAExecutionProvider"
+    refused = DeviceError(
+        f"the peer {subject.peer.name} needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime; or leave it "
+        "out of --compare"
+    )
+    if provider not in onnxruntime.get_available_providers():
+        raise refused
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        _elsewhere(_save_raw_onnx, subject, Path(folder) / "raw.onnx")
+        providers = [(provider, {"use_tf32": "0"})]
+        session = onnxruntime.InferenceSession(Path(folder) / "raw.onnx", providers=providers)
+    if session.get_providers()[0] != provider:  # it takes the CPU where the GPU fails it
+        raise refused
+    name = session.get_inputs()[0].name
+
+    def stylise(images: Picture, out: Picture) -> None:
+        np.copyto(out, session.run(None, {name: images})[0])
+
+    return stylise
+
+
+def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
+    """Export the peer's net for its size and batch and compile it as it is, into a bundle."""
+    from nstopt import engines
+    from nstopt.bench.raw import build_raw
+    from nstopt.bundle import ShapeInfo
+    from nstopt.export.to_onnx import to_torchscript
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        model = Path(folder) / f"raw{engines.backend(backend).capabilities.takes}"
+        if model.suffix == ".onnx":
+            _save_raw_onnx(subject, model)
+        else:
+            to_torchscript(picture_module(subject), model, subject.size)
+        build_raw(model, backend, ShapeInfo(subject.batch, *subject.size), "fp32", path)
+
+
+def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
+    """The raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
+    from nstopt.bench.raw import build_raw
+    from nstopt.bundle import ShapeInfo
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        model = Path(folder) / "raw.onnx"
+        _save_raw_onnx(subject, model, fp16=True)
+        build_raw(model, "tensorrt", ShapeInfo(subject.batch, *subject.size), "fp16", path)
+
+
+def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None:
+    import onnx
+
+    from nstopt.export.to_onnx import name_dimensions, to_onnx
+
+    model = name_dimensions(to_onnx(picture_module(subject), subject.size), subject.size, subject.batch)
+    if fp16:
+        from nstopt.bundle import ShapeInfo
+        from nstopt.calib.fp16 import to_fp16
+        from nstopt.graph.specialise import specialise
+
+        model = to_fp16(specialise(model, ShapeInfo(subject.batch, *subject.size)))
+    onnx.save(model, path)
+
+
+def write_nncf(subject: PeerSubject, path: Path) -> None:
+    """Quantise the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle."""
+    try:
+        import nncf
+    except ImportError as error:
+        raise BuildError("the peer nncf is not installed: pip install 'nstopt[peers]'") from error
+    import openvino as ov
+
+    from nstopt.bench.raw import build_raw
+    from nstopt.bundle import ShapeInfo
+    from nstopt.calib.pictures import demo
+
+    pictures = (np.repeat(picture[None], subject.batch, axis=0) for picture in demo().load(subject.size))
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        _save_raw_onnx(subject, Path(folder) / "raw.onnx")
+        model = ov.Core().read_model(Path(folder) / "raw.onnx")
+        data = nncf.Dataset(list(pictures))
+        quantised = nncf.quantize(model, data, preset=nncf.QuantizationPreset.PERFORMANCE)
+        ov.save_model(quantised, Path(folder) / "quantised.xml", compress_to_fp16=False)
+        build_raw(Path(folder) / "quantised.xml", "openvino", ShapeInfo(subject.batch, *subject.size), "int8", path)

@@ -1,0 +1,71 @@
+"""Peers that run in torch, eager or compiled by it, on the CPU or on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from nstopt.bench.peers.peer import PeerSubject, picture_module
+from nstopt.bench.subject import Stylise
+from nstopt.engines.base import Picture
+from nstopt.errors import BuildError, DeviceError
+
+
+def torch_eager(subject: PeerSubject) -> Stylise:
+    return _torch(picture_module(subject))
+
+
+def torch_channels_last(subject: PeerSubject) -> Stylise:
+    import torch
+
+    return _torch(picture_module(subject).to(memory_format=torch.channels_last))
+
+
+def torch_cuda(subject: PeerSubject, half: bool = False) -> Stylise:
+    """With `half`, as torch's own mixed precision (autocast) has it: the net's family decides nothing."""
+    return _torch(_cuda_module(subject), "cuda", half)
+
+
+def _cuda_module(subject: PeerSubject) -> Any:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"the peer {subject.peer.name} needs an NVIDIA GPU and a build of torch with CUDA that knows it, which "
+            "nstopt doctor names; or leave it out of --compare"
+        )
+    torch.backends.cudnn.allow_tf32 = False
+    return picture_module(subject).cuda()
+
+
+def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylise:
+    """Compiled here and now: torch does it at the first call, which would otherwise count as warm-up."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes, which would outlive this one
+    import torch
+
+    module = _cuda_module(subject) if device == "cuda" else picture_module(subject)
+    stylise = _torch(torch.compile(module, dynamic=False), device)
+    images = np.zeros((subject.batch, *subject.size, 3), np.uint8)
+    try:
+        stylise(images, np.empty_like(images))
+    except Exception as error:  # of torch, of its compiler, of the C++ compiler's process
+        reason = str(error).strip().splitlines()
+        raise BuildError(
+            f"torch.compile cannot compile {subject.peer.checkpoint}: {reason[0] if reason else type(error).__name__}; "
+            "it needs a C++ compiler (g++) and Python's headers: install them, or leave torch-compile out of --compare"
+        ) from error
+    return stylise
+
+
+def _torch(module: Any, device: str = "cpu", half: bool = False) -> Stylise:
+    """Copies to the device and back are part of a call, as in an engine's."""
+    import torch
+
+    @torch.inference_mode()
+    def stylise(images: Picture, out: Picture) -> None:
+        with torch.autocast(device, torch.float16, enabled=half):
+            np.copyto(out, module(torch.from_numpy(images).to(device)).cpu().numpy())
+
+    return stylise
