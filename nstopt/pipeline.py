@@ -40,7 +40,7 @@ from nstopt.engines.base import Backend, BuildOptions, Built
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, CalibrationError
 from nstopt.export.metadata import ExportInfo, read_info
-from nstopt.export.onnx_source import fulfils_contract, read_onnx
+from nstopt.export.onnx_file import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import Rewritten, rewrite
@@ -119,6 +119,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
     )
     shape = _shape(spec, raw)
     calibration, held_out = choose_pictures(spec, info)
+    clip = sets.clip(spec.drift) if spec.drift else None
 
     def fill(folder: Path) -> Manifest:
         progress.step("rewriting the graph")
@@ -146,7 +147,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             search=precise.search,
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         )
-        quality, drifted = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, progress)
+        quality, drifted = _judge(spec, backend, Bundle(folder, manifest), graph, held_out, clip, progress)
         _gate(spec, quality, precise)
         return msgspec.structs.replace(manifest, quality=quality, drift=drifted)
 
@@ -341,7 +342,13 @@ def _torchscript_of(model: Path, info: ExportInfo) -> Path:
 
 
 def _judge(
-    spec: BuildSpec, backend: Backend, bundle: Bundle, graph: onnx.ModelProto, held_out: PictureSet, progress: Progress
+    spec: BuildSpec,
+    backend: Backend,
+    bundle: Bundle,
+    graph: onnx.ModelProto,
+    held_out: PictureSet,
+    clip: PictureSet | None,
+    progress: Progress,
 ) -> tuple[QualityInfo, DriftInfo | None]:
     """Engine against the unrewritten FP32 graph in ONNX Runtime, on pictures and, if there is one, on a clip."""
     reference = session(graph.SerializeToString())
@@ -361,8 +368,7 @@ def _judge(
 
         shown = progress.track(held_out.load(size), len(held_out.pictures), "judging")
         quality = judge(held_out.source, shown, ours, exact)
-        if spec.drift is None:
+        if clip is None:
             return quality, None
-        clip = sets.clip(spec.drift)
         shown = progress.track(clip.load(size), len(clip.pictures), "measuring drift")
         return quality, drift(clip.source, clip.sha256, shown, ours, exact)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,6 +164,10 @@ def some(folder: Path, chosen: Path, count: int) -> Path:
     for picture in sorted(folder.iterdir())[:count]:
         (chosen / picture.name).symlink_to(picture.resolve())
     return chosen
+
+
+def test_building_needs_no_torch() -> None:
+    subprocess.run([sys.executable, "-c", "import sys, nstopt.pipeline; assert 'torch' not in sys.modules"], check=True)
 
 
 @pytest.mark.shared

@@ -195,7 +195,7 @@ def _software(gpu: Gpu) -> str:
 
 def check_free_size(model: Path) -> None:
     """Raises BuildError if the export is for one size only."""
-    from nstopt.export.onnx_source import read_onnx
+    from nstopt.export.onnx_file import read_onnx
 
     dims = read_onnx(model).graph.input[0].type.tensor_type.shape.dim
     if dims[1].dim_value or dims[2].dim_value:

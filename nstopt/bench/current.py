@@ -9,7 +9,7 @@ from typing import Any
 from nstopt.bundle import MANIFEST, Manifest, ShapeInfo, open_bundle
 from nstopt.errors import BundleError, ExportError
 from nstopt.export.metadata import ExportInfo, read_info
-from nstopt.export.onnx_source import read_onnx
+from nstopt.export.onnx_file import read_onnx
 from nstopt.files import sha256_file
 from nstopt.pipeline import BuildSpec, choose_pictures, is_good_enough
 

@@ -160,7 +160,7 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
 @functools.lru_cache(maxsize=8)
 def _rewritten(model: Path, changed_ns: int, shape: ShapeInfo, backend: str) -> onnx.ModelProto:
     """The FP32 graph that all precisions are made from; `changed_ns` is when the file was changed."""
-    from nstopt.export.onnx_source import read_onnx
+    from nstopt.export.onnx_file import read_onnx
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.passes import rewrite
     from nstopt.graph.specialise import specialise

@@ -165,7 +165,7 @@ def _sweep_spec(request: Request, net: Path) -> SweepSpec:
 def _name_of(model: Path) -> str:
     """What records call the net."""
     from nstopt.export.metadata import read_info
-    from nstopt.export.onnx_source import read_onnx
+    from nstopt.export.onnx_file import read_onnx
 
     info = read_info(read_onnx(model), model)
     return info.net.name if info else model.stem

@@ -18,7 +18,7 @@ from nstopt.bench.current import is_engine_of, is_export_of
 from nstopt.bundle import MANIFEST, SUFFIX
 from nstopt.errors import BuildError, CalibrationError, DeviceError
 from nstopt.export.metadata import ExportInfo, read_info
-from nstopt.export.onnx_source import fulfils_contract, read_onnx
+from nstopt.export.onnx_file import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
 from nstopt.pipeline import BuildSpec, build_engine, check_precision
 from nstopt.precisions import is_quantised

@@ -17,7 +17,8 @@ from nstopt.bundle import NetInfo
 from nstopt.errors import ExportError
 from nstopt.export.contract import PictureModule, check_keeps_size
 from nstopt.export.metadata import ExportInfo, write_info
-from nstopt.export.onnx_source import OnnxReference, fixed_shape, fulfils_contract, read_onnx, wrap_onnx
+from nstopt.export.onnx_file import fixed_shape, fulfils_contract, read_onnx
+from nstopt.export.onnx_source import OnnxReference, wrap_onnx
 from nstopt.export.parity import check_parity
 from nstopt.export.run_onnx import OnnxRun
 from nstopt.export.to_onnx import EXAMPLE_SIZE, to_onnx, to_torchscript

@@ -2,71 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, compose, numpy_helper
+from onnx import compose, numpy_helper
 
-from nstopt.bundle import ShapeInfo
-from nstopt.errors import ExportError
 from nstopt.export.contract import PictureIn, PictureOut, check_keeps_size
+from nstopt.export.onnx_file import graph_inputs
 from nstopt.export.opset import OPSET, to_opset_17
 from nstopt.export.run_onnx import OnnxRun
 from nstopt.export.to_onnx import name_dimensions
 from nstopt.nets.net import Convention
 from nstopt.size import Size
-
-
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """Read and check an ONNX file. Raises ExportError if it is missing or not a valid ONNX graph."""
-    if not path.is_file():
-        raise ExportError(f"{path}: no such file")
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf, onnx and the file system each raise their own
-        reason = str(error).strip().splitlines()
-        raise ExportError(f"{path}: not a valid ONNX file ({reason[0] if reason else type(error).__name__})") from error
-    return model
-
-
-def fulfils_contract(model: onnx.ModelProto) -> bool:
-    """Whether the graph already takes and gives uint8 [N, H, W, 3]."""
-    ends = [_inputs(model), list(model.graph.output)]
-    return all(
-        len(values) == 1
-        and values[0].type.tensor_type.elem_type == TensorProto.UINT8
-        and len(dims := values[0].type.tensor_type.shape.dim) == 4
-        and dims[3].dim_value == 3
-        for values in ends
-    )
-
-
-def fixed_shape(model: onnx.ModelProto, path: Path) -> ShapeInfo:
-    """The batch, height and width a float NCHW net takes; None where it takes any.
-
-    Raises ExportError if the graph is no image net: one float32 input and one output, [N, 3, H, W] each.
-    """
-    inputs, outputs = _inputs(model), list(model.graph.output)
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ExportError(
-            f"{path}: not an image-to-image net: {len(inputs)} inputs and {len(outputs)} outputs, wanted one of each"
-        )
-    for value in (inputs[0], outputs[0]):
-        tensor = value.type.tensor_type
-        dims = tensor.shape.dim
-        if tensor.elem_type != TensorProto.FLOAT or len(dims) != 4 or dims[1].dim_value not in (0, 3):
-            shape = [dim.dim_value or dim.dim_param or "?" for dim in dims]
-            raise ExportError(
-                f"{path}: not an image-to-image net: '{value.name}' is {TensorProto.DataType.Name(tensor.elem_type)} "
-                f"{shape}; wanted FLOAT [N, 3, H, W]"
-            )
-    batch, height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value or None for axis in (0, 2, 3))
-    return ShapeInfo(batch, height, width)
-
 
 # PictureIn and PictureOut of contract.py, in ONNX's own text form.
 BEFORE = """
@@ -133,7 +81,7 @@ def _part(text: str, **constants: NDArray[np.generic]) -> onnx.GraphProto:
 
 def _chain(head: onnx.GraphProto, body: onnx.GraphProto, tail: onnx.GraphProto) -> onnx.ModelProto:
     """One graph of the three: the body's input becomes x, its output y. The tail reads the size off `image` itself."""
-    ends = {_graph_inputs(body)[0].name: "x", body.output[0].name: "y"}
+    ends = {graph_inputs(body)[0].name: "x", body.output[0].name: "y"}
     for node in body.node:
         for names in (node.input, node.output):
             names[:] = [ends.get(name, name) for name in names]
@@ -165,13 +113,3 @@ class OnnxReference:
         check_keeps_size(x.shape, y.shape)
         result: NDArray[np.uint8] = self._after(torch.from_numpy(y), picture).numpy()
         return result
-
-
-def _inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    return _graph_inputs(model.graph)
-
-
-def _graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Real inputs: old files list their weights among the inputs too."""
-    weights = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in weights]

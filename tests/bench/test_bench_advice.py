@@ -91,7 +91,9 @@ def test_a_newer_gpu_has_more_precisions_and_no_last_tensorrt(tiny_onnx: Path) -
     advice = ask(tiny_onnx, "rtx-3060", 60)
     assert [reach.precision for reach in advice.reaches] == ["int8-fp16", "int8", "fp16", "fp32"]
     assert "Install the current TensorRT (8.5 or newer)" in advice.sentences[-1]
-    assert "build INT8 with FP16. FP16 and FP32 would do too, with pictures closer to the net's." in advice.sentences[-2]
+    assert (
+        "build INT8 with FP16. FP16 and FP32 would do too, with pictures closer to the net's." in advice.sentences[-2]
+    )
 
 
 def test_an_export_of_one_size_is_refused(tiny_onnx: Path, tiny_fixed_onnx: Path) -> None:

@@ -15,7 +15,7 @@ from nstopt.bench.sweep import SweepSpec, export, is_bundle, sweep
 from nstopt.bundle import MANIFEST, open_bundle
 from nstopt.errors import BuildError, CalibrationError, CheckpointError
 from nstopt.export.metadata import read_info, write_info
-from nstopt.export.onnx_source import read_onnx
+from nstopt.export.onnx_file import read_onnx
 from nstopt.files import sha256_file
 from nstopt.size import Size
 

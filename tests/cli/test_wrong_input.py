@@ -42,7 +42,7 @@ WRONG: dict[str, str] = {
     "build-engine net.onnx --int8": r"net\.onnx: INT8 needs pictures .* with --calib",
     "build-engine net.onnx --int8 --calib none": r"none: no pictures in this folder; give one with some dozens",
     "build-engine net.onnx --int8 --calib bad/a.png": r"bad/a\.png: not a readable video",
-    "build-engine net.onnx --res 48 --val one --drift one": r"one: ",
+    "build-engine net.onnx --drift one": r"one: ",
     "build-engine net.onnx --int8 --calib one --plot x.gif": r"x\.gif: a plot is one of",
     "build-engine net.onnx --int8 --calib no": r"no: no such folder of pictures",
     "build-engine net.onnx --int8 --calib one": r"one: one picture is not enough to calibrate and to judge .* --val",

@@ -1,4 +1,4 @@
-"""Users' own ONNX nets between the two conversions, and files that are none."""
+"""Users' own ONNX nets between the two conversions, and graphs that are none."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pytest
 from conftest import noise
 from onnx import TensorProto, helper
 
-from nstopt.bundle import ShapeInfo
 from nstopt.errors import ExportError
 from nstopt.export.exporter import Exported, ExportSpec, export_net
-from nstopt.export.onnx_source import fixed_shape, fulfils_contract, read_onnx
+from nstopt.export.onnx_file import fulfils_contract, read_onnx
 from nstopt.nets import Convention
 from nstopt.size import Size
 
@@ -149,24 +148,3 @@ def test_what_fulfils_the_contract_already(tiny_onnx: Path, tmp_path: Path) -> N
     assert not fulfils_contract(mixer())
     with pytest.raises(ExportError, match=r"takes and gives uint8 pictures already: go on with nstopt build-engine$"):
         export_net(ExportSpec(tiny_onnx, tmp_path / "out.onnx"))
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x08", "truncated"])
-def test_files_that_are_no_graph(tiny_onnx: Path, tmp_path: Path, content: bytes | str) -> None:
-    path = tmp_path / "bad.onnx"
-    path.write_bytes(content if isinstance(content, bytes) else tiny_onnx.read_bytes()[:-5000])
-    with pytest.raises(ExportError, match=r"bad\.onnx: not a valid ONNX file \(.+\)$") as raised:
-        read_onnx(path)
-    assert "\n" not in str(raised.value)
-
-
-def test_files_that_are_missing(tmp_path: Path) -> None:
-    for path in (tmp_path / "no.onnx", tmp_path):
-        with pytest.raises(ExportError, match="no such file"):
-            read_onnx(path)
-
-
-def test_the_shape_that_a_net_takes(tmp_path: Path) -> None:
-    assert fixed_shape(mixer(), tmp_path) == ShapeInfo(None, None, None)
-    assert fixed_shape(mixer(dims=[1, 3, 21, 33]), tmp_path) == ShapeInfo(1, 21, 33)
-    assert fixed_shape(mixer(dims=[1, 3, 21, "W"]), tmp_path).size is None
