@@ -12,7 +12,7 @@ READY := .venv/.ready
 
 GPU_EXTRA ?= gpu
 GPU_PEERS ?= torch-cuda,torch-cuda-fp16,torch-compile-cuda,tensorrt-raw
-GPU_PRECISIONS ?= fp32,fp16,int8
+GPU_PRECISIONS ?= fp32,fp16,int8,int8-fp16
 GPU_BIN := .venv-gpu/bin
 
 .PHONY: demo test cpp gpu clean
