@@ -14,28 +14,22 @@ from nstopt.graph.nodes import cast_to, convolutions, producers
 from nstopt.pictures import RGB, cover
 
 from .conftest import MakeGraph
+from .halves import kinds, run_rounded
 
 NETS = ["johnson", "fast-style", "frn"]
 
 
-def kinds(model: onnx.ModelProto) -> dict[str, int]:
-    """Element type of each tensor."""
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
-    found = {value.name: value.type.tensor_type.elem_type for value in values}
-    return found | {tensor.name: tensor.data_type for tensor in inferred.graph.initializer}
-
-
 @pytest.mark.parametrize("name", NETS)
-def test_pictures_are_equal_within_two_levels(make_graph: MakeGraph, photographs: list[RGB], name: str) -> None:
+def test_pictures_are_equal_within_three_levels(make_graph: MakeGraph, photographs: list[RGB], name: str) -> None:
+    """Where every result is rounded, which is harder than kernels of several operators have it."""
     model = make_graph(name)
     before = model.SerializeToString()
     half = to_fp16(model)
     assert model.SerializeToString() == before
     onnx.checker.check_model(half, full_check=True)
     for picture in (cover(photographs[0], SMALL), noise(*SMALL)):
-        difference = run(half, picture[None]).astype(int) - run(model, picture[None]).astype(int)
-        assert np.abs(difference).max() <= 2
+        difference = run_rounded(half, [picture])[0].astype(int) - run(model, picture[None])[0]
+        assert np.abs(difference).max() <= 3
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -79,8 +73,8 @@ def test_activations_whose_squares_overflow(make_graph: MakeGraph) -> None:
         if tensor.name in before_norms:
             grown = onnx.numpy_helper.to_array(tensor) * np.float32(40)
             tensor.CopyFrom(onnx.numpy_helper.from_array(grown, tensor.name))
-    picture = noise(*SMALL)[None]
-    difference = run(to_fp16(model), picture).astype(int) - run(model, picture).astype(int)
+    picture = noise(*SMALL)
+    difference = run_rounded(to_fp16(model), [picture])[0].astype(int) - run(model, picture[None])[0]
     assert np.abs(difference).max() <= 2
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 from conftest import SMALL
-from export.graphs import run
 from onnx import TensorProto
 
 from nstopt.calib.int8 import quantise, quantised_tensors
@@ -20,7 +19,8 @@ from nstopt.graph.nodes import cast_to, convolutions, initialisers, producers
 from nstopt.pictures import RGB, cover
 
 from .conftest import MakeGraph, histograms
-from .test_fp16 import NETS, kinds
+from .halves import kinds, run_rounded
+from .test_fp16 import NETS
 
 
 class Graphs(NamedTuple):
@@ -49,8 +49,8 @@ def _int8(model: onnx.ModelProto, photographs: Sequence[RGB]) -> onnx.ModelProto
 
 def test_pictures_are_as_those_of_int8(graphs: Graphs, photographs: list[RGB]) -> None:
     onnx.checker.check_model(graphs.mixed, full_check=True)
-    for rgb in photographs[:2]:
-        exact, int8, mixed = (run(graph, cover(rgb, SMALL)[None]) for graph in graphs)
+    pictures = [cover(rgb, SMALL) for rgb in photographs[:2]]
+    for exact, int8, mixed in zip(*(run_rounded(graph, pictures) for graph in graphs), strict=True):
         assert psnr_db(mixed, exact) > psnr_db(int8, exact) - 0.3
 
 
