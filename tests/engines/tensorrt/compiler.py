@@ -117,7 +117,7 @@ def moved_bytes(log: Log) -> int:
 
 
 def as_exported(model: onnx.ModelProto) -> bytes:
-    """An export as it is, with InstanceNormalization, which the compiler knows; only the bytes are at its ends."""
+    """A graph as it is, with InstanceNormalization, which the compiler knows; only the bytes are at its ends."""
     serialised: bytes = prepare(model, own_norms=True).SerializeToString()
     return serialised
 
@@ -146,6 +146,9 @@ def _table(net: Path, side: int) -> Iterator[str]:
         ("ours", "fp16", in_form(to_fp16(ours))),
         ("ours", "int8", in_form(int8)),
         ("ours", "int8-fp16", in_form(to_int8_fp16(int8))),
+        ("ours, its norm", "fp32", as_exported(ours)),
+        ("ours, its norm", "fp16", as_exported(to_fp16(ours))),
+        ("ours, its norm", "int8", as_exported(int8)),
     ):
         log = compile_for(model, precision)
         yield f"| {title} | {precision} | {len(log.kernels())} | {moved_bytes(log) / MEGABYTE:.0f} |"
