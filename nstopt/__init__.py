@@ -15,18 +15,19 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nstopt.build_spec import BuildSpec
     from nstopt.engines import load
     from nstopt.engines.base import Engine
     from nstopt.errors import NstoptError
     from nstopt.export.exporter import ExportSpec, export_net
-    from nstopt.pipeline import BuildSpec, build_engine
+    from nstopt.pipeline import build_engine
     from nstopt.size import Size
 
 __version__ = "0.1.0"
 __all__ = ["BuildSpec", "Engine", "ExportSpec", "NstoptError", "Size", "build_engine", "export_net", "load"]
 
 _HOMES = {
-    "BuildSpec": "nstopt.pipeline",
+    "BuildSpec": "nstopt.build_spec",
     "Engine": "nstopt.engines.base",
     "ExportSpec": "nstopt.export.exporter",
     "NstoptError": "nstopt.errors",

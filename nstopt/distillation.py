@@ -18,6 +18,7 @@ from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.projection import Subject, gpu_efficiency, of_gpu, project
 from nstopt.bench.record import Projected
+from nstopt.build_spec import BuildSpec
 from nstopt.bundle import QualityInfo, ShapeInfo
 from nstopt.calib import pictures as sets
 from nstopt.calib.quality import judge
@@ -29,7 +30,7 @@ from nstopt.export.to_onnx import to_onnx
 from nstopt.graph.cost import costs, total
 from nstopt.graph.specialise import specialise
 from nstopt.nets import Net, johnson
-from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.pipeline import build_engine
 from nstopt.progress import Progress
 from nstopt.size import Size
 from nstopt.train.distill import StudentSpec

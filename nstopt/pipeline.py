@@ -6,7 +6,6 @@ import datetime
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nstopt import engines
+from nstopt.build_spec import BuildSpec, backend_of, choose_pictures, shape_of
 from nstopt.bundle import (
     FORMAT_VERSION,
     BackendInfo,
@@ -35,10 +34,9 @@ from nstopt.calib.pictures import PictureSet
 from nstopt.calib.precision import Calibration, Precise, to_precision
 from nstopt.calib.quality import drift, judge
 from nstopt.calib.ranges import SYMMETRIC, Inputs, Spread, whole_range
-from nstopt.calib.search import Aim
 from nstopt.engines.base import Backend, BuildOptions, Built
 from nstopt.engines.onnxruntime import session
-from nstopt.errors import BuildError, CalibrationError
+from nstopt.errors import BuildError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
@@ -46,69 +44,15 @@ from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import Rewritten, rewrite
 from nstopt.graph.specialise import specialise
 from nstopt.graph.tune import Tuner
-from nstopt.precisions import PRECISIONS, is_quantised
+from nstopt.precisions import is_quantised
 from nstopt.progress import Progress, Silent
-from nstopt.samples import SAMPLE
-from nstopt.size import Size
-
-# The search aims higher than what is asked for, since other pictures than those it sees come out somewhat worse; the
-# mean has the larger margin, so that a picture that is hard for the net does not slow all others down.
-SEARCH_MARGIN_DB = 2.5
-WORST_MARGIN_DB = 1.0
-WORST_BELOW_DB = 4.0
-# Where an engine takes any size, this is the one it is calibrated and judged at.
-DEFAULT_SIZE = Size(512, 512)
-
-
-@dataclass(frozen=True)
-class BuildSpec:
-    """What to build from the exported `model`. `size` None builds an engine for any size, or for each of `sizes`, of
-    which the first is the one it is calibrated and judged at; `batch` None one for any number of pictures a call.
-    `calib` and `val` are folders of pictures or videos; without `val`, the result is judged on pictures of `calib` that
-    are kept out of the calibration. `symmetric` asks for INT8 as TensorRT has it, on any backend: int8 with a zero
-    point of 0. `drift` is a clip on which the engine is compared with FP32 frame by frame. `workspace_mib` limits the
-    memory that kernels work in; `force` builds what is slower than FP32 on this device."""
-
-    model: Path
-    folder: Path
-    output: Path | None = None
-    precision: str = "fp32"
-    backend: str = "openvino"
-    size: Size | None = DEFAULT_SIZE
-    batch: int | None = 1
-    calib: Path | None = None
-    val: Path | None = None
-    tune: bool = False
-    min_psnr_db: float = 40.0
-    symmetric: bool = False
-    drift: Path | None = None
-    sizes: tuple[Size, ...] = ()
-    workspace_mib: int | None = None
-    force: bool = False
-
-    def judged_size(self) -> Size:
-        """The size of the pictures that the engine is calibrated and judged at."""
-        return self.size or next(iter(self.sizes), DEFAULT_SIZE)
-
-    def bundle_path(self) -> Path:
-        """`output`, or NAME-HxW-PRECISION.nst in `folder`; other backends than the default and batches are named
-        too."""
-        size = str(self.size) if self.size else "+".join(map(str, self.sizes)) or "dynamic"
-        extra = [f"b{self.batch or 'any'}"] if self.batch != 1 else []
-        extra += [self.backend] if self.backend != "openvino" else []
-        return self.output or self.folder / ("-".join([self.model.stem, size, self.precision, *extra]) + ".nst")
-
-    @property
-    def judged_batch(self) -> int:
-        """Pictures a call while the engine is calibrated and judged."""
-        return self.batch or 1
 
 
 def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
     """Build the engine bundle of an exported net. Raises BuildError, CalibrationError, DeviceError, MediaError, or
     BundleError if the bundle cannot be written; nothing is left under its name then."""
     progress = progress or Silent()
-    backend = _backend(spec)
+    backend = backend_of(spec)
     raw = read_onnx(spec.model)
     if not fulfils_contract(raw):
         raise BuildError(
@@ -117,7 +61,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
     info = read_info(raw, spec.model) or ExportInfo(
         NetInfo(spec.model.stem, "custom", (), 0, sha256_file(spec.model)), None
     )
-    shape = _shape(spec, raw)
+    shape = shape_of(spec, raw)
     calibration, held_out = choose_pictures(spec, info)
     clip = sets.clip(spec.drift) if spec.drift else None
 
@@ -158,9 +102,9 @@ def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress
     """What each part of INT8 is worth for an exported net, beside the INT8 ONNX files of `others`. Raises BuildError,
     CalibrationError, DeviceError, MediaError."""
     progress = progress or Silent()
-    backend = _backend(spec)
+    backend = backend_of(spec)
     raw = read_onnx(spec.model)
-    shape = _shape(spec, raw)
+    shape = shape_of(spec, raw)
     pictures, held_out = choose_pictures(spec, read_info(raw, spec.model))
     assert pictures is not None
     graph = specialise(raw, shape)
@@ -168,32 +112,6 @@ def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress
     model = rewrite(graph, spec.backend, None).model
     peers = {path.name: read_onnx(path) for path in others}
     return ablate(model, _calibration(spec, backend, pictures), pictures, held_out, peers, progress)
-
-
-def check_precision(precision: str) -> None:
-    """Raises BuildError for a precision that no backend has."""
-    if precision not in PRECISIONS:
-        raise BuildError(f"unknown precision '{precision}'; there are: {', '.join(PRECISIONS)}")
-
-
-def _backend(spec: BuildSpec) -> Backend:
-    """The backend, if it can do what is asked for."""
-    check_precision(spec.precision)
-    backend = engines.backend(spec.backend)
-    able = backend.capabilities
-    if spec.precision not in able.precisions:
-        runs = ", ".join(sorted(able.precisions))
-        raise BuildError(f"the {spec.backend} backend runs {runs} only, not {spec.precision}; choose another --backend")
-    if spec.sizes and not able.several_sizes:
-        raise BuildError(f"the {spec.backend} backend builds for one size or, with --dynamic, for any: give one --res")
-    if spec.size is None and not spec.sizes and not able.dynamic_sizes:
-        raise BuildError(f"the {spec.backend} backend must know the sizes: repeat --res for each, without --dynamic")
-    if spec.batch is None and not able.dynamic_sizes:
-        raise BuildError(f"the {spec.backend} backend must know the number of pictures: give --batch, not --any-batch")
-    if spec.workspace_mib is not None and not able.workspace_limit:
-        raise BuildError(f"the {spec.backend} backend knows no limit for its workspace: leave --workspace out")
-    backend.require(spec.precision, spec.force)
-    return backend
 
 
 def _inputs(spec: BuildSpec, backend: Backend) -> Inputs:
@@ -234,40 +152,6 @@ def _tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
     )
 
 
-def _shape(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
-    batch, height, width = [dim.dim_value for dim in raw.graph.input[0].type.tensor_type.shape.dim][:3]
-    exported = Size(height, width)
-    if all(exported) and spec.size != exported:
-        asked = f"{spec.size}" if spec.size else "any size"
-        raise BuildError(
-            f"{spec.model}: this graph was exported for {exported}, not for {asked}; "
-            f"build with --res {exported}, or export again with --dynamic"
-        )
-    if batch and batch != spec.batch:
-        raise BuildError(f"{spec.model}: this graph takes {batch} pictures at a time; build with --batch {batch}")
-    height, width = spec.size or (None, None)
-    return ShapeInfo(spec.batch, height, width, spec.sizes)
-
-
-def choose_pictures(spec: BuildSpec, info: ExportInfo | None) -> tuple[PictureSet | None, PictureSet]:
-    """(calibration, held out). Only the bundled sample may be calibrated without the user's pictures. Raises
-    CalibrationError or MediaError."""
-    wanted = is_quantised(spec.precision)
-    is_sample = info is not None and info.net.source_sha256 == sha256_file(SAMPLE)
-    if wanted and spec.calib is None and not is_sample:
-        raise CalibrationError(
-            f"{spec.model}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
-            "like those you will stylise with --calib"
-        )
-    val = sets.at_most(sets.from_path(spec.val), sets.MAX_JUDGED) if spec.val else None
-    if not wanted:
-        return None, val or sets.demo()
-    given = sets.from_path(spec.calib) if spec.calib else sets.demo()
-    if val:
-        return sets.at_most(given, sets.MAX_CALIBRATION), val
-    return sets.split(given)
-
-
 def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None) -> Calibration:
     def render(model: onnx.ModelProto, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], float]:
         run, name = backend.compile(model.SerializeToString()), model.graph.input[0].name
@@ -279,7 +163,6 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
             times_ms.append((time.perf_counter() - begin) * 1e3)
         return results, min(times_ms)
 
-    aim = Aim(spec.min_psnr_db + SEARCH_MARGIN_DB, spec.min_psnr_db - WORST_BELOW_DB + WORST_MARGIN_DB)
     return Calibration(
         pictures,
         spec.judged_size(),
@@ -287,7 +170,7 @@ def _calibration(spec: BuildSpec, backend: Backend, pictures: PictureSet | None)
         _inputs(spec, backend),
         render,
         backend.identity() if is_quantised(spec.precision) else "",
-        aim,
+        spec.aim(),
     )
 
 
@@ -309,15 +192,9 @@ def _compile(
         return backend.build(file, shape, spec.precision, folder, options)
 
 
-def is_good_enough(quality: QualityInfo, min_psnr_db: float) -> bool:
-    """Whether pictures are as close to FP32's as is asked for: on the mean, and a little less on the worst one."""
-    return quality.psnr_db_mean >= min_psnr_db and quality.psnr_db_worst >= min_psnr_db - WORST_BELOW_DB
-
-
 def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
     """Raises BuildError for an engine that is not good enough, whatever its precision."""
-    worst = spec.min_psnr_db - WORST_BELOW_DB
-    if is_good_enough(quality, spec.min_psnr_db):
+    if spec.is_met_by(quality):
         return
     what, advice = f"the {spec.precision.upper()} engine", "lower --min-psnr, or build another precision"
     if is_quantised(spec.precision):
@@ -326,7 +203,7 @@ def _gate(spec: BuildSpec, quality: QualityInfo, precise: Precise) -> None:
         advice = "give more and more varied --calib pictures, lower --min-psnr, or build FP32"
     raise BuildError(
         f"{spec.model}: {what} gives {quality.psnr_db_mean:.1f} dB mean and {quality.psnr_db_worst:.1f} dB on the "
-        f"worst picture; wanted {spec.min_psnr_db:g} and {worst:g}: {advice}"
+        f"worst picture; wanted {spec.min_psnr_db:g} and {spec.worst_psnr_db:g}: {advice}"
     )
 
 

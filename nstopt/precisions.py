@@ -3,6 +3,8 @@ what is computed in between them."""
 
 from __future__ import annotations
 
+from nstopt.errors import BuildError
+
 PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
 
 
@@ -14,3 +16,9 @@ def parts(precision: str) -> tuple[str, ...]:
 def is_quantised(precision: str) -> bool:
     """Whether it needs pictures to find its ranges from."""
     return "int8" in parts(precision)
+
+
+def require_known(precision: str) -> None:
+    """Raises BuildError for a precision that no backend has."""
+    if precision not in PRECISIONS:
+        raise BuildError(f"unknown precision '{precision}'; there are: {', '.join(PRECISIONS)}")

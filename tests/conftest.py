@@ -22,10 +22,11 @@ from nets import layouts
 from PIL import Image
 
 from nstopt.bench import statistics
+from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.pictures import RGB, cover, demo_photographs
-from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.pipeline import build_engine
 from nstopt.size import Size
 
 SMALL = Size(48, 64)

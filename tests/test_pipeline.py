@@ -19,11 +19,12 @@ from nets import layouts
 from onnx import numpy_helper
 
 import nstopt
+from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle, NetInfo, ShapeInfo, open_bundle
 from nstopt.calib.pictures import from_folder, split
 from nstopt.errors import BuildError, CalibrationError, ExportError
 from nstopt.export.exporter import ExportSpec, export_net
-from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.pipeline import build_engine
 from nstopt.size import Size
 
 

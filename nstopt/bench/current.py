@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nstopt.build_spec import BuildSpec, choose_pictures
 from nstopt.bundle import MANIFEST, Manifest, ShapeInfo, open_bundle
 from nstopt.errors import BundleError, ExportError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import read_onnx
 from nstopt.files import sha256_file
-from nstopt.pipeline import BuildSpec, choose_pictures, is_good_enough
 
 
 def is_export_of(files: Sequence[Path], net: Path, options: Mapping[str, Any]) -> bool:
@@ -50,7 +50,7 @@ def is_engine_of(spec: BuildSpec, info: ExportInfo | None) -> bool:
 def _is_judged_as_wanted(spec: BuildSpec, info: ExportInfo | None, manifest: Manifest) -> bool:
     """Pictures that are not named now may be any."""
     quality, calibration = manifest.quality, manifest.calibration
-    if quality is None or not is_good_enough(quality, spec.min_psnr_db):
+    if quality is None or not spec.is_met_by(quality):
         return False
     given, held_out = choose_pictures(spec, info)
     if spec.calib and given and (calibration is None or calibration.sha256 != given.sha256):

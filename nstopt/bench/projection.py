@@ -25,7 +25,7 @@ from nstopt.bench.roofline import Bandwidth, Peaks
 from nstopt.errors import BuildError
 from nstopt.gpus import OPS_PER_MULTIPLY_ADD, Gpu
 from nstopt.graph.work import Work
-from nstopt.precisions import PRECISIONS, is_quantised
+from nstopt.precisions import is_quantised, require_known
 from nstopt.size import Size
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ def graph_of(subject: Subject) -> onnx.ModelProto:
     from nstopt.calib.int8_fp16 import to_int8_fp16
     from nstopt.calib.ranges import Range as Scale
 
-    if subject.precision not in PRECISIONS:
-        raise BuildError(f"unknown precision '{subject.precision}'; there are: {', '.join(PRECISIONS)}")
+    require_known(subject.precision)
     changed_ns = subject.model.stat().st_mtime_ns if subject.model.exists() else 0
     graph = _rewritten(subject.model, changed_ns, ShapeInfo(subject.batch, *subject.size), subject.backend)
     if is_quantised(subject.precision):

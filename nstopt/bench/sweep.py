@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from nstopt import engines
 from nstopt.bench.current import is_engine_of, is_export_of
+from nstopt.build_spec import BuildSpec
 from nstopt.bundle import MANIFEST, SUFFIX
 from nstopt.errors import BuildError, CalibrationError, DeviceError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fulfils_contract, read_onnx
 from nstopt.files import sha256_file
-from nstopt.pipeline import BuildSpec, build_engine, check_precision
-from nstopt.precisions import is_quantised
+from nstopt.pipeline import build_engine
+from nstopt.precisions import is_quantised, require_known
 from nstopt.progress import Progress, Silent
 from nstopt.samples import SAMPLE
 from nstopt.size import Size
@@ -118,7 +119,7 @@ def _pairs(spec: SweepSpec) -> tuple[list[tuple[str, str]], list[str]]:
     """(backend, precision) to build, and what is left out of "all". Raises BuildError for a precision or a backend that
     there is not."""
     for precision in spec.precisions:
-        check_precision(precision)
+        require_known(precision)
     if tuple(spec.backends) != (ALL,):
         for name in spec.backends:
             engines.backend(name)

@@ -23,7 +23,8 @@ def ablate_command(
     ] = None,
 ) -> None:
     """Take the parts of INT8 away one after the other, and show how far the pictures then are from FP32."""
-    from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, ablate_int8
+    from nstopt.build_spec import DEFAULT_SIZE, BuildSpec
+    from nstopt.pipeline import ablate_int8
     from nstopt.summary import ablated
 
     spec = BuildSpec(

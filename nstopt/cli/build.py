@@ -63,8 +63,9 @@ def build_command(
         raise typer.BadParameter("--symmetric is a kind of INT8: give --int8 with it")
     if plot_file and not int8:
         raise typer.BadParameter("--plot draws the search for INT8: give --int8 with it")
+    from nstopt.build_spec import DEFAULT_SIZE, BuildSpec
     from nstopt.calib import plot
-    from nstopt.pipeline import DEFAULT_SIZE, BuildSpec, build_engine
+    from nstopt.pipeline import build_engine
 
     asked = tuple(dict.fromkeys(size for sizes in res or () for size in sizes))
     one = asked[0] if len(asked) == 1 else None

@@ -70,9 +70,9 @@ def distill_command(
         raise typer.BadParameter(f"{kernel} is even; a kernel that keeps the size is odd", param_hint="--kernel")
     if target and width:
         raise typer.BadParameter("--target chooses the width: leave --width out")
+    from nstopt.build_spec import DEFAULT_SIZE
     from nstopt.distillation import compare, fitting
     from nstopt.nets import load_net
-    from nstopt.pipeline import DEFAULT_SIZE
     from nstopt.summary import distilled
     from nstopt.train.distill import Distill, DistillSpec, StudentSpec
 

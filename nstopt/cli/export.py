@@ -80,10 +80,10 @@ def export_command(
 
 def _explain(model: Path, size: Size | None, backend: str) -> None:
     """The written file stays the raw export; a build rewrites it. Where its size is free, 512x512 is shown."""
+    from nstopt.build_spec import DEFAULT_SIZE
     from nstopt.bundle import ShapeInfo
     from nstopt.export.onnx_file import read_onnx
     from nstopt.graph import explain
-    from nstopt.pipeline import DEFAULT_SIZE
 
     shape = ShapeInfo(1, *(size or DEFAULT_SIZE))
     console.print(explain.render(explain.explain(read_onnx(model), shape, backend)))

@@ -64,6 +64,7 @@ def run_rounded(model: onnx.ModelProto, pictures: Sequence[RGB]) -> list[RGB]:
 
 def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     """With the recipe that a build's search finds, and in the form that a build gives TensorRT."""
+    from nstopt.build_spec import BuildSpec
     from nstopt.bundle import ShapeInfo
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8_fp16 import to_int8_fp16
@@ -71,14 +72,12 @@ def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     from nstopt.calib.precision import Calibration, to_precision
     from nstopt.calib.quality import psnr_db
     from nstopt.calib.ranges import SYMMETRIC
-    from nstopt.calib.search import Aim
     from nstopt.engines import backend
     from nstopt.engines.tensorrt.prepare import prepare
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.passes import rewrite
     from nstopt.graph.specialise import specialise
-    from nstopt.pipeline import SEARCH_MARGIN_DB, WORST_BELOW_DB, WORST_MARGIN_DB, BuildSpec
     from nstopt.progress import Silent
     from nstopt.size import Size
 
@@ -93,10 +92,8 @@ def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
         run = backend("onnxruntime").compile(model.SerializeToString())
         return [run({model.graph.input[0].name: picture[None]})[0][0] for picture in pictures], 1.0
 
-    wanted = BuildSpec.min_psnr_db
-    aim = Aim(wanted + SEARCH_MARGIN_DB, wanted - WORST_BELOW_DB + WORST_MARGIN_DB)
     pictures = at_most(from_path(calib), MAX_CALIBRATION)
-    calibration = Calibration(pictures, size, 1, SYMMETRIC, render, "", aim)
+    calibration = Calibration(pictures, size, 1, SYMMETRIC, render, "", BuildSpec(net, Path()).aim())
     int8 = to_precision(ours, "int8", calibration, Silent()).model
     shown = list(at_most(from_path(val), MAX_JUDGED).load(size))
     exact = render(graph, shown)[0]

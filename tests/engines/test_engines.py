@@ -16,12 +16,13 @@ from PIL import Image
 
 import nstopt
 from nstopt import engines
+from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import Engine
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.pictures import RGB
-from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.pipeline import build_engine
 from nstopt.size import Size
 
 BACKENDS = ["openvino", "onnxruntime", "torchscript"]

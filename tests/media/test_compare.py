@@ -10,11 +10,12 @@ import pytest
 from conftest import SMALL
 
 import nstopt
+from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle
 from nstopt.engines.base import Engine
 from nstopt.errors import BundleError, MediaError
 from nstopt.media.compare import Compared, compare, side_by_side, stylised, worst_first
-from nstopt.pipeline import BuildSpec, build_engine
+from nstopt.pipeline import build_engine
 from nstopt.size import Size
 
 
