@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import os
-
-# On matrices as small as the tests', further threads only wait for each other: 61 s of CPU time become 27 in
-# calib/test_cache.py. NumPy's and SciPy's OpenBLAS read this when they are loaded, child processes inherit it.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import pickle
 import signal
 from collections.abc import Callable, Iterator
