@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,18 +123,25 @@ def shape_of(spec: BuildSpec, raw: onnx.ModelProto) -> ShapeInfo:
     return ShapeInfo(spec.batch, height, width, spec.sizes)
 
 
-def choose_pictures(spec: BuildSpec, info: ExportInfo | None) -> tuple[PictureSet | None, PictureSet]:
-    """(calibration, held out). Only the bundled sample may be calibrated without the user's pictures. Raises
-    CalibrationError or MediaError."""
-    wanted = is_quantised(spec.precision)
-    is_sample = info is not None and info.net.source_sha256 == sha256_file(SAMPLE)
-    if wanted and spec.calib is None and not is_sample:
+def require_calibration(
+    net: Path, precisions: Iterable[str], calib: Path | None, info: ExportInfo | None, advice: str = ""
+) -> None:
+    """Raises CalibrationError where INT8 has no pictures: only the bundled sample may be calibrated without the
+    user's. `advice` is what else may be done."""
+    if calib is not None or not any(map(is_quantised, precisions)):
+        return
+    if info is None or info.net.source_sha256 != sha256_file(SAMPLE):
         raise CalibrationError(
-            f"{spec.model}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
-            "like those you will stylise with --calib"
+            f"{net}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs like "
+            f"those you will stylise with --calib{advice}"
         )
+
+
+def choose_pictures(spec: BuildSpec, info: ExportInfo | None) -> tuple[PictureSet | None, PictureSet]:
+    """(calibration, held out). Raises CalibrationError or MediaError."""
+    require_calibration(spec.model, (spec.precision,), spec.calib, info)
     val = sets.at_most(sets.from_path(spec.val), sets.MAX_JUDGED) if spec.val else None
-    if not wanted:
+    if not is_quantised(spec.precision):
         return None, val or sets.demo()
     given = sets.from_path(spec.calib) if spec.calib else sets.demo()
     if val:

@@ -7,16 +7,20 @@ from typer.testing import CliRunner
 
 from nstopt import doctor
 from nstopt.cli import app
-from nstopt.doctor import PIP_GPU, PIP_GPU_CUDA_12, PIP_PASCAL, Line, command, examine
+from nstopt.doctor import PIP_GPU, PIP_GPU_CUDA_12, PIP_PASCAL, Line, Report, command, examine
 from nstopt.driver import Device, count_gpus, devices
 from nstopt.errors import DeviceError
 from nstopt.gpus import architectures, gpus
 
 
+def findings(report: Report) -> dict[str, str]:
+    return {line.what: line.finding for line in report.lines}
+
+
 @pytest.mark.parametrize("name", list(gpus()))
 def test_every_gpu_has_a_report(name: str) -> None:
     (report,) = examine(name)
-    found = {line.what: line.finding for line in report.lines}
+    found = findings(report)
     assert report.title == gpus()[name].title
     assert {"generation", "memory", "FP32", "FP16", "INT8", "TensorRT", "torch", "cuDNN"} <= found.keys()
     assert report.command
@@ -25,7 +29,7 @@ def test_every_gpu_has_a_report(name: str) -> None:
 
 def test_pascal() -> None:
     (report,) = examine("gtx-1060")
-    found = {line.what: line.finding for line in report.lines}
+    found = findings(report)
     assert found["FP16"] == "0.07 TFLOPS at most, 1/64 of FP32: not worth building"
     assert found["INT8"] == "17.50 TOPS at most, 4× FP32"
     assert found["TensorRT"] == "8.5 to 8.6"
@@ -35,7 +39,7 @@ def test_pascal() -> None:
 
 def test_blackwell_says_where_its_software_begins() -> None:
     (report,) = examine("rtx-5060")
-    found = {line.what: line.finding for line in report.lines}
+    found = findings(report)
     assert found["TensorRT"] == "10.8 and newer"
     assert found["CUDA bindings"] == "12.8 and newer"
     assert found["torch"] == "2.7 and newer"

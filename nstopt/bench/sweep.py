@@ -15,16 +15,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from nstopt import engines
 from nstopt.bench.current import is_engine_of, is_export_of
-from nstopt.build_spec import BuildSpec
+from nstopt.build_spec import BuildSpec, require_calibration
 from nstopt.bundle import MANIFEST, SUFFIX
-from nstopt.errors import BuildError, CalibrationError, DeviceError
-from nstopt.export.metadata import ExportInfo, read_info
+from nstopt.errors import BuildError, DeviceError
+from nstopt.export.metadata import read_info
 from nstopt.export.onnx_file import fulfils_contract, read_onnx
-from nstopt.files import sha256_file
 from nstopt.pipeline import build_engine
 from nstopt.precisions import is_quantised, require_known
 from nstopt.progress import Progress, Silent
-from nstopt.samples import SAMPLE
 from nstopt.size import Size
 
 ALL = "all"
@@ -71,7 +69,7 @@ def sweep(spec: SweepSpec, progress: Progress | None = None) -> Swept:
         spec.net, spec.folder, spec.net_options, any(backend == "torchscript" for backend, _ in pairs), progress
     )
     info = read_info(read_onnx(model), model)
-    _check_calibration(spec, info)
+    require_calibration(spec.net, spec.precisions, spec.calib, info, ", or leave int8 out of --precision")
     wanted = [_build_spec(spec, model, *one) for one in product(spec.sizes, spec.batches, pairs)]
     missing = [one for one in wanted if not is_engine_of(one, info)]
     absent: dict[str, str] = {}
@@ -148,16 +146,6 @@ def _build_spec(spec: SweepSpec, model: Path, size: Size, batch: int, pair: tupl
         val=spec.val,
         min_psnr_db=spec.min_psnr_db,
     )
-
-
-def _check_calibration(spec: SweepSpec, info: ExportInfo | None) -> None:
-    if not any(map(is_quantised, spec.precisions)) or spec.calib is not None:
-        return
-    if info is None or info.net.source_sha256 != sha256_file(SAMPLE):
-        raise CalibrationError(
-            f"{spec.net}: INT8 needs pictures to find its ranges from; give a folder of some dozens of photographs "
-            "like those you will stylise with --calib, or leave int8 out of --precision"
-        )
 
 
 class _Numbered:
