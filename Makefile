@@ -3,7 +3,7 @@
 # make cpp    the C++ library in build/cpp and all its tests, with sanitizers; needs
 #             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
 # All set up .venv by themselves; only python3 and make are needed.
-# make gpu    on a machine with an NVIDIA GPU: tests/gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
+# make gpu    on a machine with an NVIDIA GPU: tests/on_gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
 #             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal GPU_PEERS=torch,tensorrt-raw GPU_PRECISIONS=fp32,int8
 
 PYTHON ?= python3
@@ -35,7 +35,7 @@ gpu:
 	test -x $(GPU_BIN)/pip || $(PYTHON) -m venv .venv-gpu
 	$(GPU_BIN)/pip install --quiet --editable '.[$(GPU_EXTRA),dev]'
 	$(GPU_BIN)/nstopt doctor
-	$(GPU_BIN)/pytest tests/gpu
+	$(GPU_BIN)/pytest tests/on_gpu
 	$(GPU_BIN)/nstopt bench nstopt/samples/johnson_starry.safetensors --res 512 --layers \
 		--backend tensorrt --precision $(GPU_PRECISIONS) --compare $(GPU_PEERS)
 

@@ -15,24 +15,24 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nstopt.build_spec import BuildSpec
     from nstopt.engines import load
     from nstopt.engines.base import Engine
     from nstopt.errors import NstoptError
     from nstopt.export.exporter import ExportSpec, export_net
-    from nstopt.pipeline import build_engine
-    from nstopt.size import Size
+    from nstopt.pictures.size import Size
+    from nstopt.pipeline.build import build_engine
+    from nstopt.pipeline.spec import BuildSpec
 
 __version__ = "0.1.0"
 __all__ = ["BuildSpec", "Engine", "ExportSpec", "NstoptError", "Size", "build_engine", "export_net", "load"]
 
 _HOMES = {
-    "BuildSpec": "nstopt.build_spec",
+    "BuildSpec": "nstopt.pipeline.spec",
     "Engine": "nstopt.engines.base",
     "ExportSpec": "nstopt.export.exporter",
     "NstoptError": "nstopt.errors",
-    "Size": "nstopt.size",
-    "build_engine": "nstopt.pipeline",
+    "Size": "nstopt.pictures.size",
+    "build_engine": "nstopt.pipeline.build",
     "export_net": "nstopt.export.exporter",
     "load": "nstopt.engines",
 }

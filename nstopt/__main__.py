@@ -40,7 +40,7 @@ def main() -> NoReturn:
 
 def report(error: Exception) -> NoReturn:
     """Print an error's one line and exit with code 1."""
-    from nstopt.console import fail
+    from nstopt.cli.console import fail
     from nstopt.errors import NstoptError
 
     if isinstance(error, NstoptError):

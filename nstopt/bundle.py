@@ -24,7 +24,7 @@ import msgspec
 
 from nstopt.errors import BundleError
 from nstopt.files import make_folder, sha256_file
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -41,7 +41,7 @@ class NetInfo(msgspec.Struct, frozen=True):
     source_sha256: str
 
 
-class ShapeInfo(msgspec.Struct, frozen=True):
+class InputShape(msgspec.Struct, frozen=True):
     """The pictures the engine takes: uint8 [batch, height, width, 3]; None where any value is taken. Where `sizes` are
     listed, height and width are None and one of these is taken."""
 
@@ -86,7 +86,7 @@ class QualityInfo(msgspec.Struct, frozen=True):
     psnr_db_worst: float
     ssim_mean: float
     ssim_worst: float
-    max_grey_levels: int
+    max_gray_levels: int
     psnr_db_border: float | None = None
     psnr_db_interior: float | None = None
 
@@ -135,7 +135,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     format_version: int
     net: NetInfo
-    shape: ShapeInfo
+    shape: InputShape
     precision: PrecisionInfo
     calibration: CalibrationInfo | None
     quality: QualityInfo | None

@@ -13,7 +13,7 @@ def parts(precision: str) -> tuple[str, ...]:
     return tuple(precision.split("-"))
 
 
-def is_quantised(precision: str) -> bool:
+def is_quantized(precision: str) -> bool:
     """Whether it needs pictures to find its ranges from."""
     return "int8" in parts(precision)
 

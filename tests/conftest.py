@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from made import make_bundle, make_record, make_run  # noqa: F401 - fixtures of all rooms
 from nets import layouts
 from PIL import Image
 
 from nstopt.bench import statistics
-from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.export.exporter import Exported, ExportSpec, export_net
-from nstopt.pictures import RGB, cover, demo_photographs
-from nstopt.pipeline import build_engine
-from nstopt.size import Size
+from nstopt.pictures.files import Picture, cover, demo_photographs
+from nstopt.pictures.size import Size
+from nstopt.pipeline.build import build_engine
+from nstopt.pipeline.spec import BuildSpec
 
 SMALL = Size(48, 64)
 LAST = "decoder.layers.4.layers.0.layers.1"
@@ -61,7 +62,7 @@ def _one_torch_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def photographs() -> list[RGB]:
+def photographs() -> list[Picture]:
     """Six photographs, uint8 [60, 80, 3]."""
     return [cover(rgb, Size(60, 80)) for _, rgb in demo_photographs()]
 
@@ -94,7 +95,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 
 @pytest.fixture(scope="session")
-def photos(once: Once, photographs: list[RGB]) -> Path:
+def photos(once: Once, photographs: list[Picture]) -> Path:
     """The photographs in a folder."""
 
     def fill(folder: Path) -> None:
@@ -185,12 +186,12 @@ def any_size_bundle(once: Once, tiny_onnx: Path, photos: Path) -> Bundle:
     return open_bundle(BuildSpec(tiny_onnx, tiny_onnx.parent, size=None).bundle_path())
 
 
-def noise(height: int, width: int, seed: int = 0) -> RGB:
+def noise(height: int, width: int, seed: int = 0) -> Picture:
     """Random bytes, uint8 [H, W, 3]."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def write_video(path: Path, pictures: list[RGB]) -> Path:
+def write_video(path: Path, pictures: list[Picture]) -> Path:
     """Frames [H, W, 3] as a video file."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)

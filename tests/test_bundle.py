@@ -20,11 +20,11 @@ from nstopt.bundle import (
     BackendInfo,
     Bundle,
     CalibrationInfo,
+    InputShape,
     Manifest,
     NetInfo,
     PrecisionInfo,
     QualityInfo,
-    ShapeInfo,
     open_bundle,
     write_bundle,
 )
@@ -38,7 +38,7 @@ def manifest(name: str = "a") -> Manifest:
     return Manifest(
         format_version=1,
         net=NetInfo(name, "johnson", (8, 16, 32), 1, "0" * 64),
-        shape=ShapeInfo(1, 48, None),
+        shape=InputShape(1, 48, None),
         precision=PrecisionInfo("int8", "int8", {"conv1": "int8"}),
         calibration=CalibrationInfo("photos", "1" * 64, 12, "by hand"),
         quality=QualityInfo("others", 3, 41.5, 40.0, 0.991, 0.98, 2),

@@ -11,7 +11,7 @@ import torch
 from nstopt.calib.quality import psnr_db
 from nstopt.export.contract import PictureModule
 from nstopt.nets import load_net
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
 from nstopt.samples import SAMPLE, SAMPLES
 
 
@@ -24,7 +24,7 @@ from nstopt.samples import SAMPLE, SAMPLES
     ],
 )
 def test_the_samples_are_small_nets_that_paint(
-    name: str, family: str, widths: tuple[int, ...], blocks: int, photographs: list[RGB]
+    name: str, family: str, widths: tuple[int, ...], blocks: int, photographs: list[Picture]
 ) -> None:
     assert SAMPLES[name].stat().st_size <= 300_000
     net = load_net(SAMPLES[name])
@@ -35,7 +35,7 @@ def test_the_samples_are_small_nets_that_paint(
     assert 10 < picture.std() < 90
 
 
-def test_the_student_paints_as_its_teacher(photographs: list[RGB]) -> None:
+def test_the_student_paints_as_its_teacher(photographs: list[Picture]) -> None:
     teacher, student = (PictureModule(load_net(SAMPLES[name])) for name in ("johnson_starry", "realtime_starry"))
     photo = torch.from_numpy(photographs[0].copy())[None]
     with torch.no_grad():

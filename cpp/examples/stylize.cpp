@@ -1,4 +1,4 @@
-// Picture → stylised picture, with timings:  nstopt-stylize BUNDLE IN OUT.png [RUNS]
+// Picture → stylized picture, with timings:  nstopt-stylize BUNDLE IN OUT.png [RUNS]
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb_image.h>

@@ -1,6 +1,6 @@
 /* nstopt.h: run an engine bundle that `nstopt build-engine` wrote, from C or C++. The manual is docs/cpp.md.
  *
- * Pictures are uint8 RGB, [batch, height, width, 3], in and out; everything else (layout, normalisation, padding,
+ * Pictures are uint8 RGB, [batch, height, width, 3], in and out; everything else (layout, normalization, padding,
  * rounding) is inside the engine. Functions that can fail return a status and leave a sentence for nstopt_last_error.
  */
 #ifndef NSTOPT_H
@@ -39,7 +39,7 @@ typedef enum nstopt_status {
 /* A loaded engine. Any number of threads may use it. */
 typedef struct nstopt_engine nstopt_engine;
 
-/* Pictures that are being stylised. Belongs to whoever submitted them, until nstopt_wait takes it. */
+/* Pictures that are being stylized. Belongs to whoever submitted them, until nstopt_wait takes it. */
 typedef struct nstopt_job nstopt_job;
 
 /* Set all fields with nstopt_options_init, then change what is to be other than the default. */
@@ -86,7 +86,7 @@ NSTOPT_API nstopt_status nstopt_engine_shape(const nstopt_engine *engine, nstopt
 /* Name of its backend: "openvino" or "tensorrt". NULL if `engine` is. Valid until the engine is freed. */
 NSTOPT_API const char *nstopt_engine_backend(const nstopt_engine *engine);
 
-/* Stylise `shape` pictures at `image` into `stylized`. NULL strides: no gaps. The two may overlap: the input is copied
+/* Stylize `shape` pictures at `image` into `stylized`. NULL strides: no gaps. The two may overlap: the input is copied
  * first then. Calls from several threads run one after the other. */
 NSTOPT_API nstopt_status nstopt_stylize(nstopt_engine *engine, const nstopt_shape *shape, const uint8_t *image,
                                         const nstopt_strides *image_strides, uint8_t *stylized,

@@ -13,7 +13,7 @@ class Request {
 public:
     virtual ~Request() = default;
 
-    // Begins to stylise pictures that fit the engine. Their memory stays as it is until `wait` has returned.
+    // Begins to stylize pictures that fit the engine. Their memory stays as it is until `wait` has returned.
     virtual void start(const Work &work) = 0;
 
     // Returns when the result is written. Throws Error if the device failed; the request is not used again then.

@@ -17,10 +17,10 @@ public:
     // Throws Error, as the backend's function does.
     Engine(const Bundle &bundle, const nstopt_options &options);
 
-    // Stylises, one call after the other. Throws Error.
+    // Stylizes, one call after the other. Throws Error.
     void stylize(const Work &work);
 
-    // Begins to stylise. Throws Error, NSTOPT_BUSY if max_jobs are in flight.
+    // Begins to stylize. Throws Error, NSTOPT_BUSY if max_jobs are in flight.
     static std::unique_ptr<Job> submit(const std::shared_ptr<Engine> &engine, const Work &work);
 
     const std::string net;

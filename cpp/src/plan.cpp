@@ -105,7 +105,7 @@ void Plan::make_context() {
     }
 }
 
-// The optimisation profile that takes such pictures, -1 if none does. A plan for several sizes has some for each.
+// The optimization profile that takes such pictures, -1 if none does. A plan for several sizes has some for each.
 int Plan::profile_for(const nvinfer1::Dims &dims) const {
     using Selector = nvinfer1::OptProfileSelector;
     const char *name = image_.c_str();

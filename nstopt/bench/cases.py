@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nstopt.bench.peers import Peer, PeerSubject, kind_of
-from nstopt.bench.record import CaseKey
 from nstopt.bench.subject import BundleSubject, Subject
-from nstopt.bundle import MANIFEST, Bundle, NetInfo, ShapeInfo, open_bundle
+from nstopt.bundle import MANIFEST, Bundle, InputShape, NetInfo, open_bundle
 from nstopt.errors import BundleError
 from nstopt.files import sha256_file
-from nstopt.size import Size
+from nstopt.pictures.size import Size
+from nstopt.runs.record import CaseKey
 
 DEFAULT_SIZE = Size(512, 512)
 
@@ -155,7 +155,7 @@ def _check_serves_one_of(bundle: Bundle, sizes: Sequence[Size], batch: int | Non
         )
 
 
-def _built_for(shape: ShapeInfo) -> str:
+def _built_for(shape: InputShape) -> str:
     return f"{shape.height or 'any'}x{shape.width or 'any'}"
 
 

@@ -12,11 +12,8 @@ from pathlib import Path
 import msgspec
 
 from nstopt.bench.cases import Case
-from nstopt.bench.gpu import Gpu, GpuSample, gpu_warnings, open_gpu
-from nstopt.bench.gpu import summarise as summarise_gpu
-from nstopt.bench.inputs import Inputs
+from nstopt.bench.inputs import BenchInputs
 from nstopt.bench.machine import (
-    GPU_BACKENDS,
     CpuTime,
     clock_warnings,
     cpu_time,
@@ -26,7 +23,6 @@ from nstopt.bench.machine import (
     this_machine,
 )
 from nstopt.bench.process import TimedProcess
-from nstopt.bench.record import Machine, Plan, Record, Stages
 from nstopt.bench.stages import measure_stages
 from nstopt.bench.statistics import (
     is_overdue,
@@ -34,9 +30,13 @@ from nstopt.bench.statistics import (
     outlier_warnings,
     pictures_per_second,
     spread_warnings,
-    summarise,
+    summarize,
 )
-from nstopt.size import Size
+from nstopt.gpu.meter import GpuMeter, GpuSample, gpu_warnings, open_gpu
+from nstopt.gpu.meter import summarize as summarize_gpu
+from nstopt.pictures.size import Size
+from nstopt.runs.record import GPU_BACKENDS, Machine, Record, Stages
+from nstopt.runs.run_file import RunPlan
 
 DEFAULT_RUNS = 30
 ROUND_RUNS = 3
@@ -57,7 +57,7 @@ class BenchSpec:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BenchProgress:
     """What is being done, and how much of all work is done, in timed runs times pixels: so that what is left can be
     told from how long the rest took."""
 
@@ -66,16 +66,16 @@ class Progress:
     total: int
 
 
-def plan_of(cases: Sequence[Case], spec: BenchSpec) -> Plan:
+def run_plan(cases: Sequence[Case], spec: BenchSpec) -> RunPlan:
     """What a run of these cases sets out to measure."""
     name = spec.image.name if spec.image else "noise"
-    return Plan(tuple(case.key for case in cases), spec.runs, name, spec.interleave)
+    return RunPlan(tuple(case.key for case in cases), spec.runs, name, spec.interleave)
 
 
 def run(
     cases: Sequence[Case],
     spec: BenchSpec,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[BenchProgress], None] = lambda _: None,
     earlier: Sequence[Record] = (),
 ) -> Iterator[Record]:
     """Time the cases and yield their records as they finish. Cases that `earlier` has a record of are not timed again;
@@ -97,7 +97,7 @@ def run(
 
 
 def _groups(cases: Sequence[Case], interleave: bool) -> list[list[Case]]:
-    """Cases that are timed together: each alone, or all neighbours of one net, size and batch."""
+    """Cases that are timed together: each alone, or all neighbors of one net, size and batch."""
     if not interleave:
         return [[case] for case in cases]
     return [list(group) for _, group in groupby(cases, key=lambda case: (case.net_sha256, case.size, case.batch))]
@@ -119,9 +119,11 @@ class _Running:
 class _Bench:
     """What the cases of one run have in common. The machine's load is looked at before it adds to it."""
 
-    def __init__(self, spec: BenchSpec, total: int, on_progress: Callable[[Progress], None], gpu: Gpu | None) -> None:
+    def __init__(
+        self, spec: BenchSpec, total: int, on_progress: Callable[[BenchProgress], None], gpu: GpuMeter | None
+    ) -> None:
         self._spec = spec
-        self._inputs = Inputs(spec.image)
+        self._inputs = BenchInputs(spec.image)
         self._machine: Machine = this_machine()
         self._warnings = load_warnings()
         self._on_progress = on_progress
@@ -174,10 +176,10 @@ class _Bench:
 
     def _report(self, case: Case, doing: str) -> None:
         text = f"{case.label} at {case.size}: {doing}"
-        self._on_progress(Progress(text, self._done, self._total))
+        self._on_progress(BenchProgress(text, self._done, self._total))
 
     def _record(self, one: _Running, in_turns: bool) -> Record:
-        case, latency = one.case, summarise(one.samples_ms)
+        case, latency = one.case, summarize(one.samples_ms)
         return Record(
             label=case.label,
             is_peer=case.is_peer,
@@ -203,7 +205,7 @@ class _Bench:
             device=device_of(case.backend, self._machine),
             machine=self._machine,
             stages=self._stages_of(one),
-            gpu=summarise_gpu(one.gpu) if one.gpu else None,
+            gpu=summarize_gpu(one.gpu) if one.gpu else None,
             warnings=self._warnings_about(one),
         )
 
@@ -223,7 +225,7 @@ class _Bench:
             *interference_warnings(one.spans),
             *clock_warnings(one.spans),
             *gpu_warnings(one.gpu),
-            *spread_warnings(summarise(one.samples_ms)),
+            *spread_warnings(summarize(one.samples_ms)),
             *outlier_warnings(one.samples_ms),
         )
 

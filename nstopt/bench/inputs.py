@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from nstopt.engines.base import Picture
-from nstopt.pictures import cover, read_picture
-from nstopt.size import Size
+from nstopt.pictures.files import cover, read_picture
+from nstopt.pictures.noise import noise
+from nstopt.pictures.size import Size
 
-NOISE_SEED = 0
 
-
-class Inputs:
+class BenchInputs:
     """Gives every case its pictures, uint8 RGB [batch, height, width, 3]. `name` is "noise" or the picture's file
     name."""
 
@@ -27,10 +26,3 @@ class Inputs:
         if self._rgb is None:
             return noise(size, batch)
         return np.repeat(cover(self._rgb, size)[None], batch, axis=0)
-
-
-def noise(size: Size, batch: int) -> Picture:
-    """Random bytes, the same ones each time. A convolution takes as long on noise as on a photograph; noise is at
-    hand everywhere."""
-    shape = (batch, size.height, size.width, 3)
-    return np.random.default_rng(NOISE_SEED).integers(0, 256, shape, dtype=np.uint8)

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import psutil
 
-from nstopt.bench.record import Machine
-from nstopt.driver import devices
+from nstopt.gpu.driver import devices
+from nstopt.runs.record import GPU_BACKENDS, Machine
 
 PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
-GPU_BACKENDS = frozenset({"tensorrt", "torch-cuda", "onnxruntime-cuda"})
 BUSY_SHARE = 0.5
 OTHERS_SHARE = 0.1
 CLOCK_MOVED = 1.1

@@ -21,22 +21,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nstopt.bench.cases import DEFAULT_SIZE, Case, plan_cases
-from nstopt.bench.forecast import check_targets
-from nstopt.bench.harness import BenchSpec, Progress, plan_of, run
+from nstopt.bench.harness import BenchProgress, BenchSpec, run, run_plan
 from nstopt.bench.machine import this_machine
-from nstopt.bench.record import FORMAT_VERSION, HERE, Projected, RunFile, check_writable, read_run, write_run
-from nstopt.bench.sweep import SweepSpec, is_bundle, sweep
 from nstopt.errors import BuildError, DeviceError, NstoptError
 from nstopt.files import sha256_file
-from nstopt.progress import Progress as BuildProgress
+from nstopt.pictures.size import Size
+from nstopt.pipeline.ensure import SweepSpec, is_bundle, sweep
+from nstopt.progress import Progress
+from nstopt.projection.forecast import check_targets
+from nstopt.runs.projected import HERE, Projected
+from nstopt.runs.run_file import FORMAT_VERSION, RunFile, check_writable, read_run, write_run
 from nstopt.samples import SAMPLE
-from nstopt.size import Size
 
 DEFAULT_PSNR_DB = 40.0
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchRequest:
     """What is to be benched. `paths` are engine bundles and nets; for nets, engines of all `sizes`, `precisions`,
     `backends` and `batches` are made in `folder`, as close to FP32 as `min_psnr_db` (None: 40 dB). `peers` are names;
     they run `checkpoint`, or the net itself."""
@@ -58,7 +59,7 @@ class Request:
     targets: Sequence[str] = ()
 
 
-class Planned(NamedTuple):
+class PreparedRun(NamedTuple):
     """All cases, the ONNX export of each net by its name, and what cannot be had here."""
 
     cases: list[Case]
@@ -66,7 +67,7 @@ class Planned(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def plan(request: Request, progress: BuildProgress) -> Planned:
+def prepare(request: BenchRequest, progress: Progress) -> PreparedRun:
     """Build what is missing and list the cases. Raises what building raises, and BundleError or BuildError for what
     does not fit together."""
     paths = dict.fromkeys(request.paths)
@@ -93,14 +94,14 @@ def plan(request: Request, progress: BuildProgress) -> Planned:
         for batch in request.batches or (1,):
             made = [path for path in swept.bundles if _takes(path, batch)]
             cases += plan_cases(made, request.sizes, batch, _peers(request, net))
-    return Planned(cases, models, tuple(left_out))
+    return PreparedRun(cases, models, tuple(left_out))
 
 
 def bench(
-    request: Request,
-    planned: Planned,
+    request: BenchRequest,
+    planned: PreparedRun,
     json_path: Path,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[BenchProgress], None] = lambda _: None,
     earlier: RunFile | None = None,
 ) -> RunFile:
     """Measure and project; `json_path` is rewritten after each step. Raises what measuring raises, and NstoptError if
@@ -108,13 +109,13 @@ def bench(
     check_writable(json_path)
     kept = earlier.records if earlier else ()
     created = earlier.created if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds")
-    file = RunFile(FORMAT_VERSION, created, plan_of(planned.cases, request.timing), (), left_out=planned.left_out)
+    file = RunFile(FORMAT_VERSION, created, run_plan(planned.cases, request.timing), (), left_out=planned.left_out)
     for record in run(planned.cases, request.timing, on_progress, kept):
         file = msgspec.structs.replace(file, records=(*file.records, record))
         write_run(json_path, file)
     engines = [case for case in planned.cases if case.bundle] if request.layers else []
     for number, case in enumerate(engines):
-        on_progress(Progress(f"layers of {case.label} at {case.size}", number, len(engines)))
+        on_progress(BenchProgress(f"layers of {case.label} at {case.size}", number, len(engines)))
         file = _with_layers(file, case, request.timing)
         write_run(json_path, file)
     file = msgspec.structs.replace(_with_projections(file, request, planned), is_complete=True)
@@ -123,12 +124,12 @@ def bench(
 
 
 def interrupted(
-    json_path: Path | None, folder: Path, request: Request, planned: Planned
+    json_path: Path | None, folder: Path, request: BenchRequest, planned: PreparedRun
 ) -> tuple[Path, RunFile] | None:
     """The run file to go on with: `json_path`, or the newest of `folder`, that set out to measure the same cases here,
     with the same versions, and did not finish."""
     paths = [json_path] if json_path else sorted(folder.glob("bench-*.json"), reverse=True)
-    wanted, here = plan_of(planned.cases, request.timing), this_machine()
+    wanted, here = run_plan(planned.cases, request.timing), this_machine()
     for path in paths:
         try:
             found = read_run(path)
@@ -147,7 +148,7 @@ def _check_names(nets: Sequence[Path]) -> None:
             raise BuildError(f"{net}: another net of this run is called {net.stem} too; rename the file of one of them")
 
 
-def _sweep_spec(request: Request, net: Path) -> SweepSpec:
+def _sweep_spec(request: BenchRequest, net: Path) -> SweepSpec:
     return SweepSpec(
         net=net,
         folder=request.folder,
@@ -177,7 +178,7 @@ def _takes(bundle: Path, batch: int) -> bool:
     return open_bundle(bundle).manifest.shape.batch == batch
 
 
-def _peers(request: Request, subject: Path | None) -> list[Any]:
+def _peers(request: BenchRequest, subject: Path | None) -> list[Any]:
     """Peers run the net's own file; only that of the bundled sample is known without being named."""
     from nstopt.bench.peers import Peer
     from nstopt.bundle import open_bundle
@@ -197,7 +198,7 @@ def _peers(request: Request, subject: Path | None) -> list[Any]:
 
 def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
     """The run with the layers of one engine; or, where its backend cannot tell them, with that said."""
-    from nstopt.bench.layers import measure_layers
+    from nstopt.bench.layer_times import measure_layers
 
     assert case.bundle is not None
     try:
@@ -207,9 +208,9 @@ def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
     return msgspec.structs.replace(file, layers=(*file.layers, measured))
 
 
-def _with_projections(file: RunFile, request: Request, planned: Planned) -> RunFile:
-    from nstopt.bench import forecast
-    from nstopt.bench.projection import Subject
+def _with_projections(file: RunFile, request: BenchRequest, planned: PreparedRun) -> RunFile:
+    from nstopt.projection import forecast
+    from nstopt.projection.model import Workload
 
     rows: list[Projected] = []
     left_out: list[str] = []
@@ -221,7 +222,7 @@ def _with_projections(file: RunFile, request: Request, planned: Planned) -> RunF
             continue
         kinds = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
         wanted = [
-            Subject(net, model, precision, size, batch)
+            Workload(net, model, precision, size, batch)
             for (net, model), (size, batch, precision) in product(planned.models.items(), kinds)
         ]
         rows += forecast.on_gpu(target, wanted, file.records, planned.models)

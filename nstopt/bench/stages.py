@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nstopt.bench.record import Stages
-from nstopt.pictures import cover, demo_photograph, read_picture, write_picture
-from nstopt.size import Size
+from nstopt.pictures.files import cover, demo_photograph, read_picture, write_picture
+from nstopt.pictures.size import Size
+from nstopt.runs.record import Stages
 
 RUNS = 7
 DEMO = "astronaut"

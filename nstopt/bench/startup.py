@@ -14,12 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from nstopt.bench.cases import DEFAULT_SIZE
-from nstopt.bench.inputs import noise
 from nstopt.bench.machine import this_machine
-from nstopt.bench.record import Machine
 from nstopt.bundle import open_bundle
 from nstopt.errors import NstoptError
-from nstopt.pictures import write_picture
+from nstopt.pictures.files import write_picture
+from nstopt.pictures.noise import noise
+from nstopt.runs.record import Machine
 
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
 REPEATS = 3
@@ -28,7 +28,7 @@ PICTURE_LIMIT_S = 2.0
 MEMORY_LIMIT_MIB = 350.0
 
 
-class Measure(msgspec.Struct, frozen=True):
+class StartupFigure(msgspec.Struct, frozen=True):
     """One figure beside its limit. `value` is the median of `samples`, in `unit`."""
 
     what: str
@@ -47,7 +47,7 @@ class Startup(msgspec.Struct, frozen=True):
 
     bundle: str
     machine: Machine
-    measures: tuple[Measure, ...]
+    measures: tuple[StartupFigure, ...]
 
 
 class Timed(NamedTuple):
@@ -68,7 +68,7 @@ def measure_startup(bundle: Path, picture: Path | None = None, repeats: int = RE
         if picture is None:
             picture = Path(folder) / "noise.png"
             write_picture(picture, noise(size, batch=1)[0])
-        output = Path(folder) / "stylised.png"
+        output = Path(folder) / "stylized.png"
         helps = [run_timed(_nstopt("--help")) for _ in range(repeats)]
         firsts = [run_timed(_nstopt("stylize", str(bundle), str(picture), "-o", str(output))) for _ in range(repeats)]
     return Startup(
@@ -98,5 +98,5 @@ def _nstopt(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "nstopt", *arguments]
 
 
-def _measure(what: str, unit: str, limit: float, samples: Sequence[float]) -> Measure:
-    return Measure(what, unit, statistics.median(samples), limit, tuple(samples))
+def _measure(what: str, unit: str, limit: float, samples: Sequence[float]) -> StartupFigure:
+    return StartupFigure(what, unit, statistics.median(samples), limit, tuple(samples))

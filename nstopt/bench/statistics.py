@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nstopt.bench.record import Latency
+from nstopt.runs.record import Latency
 
 WINDOW_RUNS = 3
 TOLERANCE = 0.02
@@ -38,8 +38,8 @@ def is_overdue(samples_ms: Sequence[float]) -> bool:
     return len(samples_ms) >= 2 * WINDOW_RUNS and sum(samples_ms) >= MAX_WARMUP_MS
 
 
-def summarise(samples_ms: Sequence[float]) -> Latency:
-    """Percentiles (linear between neighbours, as numpy's), mean and least of at least one sample, in milliseconds."""
+def summarize(samples_ms: Sequence[float]) -> Latency:
+    """Percentiles (linear between neighbors, as numpy's), mean and least of at least one sample, in milliseconds."""
     p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
     mean = float(np.mean(samples_ms))
     return Latency(p50=p50, p90=p90, p99=p99, mean=mean, min=min(samples_ms), samples=tuple(samples_ms))

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from nstopt.engines.base import Picture
 
-Stylise = Callable[[Picture, Picture], object]
+Stylize = Callable[[Picture, Picture], object]
 """Reads uint8 RGB [N, H, W, 3] and writes an array of the same shape. What it returns is not looked at."""
 
 
@@ -45,7 +45,7 @@ class Warns(Protocol):
 class Subject(Protocol):
     """Sent to the process that times it, so it must be picklable and cheap to import."""
 
-    def open(self) -> Stylise:
+    def open(self) -> Stylize:
         """Load whatever it takes to run. Raises NstoptError."""
         ...
 
@@ -56,7 +56,7 @@ class BundleSubject:
 
     path: Path
 
-    def open(self) -> Stylise:
+    def open(self) -> Stylize:
         from nstopt import engines
 
         return engines.load(self.path)

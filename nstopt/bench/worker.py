@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nstopt.bench.subject import Stylise, TellsCopies, Warns
+from nstopt.bench.subject import Stylize, TellsCopies, Warns
 from nstopt.engines.base import Picture
 from nstopt.errors import NstoptError
 
@@ -30,39 +30,39 @@ def serve(pipe: Connection[Any, Any]) -> None:
     """Answer until the other end closes the pipe."""
     try:
         subject, picture = pipe.recv()
-        stylise = subject.open()
+        stylize = subject.open()
         pipe.send(None)
         while True:
             asked = pipe.recv()
-            pipe.send(_answer(stylise, picture, asked))
+            pipe.send(_answer(stylize, picture, asked))
     except NstoptError as error:
         pipe.send(error)
     except EOFError:
         return
 
 
-def _answer(stylise: Stylise, picture: Picture, asked: int | str) -> object:
+def _answer(stylize: Stylize, picture: Picture, asked: int | str) -> object:
     if asked == COPIES:
-        return _copies_ms(stylise, picture)
+        return _copies_ms(stylize, picture)
     if asked == WARNINGS:
-        return stylise.warnings if isinstance(stylise, Warns) else ()
-    return _time_ms(stylise, picture, int(asked))
+        return stylize.warnings if isinstance(stylize, Warns) else ()
+    return _time_ms(stylize, picture, int(asked))
 
 
-def _copies_ms(stylise: Stylise, picture: Picture) -> tuple[float, float] | None:
+def _copies_ms(stylize: Stylize, picture: Picture) -> tuple[float, float] | None:
     """Medians."""
-    if not isinstance(stylise, TellsCopies):
+    if not isinstance(stylize, TellsCopies):
         return None
-    parts = stylise.split(picture, COPIES_RUNS)
+    parts = stylize.split(picture, COPIES_RUNS)
     return statistics.median(p.upload_ms for p in parts), statistics.median(p.download_ms for p in parts)
 
 
-def _time_ms(stylise: Stylise, picture: Picture, runs: int) -> list[float]:
+def _time_ms(stylize: Stylize, picture: Picture, runs: int) -> list[float]:
     out = np.empty_like(picture)
     samples = []
     for _ in range(runs):
         start = time.perf_counter_ns()
-        stylise(picture, out)
+        stylize(picture, out)
         samples.append((time.perf_counter_ns() - start) / 1e6)
     return samples
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from nstopt.calib.pictures import PictureSet
-from nstopt.calib.precision import Calibration, see_set
+from nstopt.calib.picture_sets import PictureSet
+from nstopt.calib.precision import Calibration, collect_from_set
 from nstopt.calib.quality import psnr_db
-from nstopt.calib.ranges import SYMMETRIC, Grid, Inputs
+from nstopt.calib.ranges import SYMMETRIC, Int8Inputs, QuantScheme
 from nstopt.calib.search import Recipe, Search
 from nstopt.progress import Progress
 
@@ -25,11 +25,11 @@ class Ablated(NamedTuple):
     psnr_db_worst: float
 
 
-class _Unshifted(Inputs):
+class _Unshifted(Int8Inputs):
     """Symmetric int8 without the exact offset, as generic tools have it."""
 
-    def grid(self, readers: Sequence[onnx.NodeProto]) -> Grid:
-        return Grid.SYMMETRIC
+    def grid(self, readers: Sequence[onnx.NodeProto]) -> QuantScheme:
+        return QuantScheme.SYMMETRIC
 
 
 def ablate(
@@ -42,12 +42,12 @@ def ablate(
 ) -> list[Ablated]:
     """Search INT8 for FP32 `model` on `pictures`, then judge the recipe, and it without one part after the other, on
     `held_out`; and `others`, INT8 graphs of the same net by other tools. Raises CalibrationError."""
-    seen, judged = see_set(model, calibration, pictures, progress)
+    seen, judged = collect_from_set(model, calibration, pictures, progress)
     best = Search(model, seen, calibration.inputs, calibration.render, judged).run(calibration.aim, progress).recipe
     shown = list(held_out.load(calibration.size))
     progress.step("judging each part")
 
-    def search(inputs: Inputs) -> Search:
+    def search(inputs: Int8Inputs) -> Search:
         return Search(model, seen, inputs, calibration.render, shown)
 
     ours = search(calibration.inputs)
@@ -70,8 +70,8 @@ def _without(best: Recipe, tensors: frozenset[str]) -> list[tuple[str, Recipe]]:
         ("the recipe found", best),
         ("weights to the nearest", replace(best, feedback=False)),
         ("ranges from end to end", replace(best, whole=tensors)),
-        ("no equalisation", replace(best, exponents=(None,) * count)),
-        ("equalised by 0.5, not searched", replace(best, exponents=(0.5,) * count)),
+        ("no equalization", replace(best, exponents=(None,) * count)),
+        ("equalized by 0.5, not searched", replace(best, exponents=(0.5,) * count)),
     ]
     return [*ways, ("every layer in one INT8 convolution", replace(best, levels={}))] if best.levels else ways
 

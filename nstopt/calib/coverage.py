@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 # Rec. 709.
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-# Mean luminance, and mean step from pixel to pixel, in grey levels. Of 64 photographs of BSDS500 at 512x512, about a
+# Mean luminance, and mean step from pixel to pixel, in gray levels. Of 64 photographs of BSDS500 at 512x512, about a
 # tenth lies beyond each.
 DARK, BRIGHT = 80.0, 150.0
 FLAT, BUSY = 3.0, 10.0
@@ -18,9 +18,9 @@ KINDS = ("dark", "bright", "flat", "busy")
 
 def kinds(picture: NDArray[np.uint8]) -> set[str]:
     """Which of KINDS a picture, uint8 RGB [H, W, 3], is; an ordinary one is none."""
-    grey = picture @ LUMINANCE
-    light = float(grey.mean())
-    step = float((np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()) / 2)
+    gray = picture @ LUMINANCE
+    light = float(gray.mean())
+    step = float((np.abs(np.diff(gray, axis=0)).mean() + np.abs(np.diff(gray, axis=1)).mean()) / 2)
     found = {"dark": light < DARK, "bright": light > BRIGHT, "flat": step < FLAT, "busy": step > BUSY}
     return {kind for kind, is_so in found.items() if is_so}
 

@@ -2,7 +2,7 @@
 
 A sum over 512 x 512 values, or the square of an activation, overflows FP16's 65504, and an epsilon of 1e-6 vanishes
 in it; so what feeds a reduction, and what is computed from its result before it is spread over the picture again,
-stays in FP32. So do quantisers, which of opset 17 take nothing else, and what shifts or pads beside them by a constant.
+stays in FP32. So do quantizers, which of opset 17 take nothing else, and what shifts or pads beside them by a constant.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto.FromString(model.SerializeToString())
     for index, node in enumerate(copy.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
-    blocked = sorted(_statistics(copy.graph) | _beside_quantisers(copy.graph))
+    blocked = sorted(_statistics(copy.graph) | _beside_quantizers(copy.graph))
     converted: onnx.ModelProto = convert_float_to_float16(
         copy, keep_io_types=True, disable_shape_infer=True, op_block_list=BLOCKED_OPS, node_block_list=blocked
     )
@@ -58,7 +58,7 @@ def _drop_repeated(graph: onnx.GraphProto) -> None:
 
 def _join_blocked(graph: onnx.GraphProto, blocked: Collection[str]) -> None:
     """Between two blocked nodes too the converter goes through FP16, where the square of 256 overflows: there the
-    second reads what the first wrote. The optimiser drops casts that nobody reads any more."""
+    second reads what the first wrote. The optimizer drops casts that nobody reads any more."""
     made_by = producers(graph)
 
     def before_cast(name: str, to: int) -> str:
@@ -94,7 +94,7 @@ def _statistics(graph: onnx.GraphProto) -> set[str]:
 
 
 def _squares_before(tensor: str, made_by: dict[str, onnx.NodeProto]) -> set[str]:
-    """The square, and the centring or scaling before it, that a variance is the mean of."""
+    """The square, and the centering or scaling before it, that a variance is the mean of."""
     found: set[str] = set()
     while (node := made_by.get(tensor)) is not None and node.op_type in ("Mul", "Pow", "Sub", "Abs"):
         found.add(node.name)
@@ -102,8 +102,8 @@ def _squares_before(tensor: str, made_by: dict[str, onnx.NodeProto]) -> set[str]
     return found
 
 
-def _beside_quantisers(graph: onnx.GraphProto) -> set[str]:
-    """Names of the nodes that take an offset off what is quantised, or pad it with one: FP16 would round the offset."""
+def _beside_quantizers(graph: onnx.GraphProto) -> set[str]:
+    """Names of the nodes that take an offset off what is quantized, or pad it with one: FP16 would round the offset."""
     made_by = producers(graph)
     found: set[str] = set()
     whole: set[str] = set()

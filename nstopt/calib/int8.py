@@ -3,14 +3,14 @@
     x ─ Conv(w)   ⇒   int8:    x ─ Q ─ DQ ─ Conv(DQ(w as int8))
                       int8x2:  h = DQ(Q(x));  Conv(h) + Conv(DQ(Q(x - h)))        both with DQ(w as int8)
 
-Only what a convolution reads is quantised: its input (8 bits, one scale) and its weights (int8, a scale per output
-channel). Quantising its output too, before the norm that follows, costs 10–20 dB on style nets. Where a padding stands
+Only what a convolution reads is quantized: its input (8 bits, one scale) and its weights (int8, a scale per output
+channel). Quantizing its output too, before the norm that follows, costs 10–20 dB on style nets. Where a padding stands
 before the convolution, the pair goes before the padding, which then moves bytes instead of floats.
 
 A layer whose input needs more than 8 bits gets them from a second INT8 convolution on what the first one's rounding
 left: sixteen bits for twice the time, where FP32 takes four times as long.
 
-A range with an offset c quantises x - c. What is padded with zeros is then padded with -c, the zeros that a convolution
+A range with an offset c quantizes x - c. What is padded with zeros is then padded with -c, the zeros that a convolution
 pads by itself are written as a padding, and its bias gets c times the sum of its weights: the same function.
 """
 
@@ -24,9 +24,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from nstopt.calib.ranges import SIGNED_LEVELS, Range, symmetric
+from nstopt.calib.ranges import SIGNED_LEVELS, QuantParams, symmetric
 from nstopt.calib.rounding import nearest
-from nstopt.graph.nodes import initialisers, multiplying, producers
+from nstopt.graph.nodes import initializers, multiplying, producers
 
 Array = NDArray[Any]
 # (convolution, weight, scale that broadcasts to it) → its integers.
@@ -38,7 +38,7 @@ def to_nearest(node: onnx.NodeProto, weight: Array, scale: Array) -> NDArray[np.
     return nearest(weight, scale)
 
 
-def quantised_tensors(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+def quantized_tensors(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
     """The tensors that get a Q/DQ pair, in graph order, with the convolutions that read them."""
     made_by = producers(graph)
     found: dict[str, list[onnx.NodeProto]] = {}
@@ -58,15 +58,15 @@ def _pads_before(node: onnx.NodeProto, made_by: Mapping[str, onnx.NodeProto]) ->
     return pads
 
 
-def quantise(
+def quantize(
     model: onnx.ModelProto,
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, QuantParams],
     levels: Mapping[str, str] | None = None,
     round_weight: Round = to_nearest,
 ) -> onnx.ModelProto:
     """A copy of FP32 `model` in which the convolutions multiply INT8.
 
-    `ranges` has an entry for each of `quantised_tensors`; `levels` gives the level of convolutions by name, one of
+    `ranges` has an entry for each of `quantized_tensors`; `levels` gives the level of convolutions by name, one of
     int8, int8x2, fp32; `int8` where it says nothing. `round_weight` makes the integers of a convolution's weights.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
@@ -83,12 +83,12 @@ def quantise(
 
 
 class _Writer:
-    """Writes the new node list. A tensor is quantised, and padded, once for all that read it."""
+    """Writes the new node list. A tensor is quantized, and padded, once for all that read it."""
 
-    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, Range], round_weight: Round) -> None:
+    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, QuantParams], round_weight: Round) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self._graph, self._ranges, self._round = graph, ranges, round_weight
-        self._made_by, self._constants = producers(graph), initialisers(graph)
+        self._made_by, self._constants = producers(graph), initializers(graph)
         self._done: set[str] = set()
 
     def write(self, node: onnx.NodeProto, level: str) -> None:
@@ -98,7 +98,7 @@ class _Writer:
         pads = _pads_before(node, self._made_by)
         source = pads[0].input[0] if pads else node.input[0]
         found = self._ranges[source]
-        weight, sums = self._quantised_weight(node)
+        weight, sums = self._quantized_weight(node)
         first = _copy(node)
         shifted = self._shift(source, found.offset)
         self._pair(shifted, source, found)
@@ -135,7 +135,7 @@ class _Writer:
         return shifted
 
     def _pad(self, pads: list[onnx.NodeProto], current: str, value: float) -> str:
-        """A quantised tensor through the paddings that its convolution reads it through. Those that add a constant
+        """A quantized tensor through the paddings that its convolution reads it through. Those that add a constant
         add `value` to it, which is what a zero has become."""
         for pad in pads:
             padded = f"{pad.output[0]}_of_{current}"
@@ -168,7 +168,7 @@ class _Writer:
         del node.input[2:]
         node.input.append(self._constant((bias + offset * sums).astype(np.float32), f"{node.name}_bias"))
 
-    def _pair(self, tensor: str, name: str, found: Range) -> None:
+    def _pair(self, tensor: str, name: str, found: QuantParams) -> None:
         """`tensor` → `name`_q → `name`_dq."""
         if f"{name}_dq" in self._done:
             return
@@ -179,7 +179,7 @@ class _Writer:
         self._add("QuantizeLinear", [tensor, scale, zero], f"{name}_q")
         self._add("DequantizeLinear", [f"{name}_q", scale, zero], f"{name}_dq")
 
-    def _quantised_weight(self, node: onnx.NodeProto) -> tuple[str, Array]:
+    def _quantized_weight(self, node: onnx.NodeProto) -> tuple[str, Array]:
         """int8, symmetric, a scale per output channel: axis 0 of a convolution, axis 1 of a transposed one. Also the
         sum of each output channel's weights as they are after rounding."""
         weight: NDArray[np.float32] = self._constants[node.input[1]].astype(np.float32)

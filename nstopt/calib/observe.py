@@ -17,7 +17,7 @@ SMALLEST_RADIUS = 2.0**-10
 class Histogram:
     """Counts of float values, channel by channel, each over [-R, R) with an R of its own.
 
-    R is a power of two and doubles when a larger value comes. Doubling merges neighbouring bins, so nothing seen
+    R is a power of two and doubles when a larger value comes. Doubling merges neighboring bins, so nothing seen
     before is lost and one pass over the data is enough. `low` and `high` [C] are the exact extremes.
     """
 
@@ -53,7 +53,7 @@ class Histogram:
             self.radius[small] *= 2
 
     @property
-    def centres(self) -> NDArray[np.float64]:
+    def centers(self) -> NDArray[np.float64]:
         """The middle of each bin, [C, BINS]."""
         unit = (np.arange(BINS) + 0.5) * (2 / BINS) - 1
         return self.radius[:, None] * unit

@@ -18,17 +18,17 @@ from nstopt.calib import cache
 from nstopt.calib.coverage import coverage
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8_fp16 import to_int8_fp16
-from nstopt.calib.pictures import PictureSet
-from nstopt.calib.ranges import Inputs
-from nstopt.calib.search import Aim, Candidate, Render, Search
-from nstopt.calib.seen import Seen, see
+from nstopt.calib.picture_sets import PictureSet
+from nstopt.calib.ranges import Int8Inputs
+from nstopt.calib.search import Candidate, QualityTarget, Render, Search
+from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
+from nstopt.pictures.size import Size
 from nstopt.progress import Progress
-from nstopt.size import Size
 
 INT8_METHOD = (
-    "8-bit inputs of convolutions; int8 weights per channel, rounded with feedback; channels equalised through the "
+    "8-bit inputs of convolutions; int8 weights per channel, rounded with feedback; channels equalized through the "
     "norms; exponents, ranges, rounding and levels of layers searched by the error of the picture"
 )
 # Pictures that candidates of the search are judged by, spread over the calibration set.
@@ -44,10 +44,10 @@ class Calibration:
     pictures: PictureSet | None
     size: Size
     batch: int
-    inputs: Inputs
+    inputs: Int8Inputs
     render: Render
     judge: str
-    aim: Aim
+    aim: QualityTarget
 
 
 class Precise(NamedTuple):
@@ -104,7 +104,7 @@ def _search(model: onnx.ModelProto, calibration: Calibration, pictures: PictureS
     # Threads of BLAS go on spinning after their work, beside the backend's: with one, a search on two cores takes a
     # quarter less.
     with threadpool_limits(1, user_api="blas"):
-        seen, judged = see_set(model, calibration, pictures, progress)
+        seen, judged = collect_from_set(model, calibration, pictures, progress)
         search = Search(model, seen, calibration.inputs, calibration.render, judged)
         best = search.run(calibration.aim, progress)
         found = search.build(best.recipe)
@@ -114,9 +114,9 @@ def _search(model: onnx.ModelProto, calibration: Calibration, pictures: PictureS
     return Precise(found, layers, record, tried(search.tried))
 
 
-def see_set(
+def collect_from_set(
     model: onnx.ModelProto, calibration: Calibration, pictures: PictureSet, progress: Progress
-) -> tuple[Seen, list[NDArray[np.uint8]]]:
+) -> tuple[CalibrationStats, list[NDArray[np.uint8]]]:
     """What INT8 has to know of `model` on the pictures, and those that a search judges by. Raises CalibrationError."""
     judged: list[NDArray[np.uint8]] = []
     count = len(pictures.pictures)
@@ -129,7 +129,7 @@ def see_set(
             yield picture
 
     try:
-        return see(model, loaded(), calibration.batch), judged
+        return collect(model, loaded(), calibration.batch), judged
     except ValueError as error:
         raise CalibrationError(
             f"{pictures.source}: the net gives no finite numbers on these pictures: {error}"
@@ -152,4 +152,4 @@ def _describe(candidate: Candidate) -> str:
     exponents = " ".join("-" if exponent is None else f"{exponent:g}" for exponent in dict.fromkeys(recipe.exponents))
     plain = [] if recipe.feedback else ["weights to nearest"]
     whole = [f"{len(recipe.whole)} ranges from end to end"] if recipe.whole else []
-    return "; ".join([f"equalised {exponents}", *plain, *whole, ", ".join(raised) or "all int8"])
+    return "; ".join([f"equalized {exponents}", *plain, *whole, ", ".join(raised) or "all int8"])

@@ -30,12 +30,12 @@ DAMPING = 1e-3
 class Patches:
     """Second moments of what a convolution's kernel sees: [K, K] with K = channels * height * width of the kernel.
 
-    Patches are taken at random places of each picture, of what is there before any padding. With `centred`, each
+    Patches are taken at random places of each picture, of what is there before any padding. With `centered`, each
     picture's mean is taken off first: where an instance norm follows, it removes a constant.
     """
 
-    def __init__(self, kernel: tuple[int, int], centred: bool, seed: int = 0) -> None:
-        self._kernel, self._centred = kernel, centred
+    def __init__(self, kernel: tuple[int, int], centered: bool, seed: int = 0) -> None:
+        self._kernel, self._centered = kernel, centered
         self._random = np.random.default_rng(seed)
         self._sum: Array | None = None
         self._count = 0
@@ -48,7 +48,7 @@ class Patches:
         n, _, rows, columns = windows.shape[:4]
         picture, y, x = (self._random.integers(0, stop, PATCHES) for stop in (n, rows, columns))
         patches = np.ascontiguousarray(windows[picture, :, y, x]).reshape(PATCHES, -1)
-        if self._centred:
+        if self._centered:
             patches = patches - patches.mean(axis=0)
         patches = patches.astype(np.float64)
         moments = patches.T @ patches
@@ -88,7 +88,7 @@ def nearest(weight: Array, scale: Array) -> NDArray[np.int8]:
     return np.clip(np.rint(weight / scale), -SIGNED_LEVELS, SIGNED_LEVELS).astype(np.int8)
 
 
-def with_feedback(weight: Array, scale: Array, moments: Array) -> NDArray[np.int8]:
+def gptq(weight: Array, scale: Array, moments: Array) -> NDArray[np.int8]:
     """Integers of a matrix `weight` [outputs, K], a `scale` [outputs] each, for inputs of second `moments` [K, K]."""
     order = np.argsort(-moments.diagonal(), kind="stable")  # the strongest first, while all others can still answer
     upper = _root_of_inverse(moments[np.ix_(order, order)])
@@ -131,14 +131,14 @@ def _with_diagonal(moments: Array, more: float) -> Array:
     return result
 
 
-def round_convolution(
+def gptq_convolution(
     node: onnx.NodeProto, weight: Array, scale: Array, moments: Array | None, noise: float
 ) -> NDArray[np.int8]:
     """Integers of a convolution's `weight`, [out, in, H, W] or, if transposed, [in, out, H, W], with feedback.
 
     `scale` broadcasts to it, one number an output channel. `moments` are those of its patches, [K, K] with K over input
     channel, height, width; without them, each weight goes to the nearest integer. `noise`
-    is the variance that quantising adds to each input.
+    is the variance that quantizing adds to each input.
     """
     if moments is None:
         return nearest(weight, scale)
@@ -150,6 +150,6 @@ def round_convolution(
     for part in taps(node, weight):
         taken = rows[(..., *part)]
         index = places[:, : taken.shape[2], : taken.shape[3]].ravel()
-        found = with_feedback(taken.reshape(len(taken), -1), scale.ravel(), noisy[np.ix_(index, index)])
+        found = gptq(taken.reshape(len(taken), -1), scale.ravel(), noisy[np.ix_(index, index)])
         integers[(..., *part)] = found.reshape(taken.shape)
     return np.ascontiguousarray(np.moveaxis(integers[..., ::-1, ::-1], 0, 1) if is_transposed else integers)

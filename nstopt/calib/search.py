@@ -1,8 +1,8 @@
-"""Which equalisation, which ranges, which rounding, and which layers need more than INT8: searched, judged by the error
+"""Which equalization, which ranges, which rounding, and which layers need more than INT8: searched, judged by the error
 of the picture.
 
 The error of a layer says little about the error of the picture, so every candidate is built, run on calibration
-pictures and compared with FP32. First the exponent of the equalisation, for all streams together; whether weights
+pictures and compared with FP32. First the exponent of the equalization, for all streams together; whether weights
 rounded with feedback and ranges of least error do better than the plain ones; then the exponent of each stream, and
 the range of each tensor. While the picture is not as close as aimed for, the layer that gains most decibels for
 its work gets a second INT8 convolution (`int8x2`), or FP32 where that is not enough.
@@ -18,19 +18,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nstopt.calib.equalise import Factors, equalise, factors, streams
-from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.equalize import Factors, equalize, factors, streams
+from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.quality import psnr_db
-from nstopt.calib.ranges import Inputs, Range, best_range, spread, whole_range
-from nstopt.calib.rounding import Array, nearest, round_convolution
-from nstopt.calib.seen import Seen
+from nstopt.calib.ranges import Int8Inputs, QuantParams, merge_channels, min_max_range, mse_range
+from nstopt.calib.rounding import Array, gptq_convolution, nearest
+from nstopt.calib.statistics import CalibrationStats
 from nstopt.graph.cost import costs
 from nstopt.graph.nodes import multiplying
 from nstopt.progress import Progress
 
-Image = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 # A model → what it makes of each picture, and the milliseconds of the fastest run.
-Render = Callable[[onnx.ModelProto, Sequence[Image]], tuple[list[Image], float]]
+Render = Callable[[onnx.ModelProto, Sequence[Picture]], tuple[list[Picture], float]]
 EXPONENTS = (None, 0.25, 0.5, 0.75, 1.0)
 # What a change must gain to be kept, dB: less is chance.
 WORTH_DB = 0.03
@@ -38,7 +38,7 @@ WORTH_DB = 0.03
 
 @dataclass(frozen=True)
 class Recipe:
-    """Exponent of each stream's equalisation (None: left as it is); the tensors whose range reaches from end to end
+    """Exponent of each stream's equalization (None: left as it is); the tensors whose range reaches from end to end
     (others: least squared error); whether weights are rounded with feedback; and the level of layers that are not
     `int8`."""
 
@@ -63,7 +63,7 @@ class Candidate(NamedTuple):
         return (self.mean_db + self.worst_db) / 2
 
 
-class Aim(NamedTuple):
+class QualityTarget(NamedTuple):
     """How close to FP32 the pictures shall be, dB."""
 
     mean_db: float
@@ -77,23 +77,28 @@ class Search:
     """Candidates of one FP32 model, with what was `seen` of it over the calibration pictures, judged on `pictures`."""
 
     def __init__(
-        self, model: onnx.ModelProto, seen: Seen, inputs: Inputs, render: Render, pictures: Sequence[Image]
+        self,
+        model: onnx.ModelProto,
+        seen: CalibrationStats,
+        inputs: Int8Inputs,
+        render: Render,
+        pictures: Sequence[Picture],
     ) -> None:
         self._model, self._seen, self._inputs = model, seen, inputs
         self._render, self._pictures = render, pictures
         self._streams = streams(model.graph)
-        self._tensors = quantised_tensors(model.graph)
+        self._tensors = quantized_tensors(model.graph)
         self._reads = {node.name: name for name, readers in self._tensors.items() for node in readers}
         self._stream_of = {name: i for i, stream in enumerate(self._streams) for name in stream.tensors}
         self._reference, _ = render(model, pictures)
         self._macs = {layer.name: max(layer.work.macs, 1) for layer in costs(model)}
-        self._ranges: dict[tuple[str, float | None, bool], Range] = {}
+        self._ranges: dict[tuple[str, float | None, bool], QuantParams] = {}
         self._rounded: dict[tuple[str, float | None, float], Array] = {}
         self.tried: list[Candidate] = []
 
-    def run(self, aim: Aim, progress: Progress) -> Candidate:
+    def run(self, aim: QualityTarget, progress: Progress) -> Candidate:
         """The fastest candidate found that meets the aim, or the closest one if none does."""
-        progress.step("searching the equalisation")
+        progress.step("searching the equalization")
         count = len(self._streams)
         best = max((self.judge(self.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.mean_db)
         progress.step("searching ranges and rounding")
@@ -101,7 +106,7 @@ class Search:
         best = self._improve(best, [replace(best.recipe, whole=self.tensors)])
         for index in range(count):
             if not aim.is_met(best):
-                best = self._improve(best, self._neighbours(best.recipe, index))
+                best = self._improve(best, self._neighbors(best.recipe, index))
         for name in self._tensors:
             if not aim.is_met(best):
                 best = self._improve(best, [replace(best.recipe, whole=best.recipe.whole ^ {name})])
@@ -115,11 +120,11 @@ class Search:
 
     @property
     def tensors(self) -> frozenset[str]:
-        """What is quantised, besides weights."""
+        """What is quantized, besides weights."""
         return frozenset(self._tensors)
 
     def start(self, exponent: float | None) -> Recipe:
-        """All streams equalised by one exponent, everything else at its best guess."""
+        """All streams equalized by one exponent, everything else at its best guess."""
         return Recipe((exponent,) * len(self._streams))
 
     def build(self, recipe: Recipe) -> onnx.ModelProto:
@@ -134,7 +139,7 @@ class Search:
                 return nearest(weight, scale)
             return self._round(node, weight, scale, recipe, ranges[self._reads[node.name]])
 
-        return quantise(equalise(self._model, chosen), ranges, recipe.levels, round_weight)
+        return quantize(equalize(self._model, chosen), ranges, recipe.levels, round_weight)
 
     def _factors(self, index: int, recipe: Recipe) -> Factors | None:
         exponent = recipe.exponents[index]
@@ -146,19 +151,19 @@ class Search:
         index = self._stream_of.get(tensor)
         return None if index is None else recipe.exponents[index]
 
-    def _range(self, name: str, recipe: Recipe) -> Range:
+    def _range(self, name: str, recipe: Recipe) -> QuantParams:
         """Ranges depend on the tensor, its stream's exponent and the method alone, so each is searched once."""
         is_whole = name in recipe.whole
         key = (name, self._exponent(name, recipe), is_whole)
         if key not in self._ranges:
             index = self._stream_of.get(name)
-            merged = spread(self._seen.values[name], None if index is None else self._factors(index, recipe))
-            find = whole_range if is_whole else best_range
+            merged = merge_channels(self._seen.values[name], None if index is None else self._factors(index, recipe))
+            find = min_max_range if is_whole else mse_range
             self._ranges[key] = find(merged, self._inputs.grid(self._tensors[name]))
         return self._ranges[key]
 
     def _round(
-        self, node: onnx.NodeProto, weight: Array, scale: Array, recipe: Recipe, found: Range
+        self, node: onnx.NodeProto, weight: Array, scale: Array, recipe: Recipe, found: QuantParams
     ) -> NDArray[np.int8]:
         """A factor on an output moves its scale, not its integers, so each layer is rounded once for each exponent and
         scale of what it reads."""
@@ -172,7 +177,7 @@ class Search:
             if moments is not None and s is not None:
                 each = np.repeat(1 / s, len(moments) // len(s))
                 moments = moments * each[:, None] * each
-            self._rounded[key] = round_convolution(node, weight, scale, moments, found.scale**2 / 12)
+            self._rounded[key] = gptq_convolution(node, weight, scale, moments, found.scale**2 / 12)
         return self._rounded[key]
 
     def judge(self, recipe: Recipe) -> Candidate:
@@ -191,8 +196,8 @@ class Search:
             best = candidate if candidate.mean_db > best.mean_db + WORTH_DB else best
         return best
 
-    def _neighbours(self, recipe: Recipe, index: int) -> list[Recipe]:
-        """The neighbouring exponents for one stream."""
+    def _neighbors(self, recipe: Recipe, index: int) -> list[Recipe]:
+        """The neighboring exponents for one stream."""
         start = recipe.exponents
         place = EXPONENTS.index(start[index])
         return [
@@ -201,7 +206,7 @@ class Search:
             if exponent != start[index]
         ]
 
-    def _raise_levels(self, best: Candidate, level: str, layers: Sequence[str], aim: Aim) -> Candidate:
+    def _raise_levels(self, best: Candidate, level: str, layers: Sequence[str], aim: QualityTarget) -> Candidate:
         """Raise one layer after the other, in the order of what each gains alone for its multiply-adds, until the aim
         is met. Multiply-adds stand for time here: milliseconds change from run to run, and the same set of pictures
         shall give the same engine."""

@@ -11,24 +11,24 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli.ablate import ablate_command
-from nstopt.cli.bench import bench_command
-from nstopt.cli.build import build_command
-from nstopt.cli.compare import compare_command
-from nstopt.cli.distill import distill_command
-from nstopt.cli.doctor import doctor_command
-from nstopt.cli.export import export_command
-from nstopt.cli.gatys import gatys_command
-from nstopt.cli.inspect import inspect_command
-from nstopt.cli.package import package_command
-from nstopt.cli.plan import plan_command
-from nstopt.cli.report import report_command
-from nstopt.cli.stylize import stylize_command
-from nstopt.cli.train import app as train_app
+from nstopt.cli.commands.ablate import ablate_command
+from nstopt.cli.commands.bench import bench_command
+from nstopt.cli.commands.build import build_command
+from nstopt.cli.commands.compare import compare_command
+from nstopt.cli.commands.distill import distill_command
+from nstopt.cli.commands.doctor import doctor_command
+from nstopt.cli.commands.export import export_command
+from nstopt.cli.commands.gatys import gatys_command
+from nstopt.cli.commands.inspect import inspect_command
+from nstopt.cli.commands.package import package_command
+from nstopt.cli.commands.plan import plan_command
+from nstopt.cli.commands.report import report_command
+from nstopt.cli.commands.stylize import stylize_command
+from nstopt.cli.commands.train import app as train_app
 
 app = typer.Typer(
-    help="Make a style-transfer net run in real time: export, build an engine, bench it, stylise pictures. "
-    "Without arguments, each command takes the newest artefact of the one before it from ./nstopt-out.",
+    help="Make a style-transfer net run in real time: export, build an engine, bench it, stylize pictures. "
+    "Without arguments, each command takes the newest artifact of the one before it from ./nstopt-out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

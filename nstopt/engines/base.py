@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nstopt.bundle import Bundle, Manifest, ShapeInfo
+from nstopt.bundle import Bundle, InputShape, Manifest
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.graph.work import Work
+from nstopt.pictures.size import MIN_SIDE
 from nstopt.progress import Progress, Silent
-from nstopt.size import MIN_SIDE
 
 if TYPE_CHECKING:
     from nstopt.graph.rule import Layer
 
 Picture = NDArray[np.uint8]
 Feed = Mapping[str, NDArray[Any]]
-Compiled = Callable[[Feed], Sequence[NDArray[Any]]]
+CompiledModel = Callable[[Feed], Sequence[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Backend(ABC):
 
     @abstractmethod
     def build(
-        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         """Write the engine's files for `model` into `folder`. `precision` says what the graph holds; the backend
         compiles it and never chooses. Raises BuildError or DeviceError."""
@@ -119,7 +119,7 @@ class Backend(ABC):
         """Backend, version and device: what a measured time is true for."""
         raise BuildError(f"the {self.name} backend has no forms of layers to choose from: build without --tune")
 
-    def compile(self, model: bytes) -> Compiled:
+    def compile(self, model: bytes) -> CompiledModel:
         """An ONNX model as a function of its inputs by name, for searches that judge many models. Raises BuildError."""
         raise BuildError(f"the {self.name} backend takes no ONNX model: choose another --backend")
 
@@ -137,7 +137,7 @@ class Backend(ABC):
         return [statistics.median(times) for times in samples]
 
 
-class Pending:
+class InferRequest:
     """A request on its way. `finish` waits for it and writes the result, or drops it if given None; it is called
     once."""
 
@@ -170,7 +170,7 @@ def check_out(out: Picture, shape: tuple[int, ...]) -> None:
 
 
 class Engine(ABC):
-    """A loaded engine: uint8 RGB pictures in, stylised uint8 RGB pictures of the same size out.
+    """A loaded engine: uint8 RGB pictures in, stylized uint8 RGB pictures of the same size out.
 
     Calls may come from several threads; they are run one after the other. Use it as a context manager, or `close` it.
     """
@@ -180,12 +180,12 @@ class Engine(ABC):
         self._lock: AbstractContextManager[object] = threading.Lock()
 
     @property
-    def spec(self) -> ShapeInfo:
+    def spec(self) -> InputShape:
         """The pictures this engine takes; None where any value is taken."""
         return self.manifest.shape
 
     def __call__(self, image: Picture, out: Picture | None = None) -> Picture:
-        """Stylise `image`, uint8 RGB [H, W, 3] or [N, H, W, 3]; returns an array of the same shape.
+        """Stylize `image`, uint8 RGB [H, W, 3] or [N, H, W, 3]; returns an array of the same shape.
 
         The result is written to `out` if given (same shape, C-contiguous), else to a new array. A C-contiguous
         `image` that is writable and does not overlap `out` is read in place; any other is copied. Raises BundleError if
@@ -202,11 +202,11 @@ class Engine(ABC):
             self._infer(batch, out.reshape(batch.shape))
         return out
 
-    def submit(self, image: Picture) -> Pending:
-        """Begin to stylise `image`, as `__call__` takes it; `result()` of what is returned waits for it. Two or more
-        may be on their way where the backend can; others stylise at once, here."""
+    def submit(self, image: Picture) -> InferRequest:
+        """Begin to stylize `image`, as `__call__` takes it; `result()` of what is returned waits for it. Two or more
+        may be on their way where the backend can; others stylize at once, here."""
         done = self(image)
-        return Pending(image.shape, lambda out: None if out is None else np.copyto(out, done))
+        return InferRequest(image.shape, lambda out: None if out is None else np.copyto(out, done))
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -13,14 +13,14 @@ from pathlib import Path
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from nstopt.bundle import Bundle, ShapeInfo
+from nstopt.bundle import Bundle, InputShape
 from nstopt.engines.base import (
     NO_OPTIONS,
     Backend,
     BuildOptions,
     Built,
     Capabilities,
-    Compiled,
+    CompiledModel,
     Engine,
     LayerTime,
     Picture,
@@ -47,7 +47,7 @@ class ONNXRuntimeBackend(Backend):
     )
 
     def build(
-        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         try:
             session(model)
@@ -55,7 +55,7 @@ class ONNXRuntimeBackend(Backend):
             raise BuildError(f"ONNX Runtime {ort.__version__} cannot load {model.name}: {error}") from error
         shutil.copyfile(model, folder / "model.onnx")
         device = f"CPU ({platform.machine()})"
-        # Its integer convolutions also quantise their output, which our graphs never ask for (see calib/int8.py): the
+        # Its integer convolutions also quantize their output, which our graphs never ask for (see calib/int8.py): the
         # graph's rounding is kept, and the multiplying is done in FP32.
         return Built("fp32", device, {"onnxruntime": ort.__version__})
 
@@ -65,7 +65,7 @@ class ONNXRuntimeBackend(Backend):
     def identity(self) -> str:
         return f"onnxruntime {ort.__version__} {platform.machine()} {os.cpu_count()} CPUs"
 
-    def compile(self, model: bytes) -> Compiled:
+    def compile(self, model: bytes) -> CompiledModel:
         try:
             opened = session(model)
         except ORT_ERRORS as error:
@@ -130,9 +130,9 @@ def _layers(path: Path, images: Picture) -> dict[str, tuple[str, Work]]:
     import onnx
 
     from nstopt.graph.cost import costs
-    from nstopt.graph.specialise import specialise
+    from nstopt.graph.specialize import specialize
 
-    model = specialise(onnx.load(path), ShapeInfo(*images.shape[:3]))
+    model = specialize(onnx.load(path), InputShape(*images.shape[:3]))
     found = {layer.name: layer for layer in costs(model)}
     named = [(node.output[0], node.name or node.output[0]) for node in model.graph.node]
     return {key: (name, found[name].work) for output, name in named if name in found for key in (output, name)}

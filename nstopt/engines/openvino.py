@@ -13,14 +13,14 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from nstopt.bundle import Bundle, ShapeInfo
+from nstopt.bundle import Bundle, InputShape
 from nstopt.engines.base import (
     NO_OPTIONS,
     Backend,
     BuildOptions,
     Built,
     Capabilities,
-    Compiled,
+    CompiledModel,
     Engine,
     Feed,
     LayerTime,
@@ -49,7 +49,7 @@ class OpenVINOBackend(Backend):
     )
 
     def build(
-        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         try:
             graph = core().read_model(model)
@@ -66,7 +66,7 @@ class OpenVINOBackend(Backend):
     def identity(self) -> str:
         return f"openvino {ov.__version__} {core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}"
 
-    def compile(self, model: bytes) -> Compiled:
+    def compile(self, model: bytes) -> CompiledModel:
         try:
             compiled = core().compile_model(core().read_model(model), "CPU", CONFIG)
         except RuntimeError as error:

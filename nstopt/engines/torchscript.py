@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from nstopt.bundle import Bundle, ShapeInfo
+from nstopt.bundle import Bundle, InputShape
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Engine, Picture
 from nstopt.errors import BuildError, DeviceError
 
@@ -22,7 +22,7 @@ class TorchScriptBackend(Backend):
     )
 
     def build(
-        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         shutil.copyfile(model, folder / "model.ts")
         try:

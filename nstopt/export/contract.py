@@ -1,6 +1,6 @@
 """The I/O contract as a module: uint8 [N, H, W, 3] RGB in, uint8 [N, H, W, 3] out, same H and W, any H, W ≥ 16.
 
-Layout, normalisation, padding to the net's multiple, cropping, rounding and clipping are all inside, so that users of
+Layout, normalization, padding to the net's multiple, cropping, rounding and clipping are all inside, so that users of
 an engine in any language have nothing to get wrong.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from nstopt.errors import ExportError
 from nstopt.nets.net import Convention, Net
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 MAX_CROPPED = 32
 

@@ -25,8 +25,8 @@ from nstopt.export.to_onnx import EXAMPLE_SIZE, to_onnx, to_torchscript
 from nstopt.files import atomic_path, sha256_file
 from nstopt.nets import Convention, Style, load_net
 from nstopt.nets.custom import load_torchscript
+from nstopt.pictures.size import Size
 from nstopt.progress import Progress, Silent
-from nstopt.size import Size
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ class ExportSpec:
 
 
 class Exported(NamedTuple):
-    """What was written. `max_grey_levels`: largest difference from the net in the parity check, 0 or 1."""
+    """What was written. `max_gray_levels`: largest difference from the net in the parity check, 0 or 1."""
 
     onnx: Path
     torchscript: Path | None
     net: NetInfo
     size: Size | None
-    max_grey_levels: int
+    max_gray_levels: int
     notes: tuple[str, ...]
 
 

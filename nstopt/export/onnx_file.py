@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from nstopt.bundle import ShapeInfo
+from nstopt.bundle import InputShape
 from nstopt.errors import ExportError
 
 
@@ -36,7 +36,7 @@ def fulfils_contract(model: onnx.ModelProto) -> bool:
     )
 
 
-def fixed_shape(model: onnx.ModelProto, path: Path) -> ShapeInfo:
+def fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
     """The batch, height and width a float NCHW net takes; None where it takes any.
 
     Raises ExportError if the graph is no image net: one float32 input and one output, [N, 3, H, W] each.
@@ -56,7 +56,7 @@ def fixed_shape(model: onnx.ModelProto, path: Path) -> ShapeInfo:
                 f"{shape}; wanted FLOAT [N, 3, H, W]"
             )
     batch, height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value or None for axis in (0, 2, 3))
-    return ShapeInfo(batch, height, width)
+    return InputShape(batch, height, width)
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -14,7 +14,7 @@ from nstopt.export.opset import OPSET, to_opset_17
 from nstopt.export.run_onnx import OnnxRun
 from nstopt.export.to_onnx import name_dimensions
 from nstopt.nets.net import Convention
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 # PictureIn and PictureOut of contract.py, in ONNX's own text form.
 BEFORE = """
@@ -39,8 +39,8 @@ after (float[N, 3, P, Q] y, uint8[N, H, W, 3] image) => (uint8[N, H, W, 3] styli
     scaled = Mul(cropped, scale)
     value = Add(scaled, offset)
     whole = Round(value)
-    grey = Clip(whole, low, high)
-    nhwc = Transpose<perm = [0, 2, 3, 1]>(grey)
+    gray = Clip(whole, low, high)
+    nhwc = Transpose<perm = [0, 2, 3, 1]>(gray)
     stylized = Cast<to = 2>(nhwc)
 }
 """

@@ -54,7 +54,7 @@ def _version(model: onnx.ModelProto) -> int:
 
 
 def _constants(graph: onnx.GraphProto) -> Constants:
-    """Tensors known now, by name: initialisers and the outputs of Constant nodes."""
+    """Tensors known now, by name: initializers and the outputs of Constant nodes."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":

@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nstopt.errors import ExportError
-from nstopt.pictures import cover, demo_photograph, read_picture
-from nstopt.size import Size
+from nstopt.pictures.files import cover, demo_photograph, read_picture
+from nstopt.pictures.size import Size
 
-Images = NDArray[np.uint8]
-Run = Callable[[Images], Images]
+Picture = NDArray[np.uint8]
+Run = Callable[[Picture], Picture]
 
-MAX_GREY_LEVELS = 1
+MAX_GRAY_LEVELS = 1
 # A square, a portrait, and a size that is odd both ways.
 ANY_SIZE = (Size(128, 128), Size(192, 112), Size(97, 131))
 
 
 def check_parity(what: str, run: Run, reference: Run, size: Size | None, batch: int | None = None) -> int:
-    """Compare `run` with `reference` and return the largest difference in grey levels (0 or 1).
+    """Compare `run` with `reference` and return the largest difference in gray levels (0 or 1).
 
     Each size is run as a batch of two, noise and a photograph; `size` and `batch` are those of a graph that takes no
-    other. Raises ExportError if a picture differs by more than one grey level or in its size.
+    other. Raises ExportError if a picture differs by more than one gray level or in its size.
     """
     photograph = read_picture(demo_photograph("astronaut")).rgb
     worst = 0
@@ -38,7 +38,7 @@ def check_parity(what: str, run: Run, reference: Run, size: Size | None, batch: 
     return worst
 
 
-def _difference(what: str, found: Images, expected: Images, shape: Size) -> int:
+def _difference(what: str, found: Picture, expected: Picture, shape: Size) -> int:
     sizes = [Size(*images.shape[1:3]) for images in (found, expected)]
     if sizes != [shape, shape]:
         raise ExportError(
@@ -47,10 +47,10 @@ def _difference(what: str, found: Images, expected: Images, shape: Size) -> int:
         )
     difference = np.abs(expected.astype(np.int16) - found)
     worst = int(difference.max())
-    if worst > MAX_GREY_LEVELS:
-        count = float((difference > MAX_GREY_LEVELS).mean())
+    if worst > MAX_GRAY_LEVELS:
+        count = float((difference > MAX_GRAY_LEVELS).mean())
         raise ExportError(
-            f"{what} differs from the net by up to {worst} grey levels at {shape} "
-            f"({count:.2%} of values by more than {MAX_GREY_LEVELS}); nothing was written"
+            f"{what} differs from the net by up to {worst} gray levels at {shape} "
+            f"({count:.2%} of values by more than {MAX_GRAY_LEVELS}); nothing was written"
         )
     return worst

@@ -16,7 +16,7 @@ from torch import Tensor
 from nstopt.errors import ExportError
 from nstopt.export.contract import PictureModule, first_line
 from nstopt.export.opset import OPSET, to_opset_17
-from nstopt.size import MIN_SIDE, Size
+from nstopt.pictures.size import MIN_SIDE, Size
 
 INPUT, OUTPUT = "image", "stylized"
 # Two different sides and a batch above one, so that the tracer takes none of them for a constant.

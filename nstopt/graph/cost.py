@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from nstopt.graph.nodes import CONVOLUTIONS, dequantised
+from nstopt.graph.nodes import CONVOLUTIONS, dequantized
 from nstopt.graph.work import Work, convolution_macs
 
 # They cost nothing: a new name for the same bytes, a number about a tensor, or something known before the graph runs.
@@ -58,7 +58,7 @@ def costs(model: onnx.ModelProto) -> list[LayerCost]:
     name, or its output's where the node has none."""
     graph = model.graph
     tensors = _tensors(graph)
-    integers = dequantised(graph)  # what reads floats made of 8-bit integers reads those
+    integers = dequantized(graph)  # what reads floats made of 8-bit integers reads those
     return [
         _cost(node, tensors, integers)
         for node in graph.node

@@ -19,7 +19,7 @@ def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 def multiplying(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The convolutions that multiply: not those whose weights are all 0 or 1, which only add what others made."""
-    constants = initialisers(graph)
+    constants = initializers(graph)
     return [
         node
         for node in convolutions(graph)
@@ -37,7 +37,7 @@ def groups(node: onnx.NodeProto) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
 
 
-def initialisers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
+def initializers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
     """The graph's constants as arrays, by tensor name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
@@ -47,7 +47,7 @@ def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     return {output: node for node in graph.node for output in node.output}
 
 
-def dequantised(graph: onnx.GraphProto) -> dict[str, str]:
+def dequantized(graph: onnx.GraphProto) -> dict[str, str]:
     """What each DequantizeLinear makes, cast or not, and the integers that it makes it of."""
     found: dict[str, str] = {}
     for node in graph.node:

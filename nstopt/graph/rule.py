@@ -155,7 +155,7 @@ def ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
     return list(attribute.as_ints()) if attribute is not None else default
 
 
-def initialiser(op: Tape, array: Array, name: str) -> ir.Value:
+def initializer(op: Tape, array: Array, name: str) -> ir.Value:
     """A new constant of the graph."""
     return op.initializer(ir.tensor(np.array(array, order="C")), name=name)
 

@@ -20,7 +20,7 @@ from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import Layer
 
 # Milliseconds of each model, measured in turns.
-Measure = Callable[[Sequence[onnx.ModelProto]], list[float]]
+MeasureModels = Callable[[Sequence[onnx.ModelProto]], list[float]]
 Times = dict[str, float]
 
 
@@ -37,7 +37,7 @@ class Tuner:
     backend: str
     precision: str
     key: str
-    measure: Measure
+    measure: MeasureModels
     on_layer: Callable[[str], None]
     path: Path = field(default_factory=cache_path)
     chosen: dict[Layer, TunedInfo] = field(default_factory=dict)

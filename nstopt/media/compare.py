@@ -12,34 +12,34 @@ from nstopt.calib.quality import psnr_db, ssim
 from nstopt.engines.base import Engine
 from nstopt.errors import BundleError
 from nstopt.media.stylize import stylize
-from nstopt.pictures import RGB, cover, read_picture
+from nstopt.pictures.files import Picture, cover, read_picture
 
-# How much a difference is amplified in the picture of it: a grey level is hard to see.
+# How much a difference is amplified in the picture of it: a gray level is hard to see.
 GAIN = 8
 
 
-class Compared(NamedTuple):
-    """One picture: PSNR in dB, at most 100, SSIM, and the largest difference in grey levels."""
+class PictureDifference(NamedTuple):
+    """One picture: PSNR in dB, at most 100, SSIM, and the largest difference in gray levels."""
 
     picture: Path
     psnr_db: float
     ssim: float
-    max_grey_levels: int
+    max_gray_levels: int
 
 
-def compare(left: Engine, right: Engine, pictures: Iterable[Path]) -> Iterator[Compared]:
+def compare(left: Engine, right: Engine, pictures: Iterable[Path]) -> Iterator[PictureDifference]:
     """Compare two engines picture by picture.
 
     A picture is cropped to the aspect of a fixed size and scaled to it. Raises BundleError if both sizes are fixed and
     differ, MediaError if a picture cannot be read.
     """
     for picture in pictures:
-        a, b = stylised(left, right, picture)
+        a, b = stylized(left, right, picture)
         largest = int(np.abs(a.astype(np.int16) - b).max())
-        yield Compared(picture, psnr_db(a, b), ssim(a, b), largest)
+        yield PictureDifference(picture, psnr_db(a, b), ssim(a, b), largest)
 
 
-def stylised(left: Engine, right: Engine, picture: Path) -> tuple[RGB, RGB]:
+def stylized(left: Engine, right: Engine, picture: Path) -> tuple[Picture, Picture]:
     """What either engine makes of a picture, uint8 RGB of one size."""
     sizes = [size for size in (left.spec.size, right.spec.size) if size is not None]
     if len(set(sizes)) > 1:
@@ -53,13 +53,13 @@ def stylised(left: Engine, right: Engine, picture: Path) -> tuple[RGB, RGB]:
     return stylize(left, rgb)[0], stylize(right, rgb)[0]
 
 
-def worst_first(found: Iterable[Compared]) -> list[Compared]:
+def worst_first(found: Iterable[PictureDifference]) -> list[PictureDifference]:
     """By PSNR, then by SSIM."""
     return sorted(found, key=lambda one: (one.psnr_db, one.ssim))
 
 
-def side_by_side(left: RGB, right: RGB) -> RGB:
-    """Left, right, and their difference around mid grey, amplified eight times."""
+def side_by_side(left: Picture, right: Picture) -> Picture:
+    """Left, right, and their difference around mid gray, amplified eight times."""
     difference = 128 + GAIN * (right.astype(np.int16) - left)
-    panels: Sequence[RGB] = (left, right, difference.clip(0, 255).astype(np.uint8))
+    panels: Sequence[Picture] = (left, right, difference.clip(0, 255).astype(np.uint8))
     return np.concatenate(panels, axis=1)

@@ -10,30 +10,30 @@ import numpy as np
 
 from nstopt.engines.base import Engine
 from nstopt.errors import MediaError
-from nstopt.pictures import RGB, list_pictures, read_picture, resize, write_picture
-from nstopt.size import Size
+from nstopt.pictures.files import Picture, list_pictures, read_picture, resize, write_picture
+from nstopt.pictures.size import Size
 
 # Formats that can hold an alpha channel.
 TRANSPARENT = frozenset({".png", ".webp", ".tif", ".tiff"})
 
 
-class Job(NamedTuple):
+class PictureJob(NamedTuple):
     """One picture to read and where its result goes."""
 
     source: Path
     target: Path
 
 
-class Done(NamedTuple):
+class JobResult(NamedTuple):
     """What became of a job: the size the engine ran at, or the error that kept this picture from being written."""
 
-    job: Job
+    job: PictureJob
     size: Size
     ran_at: Size | None
     error: MediaError | None
 
 
-def plan(source: Path, target: Path, keep_alpha: bool) -> list[Job]:
+def list_jobs(source: Path, target: Path, keep_alpha: bool) -> list[PictureJob]:
     """Jobs for a picture, or for every picture of a folder. Raises MediaError if there is nothing to do, or if a
     result would overwrite its own source."""
     if source.is_dir():
@@ -42,9 +42,9 @@ def plan(source: Path, target: Path, keep_alpha: bool) -> list[Job]:
             raise MediaError(f"{source}: no pictures in this folder")
         if target.is_file():
             raise MediaError(f"{target}: is a file; the results of a folder need a folder to go to")
-        jobs = [Job(path, target / _result_name(path, keep_alpha)) for path in pictures]
+        jobs = [PictureJob(path, target / _result_name(path, keep_alpha)) for path in pictures]
     else:
-        jobs = [Job(source, target / _result_name(source, keep_alpha) if target.is_dir() else target)]
+        jobs = [PictureJob(source, target / _result_name(source, keep_alpha) if target.is_dir() else target)]
     taken: dict[Path, Path] = {}
     for job in jobs:
         if taken.setdefault(job.target, job.source) is not job.source:
@@ -60,21 +60,21 @@ def _result_name(source: Path, keep_alpha: bool) -> str:
     return source.name if fits else f"{source.stem}.png"
 
 
-def run(engine: Engine, jobs: Iterable[Job], keep_alpha: bool) -> Iterator[Done]:
-    """Stylise one job after the other. A picture that cannot be read or written does not stop the rest."""
+def run(engine: Engine, jobs: Iterable[PictureJob], keep_alpha: bool) -> Iterator[JobResult]:
+    """Stylize one job after the other. A picture that cannot be read or written does not stop the rest."""
     for job in jobs:
         try:
             picture = read_picture(job.source)
             result, ran_at = stylize(engine, picture.rgb)
             write_picture(job.target, result, picture.alpha if keep_alpha else None)
             height, width = picture.rgb.shape[:2]
-            yield Done(job, Size(height, width), ran_at, None)
+            yield JobResult(job, Size(height, width), ran_at, None)
         except MediaError as error:
-            yield Done(job, Size(0, 0), None, error)
+            yield JobResult(job, Size(0, 0), None, error)
 
 
-def stylize(engine: Engine, rgb: RGB) -> tuple[RGB, Size]:
-    """Stylise uint8 RGB [H, W, 3] of any size; the result has the same size. Also gives the size that the net itself
+def stylize(engine: Engine, rgb: Picture) -> tuple[Picture, Size]:
+    """Stylize uint8 RGB [H, W, 3] of any size; the result has the same size. Also gives the size that the net itself
     ran at.
 
     An engine of a fixed size gets the picture scaled to fit in it, aspect kept, the rest filled with its reflection;
@@ -93,14 +93,14 @@ def stylize(engine: Engine, rgb: RGB) -> tuple[RGB, Size]:
     return resize(np.ascontiguousarray(result), Size(height, width)), inner
 
 
-def _run(engine: Engine, rgb: RGB) -> RGB:
-    """An engine of a fixed batch stylises that many copies of the one picture."""
+def _run(engine: Engine, rgb: Picture) -> Picture:
+    """An engine of a fixed batch stylizes that many copies of the one picture."""
     batch = engine.spec.batch or 1
-    images: RGB = np.repeat(rgb[None], batch, axis=0)
-    result: RGB = engine(images)[0]
+    images: Picture = np.repeat(rgb[None], batch, axis=0)
+    result: Picture = engine(images)[0]
     return result
 
 
-def before_after(before: RGB, after: RGB) -> RGB:
+def before_after(before: Picture, after: Picture) -> Picture:
     """Two uint8 pictures of one size side by side."""
     return np.concatenate([before, after], axis=1)

@@ -1,6 +1,6 @@
-"""Checkpoint to net: reads the file, recognises the architecture, states its convention.
+"""Checkpoint to net: reads the file, recognizes the architecture, states its convention.
 
-A new family is one file that defines a `Family`, and one entry in `recognise.FAMILIES`.
+A new family is one file that defines a `Family`, and one entry in `recognize.FAMILIES`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nstopt.nets import adain, checkpoint, custom
 from nstopt.nets.adain import Style
 from nstopt.nets.layout import Family, State
 from nstopt.nets.net import Convention, Net
-from nstopt.nets.recognise import recognise
+from nstopt.nets.recognize import recognize
 
 __all__ = ["Convention", "Net", "Style", "load_net"]
 
@@ -32,7 +32,7 @@ def load_net(
 ) -> Net:
     """The net of a checkpoint: a state-dict file or folder, a TorchScript file, or a torch.export file.
 
-    Known families are recognised by their tensors and have a convention and multiple of their own. Any other net
+    Known families are recognized by their tensors and have a convention and multiple of their own. Any other net
     (`arch`, "package.module:Class", or a program file) needs `convention`, and takes `multiple` (default 4). `vgg`,
     `styles` and `alpha` belong to AdaIN decoders: see `adain.bake`. Raises CheckpointError if the file cannot be
     read, is no known net, or an option does not apply to it; MediaError if a style picture cannot be read.
@@ -44,7 +44,7 @@ def load_net(
         _refuse_adain_options(has_adain_options, custom.NAME)
         return _custom_net(path, module, convention, multiple)
     state = checkpoint.read_state_dict(path)
-    family, plan = recognise(state, str(path))
+    family, plan = recognize(state, str(path))
     if convention is not None or multiple is not None:
         raise CheckpointError(
             f"{path} is a {family.name} net, which has a convention and multiple of its own: leave these options out"
@@ -59,7 +59,7 @@ def load_net(
 
 
 def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
-    """The module of a net that is not to be recognised; None for one that is."""
+    """The module of a net that is not to be recognized; None for one that is."""
     is_script, is_export = checkpoint.is_torchscript(path), checkpoint.is_exported_program(path)
     if arch is not None and (is_script or is_export):
         raise CheckpointError(f"{path} is a program that brings its architecture along: leave --arch out")

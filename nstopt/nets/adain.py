@@ -1,7 +1,7 @@
-"""Arbitrary style transfer by adaptive instance normalisation (AdaIN), in naoto0804/pytorch-AdaIN's layout.
+"""Arbitrary style transfer by adaptive instance normalization (AdaIN), in naoto0804/pytorch-AdaIN's layout.
 
 Huang & Belongie 2017, arXiv:1703.06868: the content's VGG features at relu4_1 are given the style features' mean and
-standard deviation per channel, and a decoder turns them back into a picture. Two files: the decoder, and the normalised
+standard deviation per channel, and a decoder turns them back into a picture. Two files: the decoder, and the normalized
 VGG whose tail after relu4_1 is not used. Takes and gives RGB in 0..1.
 
 The style is baked: its statistics become constants, and a net of one input remains.
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from nstopt.errors import CheckpointError, MediaError
 from nstopt.nets.layers import reflect_conv, upsample
-from nstopt.nets.layout import Family, Plan, State, compare, majority
+from nstopt.nets.layout import Blueprint, Family, State, compare, majority
 from nstopt.nets.net import Convention
 
 NAME = "adain"
@@ -38,9 +38,9 @@ VGG_TAIL = re.compile(r"(3[1-9]|[4-9]\d)\.")  # the layers after relu4_1, which 
 
 
 class BakedAdaIN(nn.Module):
-    """Content in, stylised picture out: encoder, AdaIN towards a constant mean and deviation, decoder.
+    """Content in, stylized picture out: encoder, AdaIN towards a constant mean and deviation, decoder.
 
-    alpha blends the features: alpha * stylised + (1 - alpha) * content.
+    alpha blends the features: alpha * stylized + (1 - alpha) * content.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, mean: Tensor, std: Tensor, alpha: float) -> None:
@@ -56,14 +56,14 @@ class BakedAdaIN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float32 [N, 3, H, W] in 0..1 to the same shape, about 0..1; H and W multiples of 8."""
         content = self.encoder(x)
-        features = normalise(content, self.mean, self.std)
+        features = normalize(content, self.mean, self.std)
         if self.alpha < 1.0:
             features = self.alpha * features + (1.0 - self.alpha) * content
         picture: Tensor = self.decoder(features)
         return picture
 
 
-def plan(state: State) -> Plan:
+def plan(state: State) -> Blueprint:
     """The decoder that the tensors of `state` (names to float32 tensors) suggest; VGG and style are still to come."""
     widths = [
         majority(state, DECODER_WIDTHS[0], ("1.weight", 1)),
@@ -71,7 +71,7 @@ def plan(state: State) -> Plan:
     ]
     with torch.device("meta"):
         module = _decoder([*widths, 3])
-    return Plan(module, _names(DECODER_CONVS), tuple(widths))
+    return Blueprint(module, _names(DECODER_CONVS), tuple(widths))
 
 
 def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: float) -> tuple[nn.Module, tuple[int, ...]]:
@@ -82,7 +82,7 @@ def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: floa
     """
     if vgg is None:
         raise CheckpointError(
-            "an AdaIN decoder needs the VGG it was trained with: pass its file (vgg_normalised.pth) as --vgg"
+            "an AdaIN decoder needs the VGG it was trained with: pass its file (vgg_normalized.pth) as --vgg"
         )
     if not styles:
         raise CheckpointError("an AdaIN net needs a style to bake: pass at least one picture with --style")
@@ -104,27 +104,27 @@ def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: floa
     return module.eval(), encoder_plan.widths
 
 
-def encoder(vgg: State) -> Plan:
-    """The encoder of a normalised VGG, up to relu4_1. Raises CheckpointError if the tensors are of another net."""
+def encoder(vgg: State) -> Blueprint:
+    """The encoder of a normalized VGG, up to relu4_1. Raises CheckpointError if the tensors are of another net."""
     vgg = _used(vgg)
     encoder_plan = _encoder_plan(vgg)
     if mismatch := compare(encoder_plan.shapes(), vgg):
         raise CheckpointError(
-            f"the VGG file does not fit pytorch-AdaIN's normalised VGG up to relu4_1: {mismatch.describe()}"
+            f"the VGG file does not fit pytorch-AdaIN's normalized VGG up to relu4_1: {mismatch.describe()}"
         )
     return encoder_plan
 
 
-def design(encoder_plan: Plan) -> Plan:
+def design(encoder_plan: Blueprint) -> Blueprint:
     """A new decoder, to be trained: the encoder backwards."""
     convs = [layer for layer in encoder_plan.module.modules() if isinstance(layer, nn.Conv2d)]
     widths = [conv.out_channels for conv in reversed(convs[1:])]
     with torch.device("meta"):
         module = _decoder([*widths, 3])
-    return Plan(module, _names(DECODER_CONVS), tuple(widths))
+    return Blueprint(module, _names(DECODER_CONVS), tuple(widths))
 
 
-def normalise(content: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalize(content: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Content features [N, C, H, W] given this mean and deviation [N, C, 1, 1]: equation 8."""
     own_mean, own_std = statistics(content)
     return (content - own_mean) / own_std * std + mean
@@ -169,7 +169,7 @@ def _title(picture: Path | str | NDArray[np.uint8]) -> str:
 def _style_statistics(encoder: nn.Module, styles: Sequence[Style]) -> tuple[Tensor, Tensor]:
     """The weighted mean and deviation, float32 [1, C, 1, 1] each.
 
-    The source averages the AdaIN outputs of the styles. Each of these is normalised content * std + mean, linear in
+    The source averages the AdaIN outputs of the styles. Each of these is normalized content * std + mean, linear in
     std and mean, so averaging std and mean first gives the same features with the work of one style.
     """
     total = sum(weight for _, weight in styles)
@@ -189,12 +189,12 @@ def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.sqrt(variance + EPSILON)
 
 
-def _encoder_plan(state: State, ceil_mode: bool = False) -> Plan:
+def _encoder_plan(state: State, ceil_mode: bool = False) -> Blueprint:
     widths = _widths(state, VGG_CONVS, VGG_WIDTHS)
     scales = tuple(widths[VGG_CONVS.index(conv)] for conv in (5, 12, 25, 29))
     with torch.device("meta"):
         module = _encoder(widths, ceil_mode)
-    return Plan(module, _names((0, *VGG_CONVS)), scales)
+    return Blueprint(module, _names((0, *VGG_CONVS)), scales)
 
 
 def _widths(state: State, convs: Sequence[int], defaults: Sequence[int]) -> list[int]:

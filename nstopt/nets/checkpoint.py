@@ -208,7 +208,7 @@ def _strip_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
     if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex():
-        raise CheckpointError(f"{path}: {name} is quantised, sparse or complex; save plain float tensors")
+        raise CheckpointError(f"{path}: {name} is quantized, sparse or complex; save plain float tensors")
     tensor = tensor.detach()
     if not tensor.is_floating_point():
         return tensor

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nstopt.nets.layers import Residual
-from nstopt.nets.layout import Family, Plan, State, majority, odd_kernel
+from nstopt.nets.layout import Blueprint, Family, State, majority, odd_kernel
 from nstopt.nets.net import Convention
 
 NAME = "fast-style"
@@ -51,7 +51,7 @@ class TanhPixels(nn.Module):
         return torch.tanh(x) * 150.0 + 127.5
 
 
-def plan(state: State) -> Plan:
+def plan(state: State) -> Blueprint:
     """The net of this layout that the tensors of `state` (names to float32 tensors, kernels HWIO) suggest."""
     blocks = max(0, (len(state) // 3 - FIXED_LAYERS) // 2)
     layers = FIXED_LAYERS + 2 * blocks
@@ -66,7 +66,7 @@ def plan(state: State) -> Plan:
     with torch.device("meta"):
         module = _module(widths, kernels, blocks)
     names = tuple(name for layer in range(layers) for name in _layer_names(layer))
-    return Plan(module, names, tuple(widths[1:4]), blocks, KERNEL_AXES)
+    return Blueprint(module, names, tuple(widths[1:4]), blocks, KERNEL_AXES)
 
 
 def _layer_names(layer: int) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """Johnson's feed-forward style net in the layout of the PyTorch examples (fast_neural_style, TransformerNet).
 
-Johnson, Alahi, Fei-Fei 2016, arXiv:1603.08155, with instance instead of batch normalisation (Ulyanov et al. 2016,
+Johnson, Alahi, Fei-Fei 2016, arXiv:1603.08155, with instance instead of batch normalization (Ulyanov et al. 2016,
 arXiv:1607.08022) and nearest upsampling + convolution instead of transposed convolutions:
 
     conv k9, conv k3 /2, conv k3 /2 · residual blocks without ReLU after the sum · (up x2, conv k3) twice · conv k9
@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from nstopt.nets.layers import Residual, reflect_conv, separable_conv, upsample
-from nstopt.nets.layout import Family, Plan, State, count_blocks, majority, odd_kernel
+from nstopt.nets.layout import Blueprint, Family, State, count_blocks, majority, odd_kernel
 from nstopt.nets.net import Convention
 
 NAME = "johnson"
@@ -32,7 +32,7 @@ BLOCK = re.compile(r"res(\d+)\.")
 STALE = re.compile(r"(^|\.)in\d+\.(running_mean|running_var|num_batches_tracked)$")
 
 
-def plan(state: State) -> Plan:
+def plan(state: State) -> Blueprint:
     """The net of this layout that the tensors of `state` (names to float32 tensors) suggest."""
     blocks = count_blocks(state, BLOCK)
     separable = any(".depthwise." in name for name in state)
@@ -46,16 +46,16 @@ def plan(state: State) -> Plan:
     ]
     with torch.device("meta"):
         module = _module(widths, kernels, blocks, separable)
-    return Plan(module, _names(blocks, separable), tuple(widths[1:4]), blocks)
+    return Blueprint(module, _names(blocks, separable), tuple(widths[1:4]), blocks)
 
 
-def design(widths: tuple[int, int, int], blocks: int, kernel: int = 9, separable: bool = False) -> Plan:
+def design(widths: tuple[int, int, int], blocks: int, kernel: int = 9, separable: bool = False) -> Blueprint:
     """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors; `kernel` of
     the first and the last convolution."""
     kernels = [kernel if conv in ENDS else 3 for conv in _convs(blocks)]
     with torch.device("meta"):
         module = _module([3, *widths, widths[1], widths[0]], kernels, blocks, separable)
-    return Plan(module, _names(blocks, separable), widths, blocks)
+    return Blueprint(module, _names(blocks, separable), widths, blocks)
 
 
 def _spatial(conv: str, separable: bool) -> str:

@@ -32,5 +32,5 @@ def separable_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> n
 
 
 def upsample() -> nn.Upsample:
-    """Nearest-neighbour doubling of height and width."""
+    """Nearest-neighbor doubling of height and width."""
     return nn.Upsample(scale_factor=2, mode="nearest")

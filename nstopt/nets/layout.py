@@ -23,7 +23,7 @@ SHOWN = 4  # names of each kind in a message; more would bury the first, which i
 
 
 @dataclass(frozen=True)
-class Plan:
+class Blueprint:
     """The net that a family would make of a checkpoint.
 
     `module` is on the meta device; `names` are the checkpoint's names of `module.state_dict()`, in the same order.
@@ -65,12 +65,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Family:
-    """A net architecture that is recognised by itself. `stale` matches names that old checkpoints hold for nothing."""
+    """A net architecture that is recognized by itself. `stale` matches names that old checkpoints hold for nothing."""
 
     name: str
     convention: Convention
     multiple: int
-    plan: Callable[[State], Plan]
+    plan: Callable[[State], Blueprint]
     stale: re.Pattern[str] | None = field(default=None)
 
     def current(self, state: State) -> dict[str, Tensor]:

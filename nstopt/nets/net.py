@@ -1,4 +1,4 @@
-"""What a recognised net is: a float module, and the convention that turns its numbers into pictures and back."""
+"""What a recognized net is: a float module, and the convention that turns its numbers into pictures and back."""
 
 from __future__ import annotations
 

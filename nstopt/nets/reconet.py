@@ -6,7 +6,7 @@ The layout is EmptySamurai/pytorch-reconet's:
     conv k9, tanh
 
 with reflection padding everywhere. After every convolution but the last comes a norm, and an activation (in a block's
-second convolution: after the sum): either instance norm and ReLU, or Filter Response Normalisation and a thresholded
+second convolution: after the sum): either instance norm and ReLU, or Filter Response Normalization and a thresholded
 linear unit (Singh & Krishnan 2019, arXiv:1911.09737). Takes and gives RGB in -1..1.
 """
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nstopt.nets.layers import Residual, reflect_conv, upsample
-from nstopt.nets.layout import Family, Plan, State, count_blocks, majority, odd_kernel
+from nstopt.nets.layout import Blueprint, Family, State, count_blocks, majority, odd_kernel
 from nstopt.nets.net import Convention
 
 NAME = "reconet"
@@ -69,7 +69,7 @@ class ThresholdedLinear(nn.Module):
         return torch.maximum(x, self.tau)
 
 
-def plan(state: State) -> Plan:
+def plan(state: State) -> Blueprint:
     """The net of this layout that the tensors of `state` (names to float32 tensors) suggest."""
     blocks = count_blocks(state, BLOCK)
     frn = any(THRESHOLD.search(name) for name in state)
@@ -89,15 +89,15 @@ def plan(state: State) -> Plan:
     kernels = [odd_kernel(state, 9 if s in (stages[0], LAST) else 3, f"{s}.layers.0.layers.1.weight") for s in stages]
     with torch.device("meta"):
         module = _module(widths, kernels, blocks, frn)
-    return Plan(module, names, tuple(widths[1:4]), blocks)
+    return Blueprint(module, names, tuple(widths[1:4]), blocks)
 
 
-def design(widths: tuple[int, int, int], blocks: int, frn: bool) -> Plan:
+def design(widths: tuple[int, int, int], blocks: int, frn: bool) -> Blueprint:
     """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors."""
     kernels = [9, *[3] * (2 * blocks + 4), 9]
     with torch.device("meta"):
         module = _module([3, *widths, widths[1], widths[0]], kernels, blocks, frn)
-    return Plan(module, _names(blocks, frn), widths, blocks)
+    return Blueprint(module, _names(blocks, frn), widths, blocks)
 
 
 def _encoder() -> list[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstopt.bundle import Bundle, ShapeInfo
+from nstopt.bundle import Bundle, InputShape
 from nstopt.errors import BuildError, BundleError
 from nstopt.files import make_folder
 
@@ -102,7 +102,7 @@ def _batching(bundle: Bundle, served: Served, max_batch: int | None) -> tuple[in
     return limit, f"dynamic batching of up to {limit} pictures" + (", short batches filled up" if served.pads else "")
 
 
-def _config(shape: ShapeInfo, served: Served, name: str, limit: int) -> Message:
+def _config(shape: InputShape, served: Served, name: str, limit: int) -> Message:
     """A ModelConfig message. Dims are those of one picture where Triton makes the batches, else those of a request."""
     proto = _schema()
     dims = [shape.batch or -1, shape.height or -1, shape.width or -1, 3][1 if limit else 0 :]

@@ -13,11 +13,11 @@ from nstopt.errors import CheckpointError
 from nstopt.nets import adain
 from nstopt.nets.checkpoint import read_state_dict
 from nstopt.nets.layout import State
+from nstopt.train.initialize import initialized
 from nstopt.train.losses import content_loss, mean_std_loss
 from nstopt.train.photos import Crops, to_tensor
-from nstopt.train.place import Place
+from nstopt.train.process import ProcessContext
 from nstopt.train.save import settings_of
-from nstopt.train.start import started
 from nstopt.train.trainer import Sample, System
 
 VGG_URL = "https://github.com/naoto0804/pytorch-AdaIN/releases"
@@ -44,7 +44,7 @@ class Adain(System):
     """Trains a decoder in the layout of pytorch-AdaIN. Raises CheckpointError for a bad VGG, MediaError for bad folders
     of pictures."""
 
-    def __init__(self, spec: AdainSpec, place: Place) -> None:
+    def __init__(self, spec: AdainSpec, place: ProcessContext) -> None:
         self._spec = spec
         state = _read_vgg(spec.vgg)
         plan = adain.encoder(state)
@@ -52,7 +52,7 @@ class Adain(System):
         self._photos = Crops(spec.data, spec.crop, spec.seed)
         self._styles = Crops(spec.style_dir, spec.crop, spec.seed + STYLE_SEED)
         self._plan = adain.design(plan)
-        self.module = started(self._plan.module, spec.seed, place.device)
+        self.module = initialized(self._plan.module, spec.seed, place.device)
         self.settings: Mapping[str, str] = {"family": adain.NAME, **settings_of(spec)}
 
     def sample(self, number: int) -> Sample:
@@ -70,7 +70,7 @@ class Adain(System):
         return {"content": content_loss(features[-1], target), "style": self._spec.style_weight * style}
 
     def _target(self, photos: Tensor, style: Tensor) -> Tensor:
-        return adain.normalise(self._encoder(photos / 255)[-1], *adain.statistics(style))
+        return adain.normalize(self._encoder(photos / 255)[-1], *adain.statistics(style))
 
     def paint(self, *batch: Tensor) -> list[Tensor]:
         photos, styles = batch
@@ -106,6 +106,6 @@ class _Stages(nn.Module):
 def _read_vgg(path: Path) -> State:
     if not path.exists():
         raise CheckpointError(
-            f"{path} does not exist, and nothing is downloaded unasked: get vgg_normalised.pth from {VGG_URL}"
+            f"{path} does not exist, and nothing is downloaded unasked: get vgg_normalized.pth from {VGG_URL}"
         )
     return read_state_dict(path)

@@ -15,7 +15,7 @@ NAME = "checkpoint.pt"
 
 
 class Stateful(Protocol):
-    """A module, an optimiser, a gradient scaler."""
+    """A module, an optimizer, a gradient scaler."""
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Any) -> Any: ...

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from nstopt.errors import MediaError
-from nstopt.flow import estimate
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
+from nstopt.pictures.flow import estimate
+from nstopt.pictures.video import frames
 from nstopt.train.photos import resize_shorter
 from nstopt.train.warp import Pair
-from nstopt.video import frames
 
 SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
 EVERY = 8  # a pair begins at each eighth frame: those between hardly differ
@@ -31,7 +31,7 @@ class ClipPairs:
         clips = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
         if not clips:
             raise MediaError(f"{folder}: no video clips to train on; put clips (.mp4, .mkv) there")
-        self._pairs = [pair for clip in clips for pair in _neighbours(clip, side)]
+        self._pairs = [pair for clip in clips for pair in _neighbors(clip, side)]
         if not self._pairs:
             raise MediaError(f"{folder}: no clip has two frames")
         self._seed = seed
@@ -44,7 +44,7 @@ class ClipPairs:
         return Pair(*self._pairs[index], *self._estimate(index))
 
 
-def _neighbours(clip: Path, side: int) -> list[tuple[RGB, RGB]]:
+def _neighbors(clip: Path, side: int) -> list[tuple[Picture, Picture]]:
     """(frame, the one before), uint8 [side, side, 3]."""
     pairs, before = [], None
     for number, frame in enumerate(frames(clip)):
@@ -55,7 +55,7 @@ def _neighbours(clip: Path, side: int) -> list[tuple[RGB, RGB]]:
     return pairs
 
 
-def _middle(frame: RGB, side: int) -> RGB:
+def _middle(frame: Picture, side: int) -> Picture:
     scaled = resize_shorter(frame, side)
     top, left = (scaled.shape[0] - side) // 2, (scaled.shape[1] - side) // 2
     return scaled[top : top + side, left : left + side]

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from nstopt.errors import CheckpointError
 from nstopt.nets.layout import Shape, State, compare, majority
-from nstopt.train.lossnet import Layer, LossNet, fixed_conv
+from nstopt.train.lossnet import LossLayer, LossNet, fixed_conv
 
 STAGES = 5
-CONTENT = "conv4"  # objects and edges, but no colours and textures
+CONTENT = "conv4"  # objects and edges, but no colors and textures
 BATCH_NORM_EPSILON = 1e-3
 NEGATIVE_SLOPE = 0.1
 NORM_PARTS = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -35,10 +35,13 @@ def build(state: State, source: Path) -> LossNet:
             f"{source} is no loss network that is known (Darknet's .npz, torchvision's VGG16 or VGG19); "
             f"as Darknet's: {mismatch.describe()}"
         )
-    layers: list[Layer] = []
+    layers: list[LossLayer] = []
     for stage in range(1, STAGES + 1):
-        layers += [Layer("", nn.AvgPool2d(2))] if stage > 1 else []
-        layers += [Layer("", fixed_conv(*_fold(state, stage))), Layer(f"conv{stage}", nn.LeakyReLU(NEGATIVE_SLOPE))]
+        layers += [LossLayer("", nn.AvgPool2d(2))] if stage > 1 else []
+        layers += [
+            LossLayer("", fixed_conv(*_fold(state, stage))),
+            LossLayer(f"conv{stage}", nn.LeakyReLU(NEGATIVE_SLOPE)),
+        ]
     return LossNet(layers, tuple(f"conv{stage}" for stage in range(1, STAGES + 1)), CONTENT)
 
 

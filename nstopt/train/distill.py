@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from nstopt.export.contract import PictureModule
 from nstopt.nets import Net, johnson
-from nstopt.nets.layout import Plan
+from nstopt.nets.layout import Blueprint
+from nstopt.train.initialize import initialized
 from nstopt.train.johnson import picture_of, weights_of
 from nstopt.train.losses import gradient_difference_loss, pixel_loss
 from nstopt.train.photos import Crops, to_tensor
-from nstopt.train.place import Place
+from nstopt.train.process import ProcessContext
 from nstopt.train.save import settings_of
-from nstopt.train.start import started
 from nstopt.train.trainer import Sample, System, warm_cosine
 
 
@@ -33,7 +33,7 @@ class StudentSpec:
     kernel: int = 9
     separable: bool = False
 
-    def plan(self) -> Plan:
+    def plan(self) -> Blueprint:
         """The net, without weights yet."""
         widths = (self.width, 2 * self.width, 4 * self.width)
         return johnson.design(widths, self.blocks, self.kernel, self.separable)
@@ -56,12 +56,12 @@ class Distill(System):
     """Trains a student in the layout of the PyTorch examples to give the teacher's pictures. Raises MediaError for a
     bad folder of photographs."""
 
-    def __init__(self, spec: DistillSpec, teacher: Net, place: Place) -> None:
+    def __init__(self, spec: DistillSpec, teacher: Net, place: ProcessContext) -> None:
         self._spec = spec
         self._teacher = PictureModule(teacher).eval().to(place.device)
         self._crops = Crops(spec.data, spec.crop, spec.seed)
         self._plan = spec.student.plan()
-        self.module = started(self._plan.module, spec.seed, place.device)
+        self.module = initialized(self._plan.module, spec.seed, place.device)
         self.settings = {
             "family": johnson.NAME,
             "teacher_family": teacher.family,

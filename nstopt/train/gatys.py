@@ -1,4 +1,4 @@
-"""Gatys: one picture, made by optimising its pixels (Gatys, Ecker & Bethge 2016, doi:10.1109/CVPR.2016.265).
+"""Gatys: one picture, made by optimizing its pixels (Gatys, Ecker & Bethge 2016, doi:10.1109/CVPR.2016.265).
 
 The preview of a style: minutes less than training a net, and about what that will make.
 """
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from nstopt.errors import TrainingError
-from nstopt.pictures import RGB, read_picture
+from nstopt.pictures.files import Picture, read_picture
 from nstopt.train.lossnet import load_lossnet
 from nstopt.train.objective import Objective, StyleSpec
 from nstopt.train.photos import resize_shorter, to_rgb, to_tensor
 
-WHITE = 255.0  # what is optimised is in 0..1: L-BFGS begins with a step as long as the gradient is large
+WHITE = 255.0  # what is optimized is in 0..1: L-BFGS begins with a step as long as the gradient is large
 RATES = {"adam": 0.02, "lbfgs": 1.0}
-NOISE = 30.0  # deviation of the noise to start from, in grey levels around mid grey
+NOISE = 30.0  # deviation of the noise to start from, in gray levels around mid gray
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Step(NamedTuple):
     losses: dict[str, float]
     picture: Tensor
 
-    def rgb(self) -> RGB:
+    def rgb(self) -> Picture:
         """uint8 [H, W, 3]."""
         return to_rgb(self.picture[0])
 
 
-def optimise(spec: GatysSpec, device: torch.device) -> Iterator[Step]:
-    """Optimise the picture; the last item is the result, after all steps.
+def optimize(spec: GatysSpec, device: torch.device) -> Iterator[Step]:
+    """Optimize the picture; the last item is the result, after all steps.
 
     Raises CheckpointError for a bad loss network, MediaError for a bad picture, TrainingError for losses that are no
     longer finite.

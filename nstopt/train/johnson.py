@@ -1,4 +1,4 @@
-"""Johnson: a net that stylises photographs to one style (Johnson et al. 2016, arXiv:1603.08155)."""
+"""Johnson: a net that stylizes photographs to one style (Johnson et al. 2016, arXiv:1603.08155)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from nstopt.nets import johnson
-from nstopt.nets.layout import Plan
+from nstopt.nets.layout import Blueprint
+from nstopt.train.initialize import initialized
 from nstopt.train.lossnet import load_lossnet
 from nstopt.train.objective import Objective, StyleSpec
 from nstopt.train.photos import Crops, to_tensor
-from nstopt.train.place import Place
+from nstopt.train.process import ProcessContext
 from nstopt.train.save import settings_of
-from nstopt.train.start import started
 from nstopt.train.trainer import Sample, System, warm_cosine
 
-GREY = 127.5
-OUTPUT_GAIN = 64.0  # grey levels; about the spread of a picture, so that the untrained net starts near the trained one
+GRAY = 127.5
+OUTPUT_GAIN = 64.0  # gray levels; about the spread of a picture, so that the untrained net starts near the trained one
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Johnson(System):
     """Trains a net in the layout of the PyTorch examples. Raises CheckpointError for a bad loss network, MediaError
     for a bad style picture or folder of photographs."""
 
-    def __init__(self, spec: JohnsonSpec, place: Place) -> None:
+    def __init__(self, spec: JohnsonSpec, place: ProcessContext) -> None:
         self._spec = spec
         self._objective = Objective(spec.style, load_lossnet(spec.lossnet), place.device)
         self._crops = Crops(spec.data, spec.crop, spec.seed)
         self._plan = johnson.design(spec.widths, spec.blocks)
-        self.module = started(self._plan.module, spec.seed, place.device)
+        self.module = initialized(self._plan.module, spec.seed, place.device)
         self.settings = {"family": johnson.NAME, **settings_of(spec)}
 
     def sample(self, number: int) -> Sample:
@@ -69,14 +69,14 @@ class Johnson(System):
 
 
 def picture_of(output: Tensor) -> Tensor:
-    """Grey levels of the output of a net in training, which is of a size that random weights give."""
-    return output.float() * OUTPUT_GAIN + GREY
+    """Gray levels of the output of a net in training, which is of a size that random weights give."""
+    return output.float() * OUTPUT_GAIN + GRAY
 
 
-def weights_of(plan: Plan, module: nn.Module) -> dict[str, Tensor]:
-    """The weights of a net that gives grey levels: `picture_of` is brought into the last convolution."""
+def weights_of(plan: Blueprint, module: nn.Module) -> dict[str, Tensor]:
+    """The weights of a net that gives gray levels: `picture_of` is brought into the last convolution."""
     state = plan.named(module)
     last_weight, last_bias = plan.names[-2:]
     state[last_weight] = state[last_weight] * OUTPUT_GAIN
-    state[last_bias] = state[last_bias] * OUTPUT_GAIN + GREY
+    state[last_bias] = state[last_bias] * OUTPUT_GAIN + GRAY
     return state

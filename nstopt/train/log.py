@@ -13,13 +13,13 @@ import numpy as np
 
 from nstopt.errors import TrainingError
 from nstopt.files import atomic_path, make_folder
-from nstopt.pictures import RGB, write_picture
+from nstopt.pictures.files import Picture, write_picture
 
 LAST = 100  # steps over which reported losses are averaged: single steps are noisy
 CSV = "losses.csv"
 
 
-class Log:
+class TrainingLog:
     """The logs in the folder `run`, after `done` steps of an earlier process; later rows of that one are dropped.
 
     Without a folder (of several processes, only one writes) nothing is written, but the means are known. Raises
@@ -52,7 +52,7 @@ class Log:
         for name, value in row.items():
             self._board.add_scalar(f"loss/{name}", value, step)
 
-    def picture(self, step: int, rgb: RGB) -> None:
+    def picture(self, step: int, rgb: Picture) -> None:
         """Keep a sample picture, uint8 [H, W, 3]."""
         if self._run is None:
             return
@@ -70,7 +70,7 @@ class Log:
         names = self._recent[-1] if self._recent else {}
         return {name: statistics.fmean(row[name] for row in self._recent) for name in names}
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> TrainingLog:
         return self
 
     def __exit__(

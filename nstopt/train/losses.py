@@ -49,7 +49,7 @@ def mean_std_loss(features: Tensor, style: Tensor) -> Tensor:
 
 
 def total_variation(picture: Tensor) -> Tensor:
-    """How much neighbouring pixels of `picture` [N, C, H, W] differ, per number: large for speckles.
+    """How much neighboring pixels of `picture` [N, C, H, W] differ, per number: large for speckles.
 
     R_V = sum_{i,j} ((x_{i,j+1} - x_{i,j})^2 + (x_{i+1,j} - x_{i,j})^2)^(beta/2). Mahendran & Vedaldi 2015,
     arXiv:1412.0035, section 3; here beta = 2, and means instead of sums, so that the picture's size does not matter.
@@ -87,16 +87,16 @@ def luminance(picture: Tensor) -> Tensor:
 
 
 def output_temporal_loss(
-    stylised: Tensor, warped_stylised: Tensor, photo: Tensor, warped_photo: Tensor, visible: Tensor
+    stylized: Tensor, warped_stylized: Tensor, photo: Tensor, warped_photo: Tensor, visible: Tensor
 ) -> Tensor:
-    """How much a stylised frame differs from the one before, beyond what the light does. RGB [N, 3, H, W] each, in
+    """How much a stylized frame differs from the one before, beyond what the light does. RGB [N, 3, H, W] each, in
     0..1; `warped_` are the frames before, moved to where things are now; `visible` [N, 1, H, W] is 0 where nothing
     corresponds, else 1.
 
     L_temp,o = 1/D sum_c M ||(O_t - W(O_{t-1}))_c - (I_t - W(I_{t-1}))_Y||^2, c = R, G, B, D = H W.
     Gao et al. 2018, equation 3.
     """
-    change = stylised - warped_stylised
+    change = stylized - warped_stylized
     expected = luminance(photo - warped_photo)
     return (visible * (change - expected).square()).sum(dim=1).mean()
 

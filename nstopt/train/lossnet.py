@@ -20,7 +20,7 @@ HUB_FILES = {"vgg16": "vgg16-397923af.pth", "vgg19": "vgg19-dcbb9e9d.pth"}
 HUB_URL = "https://download.pytorch.org/models/"
 
 
-class Layer(NamedTuple):
+class LossLayer(NamedTuple):
     """A layer, and the name of the stage whose features it gives; empty for layers in between."""
 
     stage: str
@@ -39,7 +39,7 @@ class LossNet(nn.Module):
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        layers: Sequence[LossLayer],
         style: tuple[str, ...],
         content: str,
         mean: tuple[float, float, float] = (0.0, 0.0, 0.0),

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nstopt.pictures import read_picture
+from nstopt.pictures.files import read_picture
 from nstopt.train.losses import content_loss, gram, style_loss, total_variation
 from nstopt.train.lossnet import LossNet
 from nstopt.train.photos import resize_shorter, to_tensor
@@ -28,7 +28,7 @@ class StyleSpec:
 
 
 class Objective:
-    """The weighted losses of stylised pictures against the photographs that they were made from.
+    """The weighted losses of stylized pictures against the photographs that they were made from.
 
     Raises MediaError for a bad style picture.
     """
@@ -45,14 +45,14 @@ class Objective:
             for stage, target in self._grams.items()
         }
 
-    def __call__(self, stylised: Tensor, photos: Tensor) -> dict[str, Tensor]:
+    def __call__(self, stylized: Tensor, photos: Tensor) -> dict[str, Tensor]:
         """Content, style and total variation, weighted, of float32 RGB [N, 3, H, W] in 0..255."""
-        features, content = self._lossnet(stylised), self._lossnet.content
+        features, content = self._lossnet(stylized), self._lossnet.content
         with torch.no_grad():
             wanted = self._lossnet(photos)[content]
         style = [scale * style_loss(features[stage], self._grams[stage]) for stage, scale in self._scales.items()]
         return {
             "content": self._spec.content_weight * content_loss(features[content], wanted),
             "style": torch.stack(style).sum(),
-            "variation": self._spec.variation_weight * total_variation(stylised.float()),
+            "variation": self._spec.variation_weight * total_variation(stylized.float()),
         }

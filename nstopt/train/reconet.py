@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from nstopt.nets import reconet
 from nstopt.train.clips import ClipPairs
+from nstopt.train.initialize import initialized
 from nstopt.train.losses import feature_temporal_loss, output_temporal_loss
 from nstopt.train.lossnet import load_lossnet
 from nstopt.train.objective import Objective, StyleSpec
 from nstopt.train.photos import to_tensor
-from nstopt.train.place import Place
+from nstopt.train.process import ProcessContext
 from nstopt.train.save import settings_of
-from nstopt.train.start import started
 from nstopt.train.trainer import Sample, System, warm_cosine
 from nstopt.train.warp import WarpedPairs, warp_batch
 
@@ -61,12 +61,12 @@ class Reconet(System):
     """Trains a net in the layout of pytorch-reconet. Raises CheckpointError for a bad loss network, MediaError for a
     bad style picture, or folder of photographs or clips."""
 
-    def __init__(self, spec: ReconetSpec, place: Place) -> None:
+    def __init__(self, spec: ReconetSpec, place: ProcessContext) -> None:
         self._spec = spec
         self._objective = Objective(spec.style, load_lossnet(spec.lossnet), place.device)
         self._pairs = (ClipPairs if spec.from_clips else WarpedPairs)(spec.data, spec.crop, spec.seed)
         self._plan = reconet.design(spec.widths, spec.blocks, spec.frn)
-        self.module = started(TwoParts(self._plan.module), spec.seed, place.device)
+        self.module = initialized(TwoParts(self._plan.module), spec.seed, place.device)
         self.settings = {"family": reconet.NAME, **settings_of(spec)}
 
     def sample(self, number: int) -> Sample:

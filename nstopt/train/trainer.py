@@ -1,7 +1,7 @@
 """The loop that all systems share: batches, steps, logs, sample pictures, checkpoints, and going on after a kill.
 
 A system says what is trained, on what, and what is made small. Everything random in a training is a function of the
-seed and the number of the sample, so a checkpoint needs the weights, the optimiser and the step, and a training that
+seed and the number of the sample, so a checkpoint needs the weights, the optimizer and the step, and a training that
 goes on from it gives the same bits as one that was never stopped (on the same machine, with the same number of
 threads).
 """
@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from nstopt.errors import TrainingError
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
 from nstopt.progress import Progress, Silent
 from nstopt.train.checkpoint import Checkpoint, Stateful
-from nstopt.train.log import Log
+from nstopt.train.log import TrainingLog
 from nstopt.train.photos import to_rgb
-from nstopt.train.place import Place
+from nstopt.train.process import ProcessContext
 
 Sample = tuple[Tensor, ...]
 LOADERS = 4  # threads that prepare the next batch
@@ -54,7 +54,7 @@ class System(ABC):
 
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:
-        """The net's weights by the names that `nstopt.nets` recognises."""
+        """The net's weights by the names that `nstopt.nets` recognizes."""
 
     @abstractmethod
     def rate(self, step: int) -> float:
@@ -75,7 +75,7 @@ class TrainSpec:
     amp: bool = False
     resume: bool = False
 
-    def settings(self, system: System, place: Place) -> dict[str, str]:
+    def settings(self, system: System, place: ProcessContext) -> dict[str, str]:
         """All that the result depends on."""
         own = {"steps": str(self.steps), "batch": str(self.batch * place.world), "amp": str(self.amp)}
         return {**system.settings, **own}
@@ -84,7 +84,7 @@ class TrainSpec:
 def train(
     system: System,
     spec: TrainSpec,
-    place: Place,
+    place: ProcessContext,
     progress: Progress | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, float]:
@@ -100,7 +100,7 @@ def train(
     checkpoint = Checkpoint(spec.run, spec.settings(system, place), parts)
     done = checkpoint.start(spec.resume, place.device)
     net = place.spread(system.module.train())
-    with Log(spec.run if place.rank == 0 else None, done) as log, ThreadPoolExecutor(LOADERS) as loaders:
+    with TrainingLog(spec.run if place.rank == 0 else None, done) as log, ThreadPoolExecutor(LOADERS) as loaders:
         batches = _batches(system, spec, place, done, loaders)
         steps = range(done + 1, spec.steps + 1)
         for step in (progress or Silent()).track(steps, len(steps), "training"):
@@ -129,7 +129,9 @@ def _checked(values: list[float], step: int) -> list[float]:
     return values
 
 
-def _batches(system: System, spec: TrainSpec, place: Place, done: int, loaders: ThreadPoolExecutor) -> Iterator[Sample]:
+def _batches(
+    system: System, spec: TrainSpec, place: ProcessContext, done: int, loaders: ThreadPoolExecutor
+) -> Iterator[Sample]:
     """The batches of this process from step `done` + 1 on, each prepared while the one before is trained on."""
 
     def request(step: int) -> list[Future[Sample]]:
@@ -148,7 +150,7 @@ def collate(samples: list[Sample], device: torch.device) -> Sample:
     return tuple(torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
 
 
-def sample_picture(system: System, device: torch.device) -> RGB:
+def sample_picture(system: System, device: torch.device) -> Picture:
     """What the net makes of the first samples: a row a sample, before and after side by side."""
     system.module.eval()
     with torch.no_grad():

@@ -13,7 +13,7 @@ from torch import nn
 
 from nstopt.errors import CheckpointError
 from nstopt.nets.layout import Shape, State, compare
-from nstopt.train.lossnet import Layer, LossNet, fixed_conv
+from nstopt.train.lossnet import LossLayer, LossNet, fixed_conv
 
 WIDTHS = (64, 128, 256, 512, 512)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -44,12 +44,12 @@ def build(state: State, source: Path) -> LossNet:
             f"{mismatch.describe()}"
         )
     used = (*vgg.style, vgg.content)
-    layers: list[Layer] = []
+    layers: list[LossLayer] = []
     for stage, index in _convs(vgg):
         if stage.endswith("_1") and index > 0:
-            layers.append(Layer("", nn.MaxPool2d(2)))
+            layers.append(LossLayer("", nn.MaxPool2d(2)))
         conv = fixed_conv(features[f"features.{index}.weight"], features[f"features.{index}.bias"])
-        layers += [Layer("", conv), Layer(stage if stage in used else "", nn.ReLU())]
+        layers += [LossLayer("", conv), LossLayer(stage if stage in used else "", nn.ReLU())]
         if stage == max(used):
             break
     return LossNet(layers, vgg.style, vgg.content, MEAN, STD)

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from nstopt.flow import Flow, Mask, inside, warp
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
+from nstopt.pictures.flow import Flow, Mask, inside, warp
 from nstopt.train.photos import Crops
 
 # As shares of the crop's side, and of 1: what a hand-held camera does from frame to frame, and some more.
@@ -27,14 +27,14 @@ ZOOM = 0.03
 WAVE = 0.008  # of the smooth, uneven part
 KNOTS = 5  # a side, between which that part is smooth
 LIGHT = 0.1  # the exposure changes by up to this share
-NOISE = 2.0  # deviation of a sensor's noise, in grey levels
+NOISE = 2.0  # deviation of a sensor's noise, in gray levels
 
 
 class Pair(NamedTuple):
     """Two frames that follow each other, uint8 [H, W, 3]; the flow of the later one, and where that holds."""
 
-    frame: RGB
-    before: RGB
+    frame: Picture
+    before: Picture
     flow: Flow
     visible: Mask
 
@@ -56,16 +56,16 @@ class WarpedPairs:
         )
 
 
-def _film(picture: NDArray[np.float32], random: np.random.Generator) -> RGB:
+def _film(picture: NDArray[np.float32], random: np.random.Generator) -> Picture:
     noisy = picture + random.normal(0, NOISE, picture.shape)
     return noisy.round().clip(0, 255).astype(np.uint8)
 
 
 def random_flow(side: int, random: np.random.Generator) -> Flow:
-    """A smooth random flow [2, side, side]: a shift, a turn and a zoom about the centre, and an uneven part."""
+    """A smooth random flow [2, side, side]: a shift, a turn and a zoom about the center, and an uneven part."""
     angle, zoom = random.uniform(-TURN, TURN), random.uniform(-ZOOM, ZOOM)
-    centred = np.arange(side, dtype=np.float32) - (side - 1) / 2
-    x, y = np.meshgrid(centred, centred)
+    centered = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    x, y = np.meshgrid(centered, centered)
     shift = random.uniform(-SHIFT, SHIFT, 2) * side
     knots = random.normal(0, WAVE * side, (2, KNOTS, KNOTS)).astype(np.float32)
     uneven = [np.asarray(Image.fromarray(k).resize((side, side), Image.Resampling.BICUBIC)) for k in knots]
@@ -81,6 +81,6 @@ def warp_batch(before: Tensor, flow: Tensor) -> Tensor:
     y, x = torch.meshgrid(
         torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
     )
-    # grid_sample counts from -1 to 1, here from the centre of the first pixel to that of the last.
+    # grid_sample counts from -1 to 1, here from the center of the first pixel to that of the last.
     places = torch.stack([(x + flow[:, 0]) / (width - 1), (y + flow[:, 1]) / (height - 1)], dim=-1) * 2 - 1
     return functional.grid_sample(before, places.to(before.dtype), padding_mode="border", align_corners=True)

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from nstopt.graph.nodes import cast_to
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
 
 
 def kinds(model: onnx.ModelProto) -> dict[str, int]:
@@ -54,7 +54,7 @@ def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
     return helper.make_node("Cast", [source], [target], to=kind)
 
 
-def run_rounded(model: onnx.ModelProto, pictures: Sequence[RGB]) -> list[RGB]:
+def run_rounded(model: onnx.ModelProto, pictures: Sequence[Picture]) -> list[Picture]:
     """What `model` makes of pictures [H, W, 3] where FP16 is FP16."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it would drop the casts
@@ -64,31 +64,31 @@ def run_rounded(model: onnx.ModelProto, pictures: Sequence[RGB]) -> list[RGB]:
 
 def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     """With the recipe that a build's search finds, and in the form that a build gives TensorRT."""
-    from nstopt.build_spec import BuildSpec
-    from nstopt.bundle import ShapeInfo
+    from nstopt.bundle import InputShape
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8_fp16 import to_int8_fp16
-    from nstopt.calib.pictures import MAX_CALIBRATION, MAX_JUDGED, at_most, from_path
+    from nstopt.calib.picture_sets import MAX_CALIBRATION, MAX_JUDGED, at_most, from_path
     from nstopt.calib.precision import Calibration, to_precision
     from nstopt.calib.quality import psnr_db
     from nstopt.calib.ranges import SYMMETRIC
     from nstopt.engines import backend
-    from nstopt.engines.tensorrt.prepare import prepare
+    from nstopt.engines.tensorrt.lowering import prepare
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.passes import rewrite
-    from nstopt.graph.specialise import specialise
+    from nstopt.graph.specialize import specialize
+    from nstopt.pictures.size import Size
+    from nstopt.pipeline.spec import BuildSpec
     from nstopt.progress import Silent
-    from nstopt.size import Size
 
     size = Size(side, side)
     with tempfile.TemporaryDirectory() as folder:
         export = onnx.load(export_net(ExportSpec(net, Path(folder) / "net.onnx")).onnx)
-    graph = specialise(export, ShapeInfo(1, *size))
+    graph = specialize(export, InputShape(1, *size))
     name_convolutions(graph)
     ours = rewrite(graph, "tensorrt").model
 
-    def render(model: onnx.ModelProto, pictures: Sequence[RGB]) -> tuple[list[RGB], float]:
+    def render(model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
         run = backend("onnxruntime").compile(model.SerializeToString())
         return [run({model.graph.input[0].name: picture[None]})[0][0] for picture in pictures], 1.0
 

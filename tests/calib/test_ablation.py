@@ -7,10 +7,10 @@ from pathlib import Path
 from conftest import SMALL
 
 from nstopt.calib.ablation import ablate
-from nstopt.calib.pictures import from_folder, split
+from nstopt.calib.picture_sets import from_folder, split
 from nstopt.calib.precision import Calibration
-from nstopt.calib.ranges import Inputs
-from nstopt.calib.search import Aim
+from nstopt.calib.ranges import Int8Inputs
+from nstopt.calib.search import QualityTarget
 from nstopt.progress import Silent
 
 from .conftest import MakeGraph, render
@@ -19,12 +19,12 @@ from .conftest import MakeGraph, render
 def test_parts_are_judged_on_held_out_pictures(make_graph: MakeGraph, photos: Path) -> None:
     model = make_graph("fast-style")
     pictures, held_out = split(from_folder(photos))
-    calibration = Calibration(pictures, SMALL, 1, Inputs(("Conv",)), render, "onnxruntime", Aim(0, 0))
+    calibration = Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), render, "onnxruntime", QualityTarget(0, 0))
     found = ablate(model, calibration, pictures, held_out, {"itself": model}, Silent())
     by_way = {one.way: one.psnr_db_mean for one in found}
     assert next(iter(by_way)) == "the recipe found"
     assert "every layer in one INT8 convolution" not in by_way  # nothing was raised
     assert by_way["itself"] == 100
     assert by_way["zero points of 0, without the offset"] < by_way["zero points of 0, with the exact offset"] - 1
-    assert by_way["ranges from end to end"] != by_way["weights to the nearest"] != by_way["no equalisation"]
+    assert by_way["ranges from end to end"] != by_way["weights to the nearest"] != by_way["no equalization"]
     assert all(20 < one.psnr_db_worst <= one.psnr_db_mean for one in found)

@@ -11,11 +11,11 @@ import pytest
 from conftest import SMALL
 
 from nstopt.calib import cache
-from nstopt.calib.pictures import PictureSet, at_most, from_folder
+from nstopt.calib.picture_sets import PictureSet, at_most, from_folder
 from nstopt.calib.precision import Calibration, Precise, to_precision
-from nstopt.calib.ranges import Inputs
-from nstopt.calib.search import Aim
-from nstopt.pictures import RGB
+from nstopt.calib.ranges import Int8Inputs
+from nstopt.calib.search import QualityTarget
+from nstopt.pictures.files import Picture
 from nstopt.progress import Silent
 
 from .conftest import MakeGraph, render
@@ -27,7 +27,7 @@ class Counting:
     def __init__(self) -> None:
         self.models = 0
 
-    def __call__(self, model: onnx.ModelProto, pictures: Sequence[RGB]) -> tuple[list[RGB], float]:
+    def __call__(self, model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
         self.models += 1
         return render(model, pictures)
 
@@ -35,7 +35,7 @@ class Counting:
 def build(
     model: onnx.ModelProto, pictures: PictureSet, counting: Counting, aim: float = 0, judge: str = "a"
 ) -> Precise:
-    calibration = Calibration(pictures, SMALL, 1, Inputs(("Conv",)), counting, judge, Aim(aim, aim))
+    calibration = Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), counting, judge, QualityTarget(aim, aim))
     return to_precision(model, "int8", calibration, Silent())
 
 

@@ -7,14 +7,14 @@ import pytest
 from conftest import noise
 
 from nstopt.calib.coverage import coverage, kinds
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
 
 
-def even(level: int) -> RGB:
+def even(level: int) -> Picture:
     return np.full((40, 50, 3), level, np.uint8)
 
 
-def ramp() -> RGB:
+def ramp() -> Picture:
     """As light as photographs, and as much going on."""
     rows = np.arange(40)[:, None] * 6 + np.zeros(50, int)
     return np.repeat(rows[..., None], 3, axis=2).astype(np.uint8)
@@ -30,7 +30,7 @@ def ramp() -> RGB:
         (ramp(), set()),
     ],
 )
-def test_kinds(picture: RGB, found: set[str]) -> None:
+def test_kinds(picture: Picture, found: set[str]) -> None:
     assert kinds(picture) == found
 
 

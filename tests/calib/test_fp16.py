@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from nstopt.calib.fp16 import to_fp16
 from nstopt.graph.nodes import cast_to, convolutions, producers
-from nstopt.pictures import RGB, cover
+from nstopt.pictures.files import Picture, cover
 
 from .conftest import MakeGraph
 from .halves import kinds, run_rounded
@@ -20,7 +20,7 @@ NETS = ["johnson", "fast-style", "frn"]
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_pictures_are_equal_within_three_levels(make_graph: MakeGraph, photographs: list[RGB], name: str) -> None:
+def test_pictures_are_equal_within_three_levels(make_graph: MakeGraph, photographs: list[Picture], name: str) -> None:
     """Where every result is rounded, which is harder than kernels of several operators have it."""
     model = make_graph(name)
     before = model.SerializeToString()

@@ -11,31 +11,31 @@ from conftest import SMALL
 from export.graphs import run
 from onnx import numpy_helper
 
-from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.quality import psnr_db
-from nstopt.calib.ranges import Grid, best_range, spread
+from nstopt.calib.ranges import QuantScheme, merge_channels, mse_range
 from nstopt.engines.openvino import core
 from nstopt.graph.nodes import convolutions, multiplying, producers
-from nstopt.pictures import RGB, cover
+from nstopt.pictures.files import Picture, cover
 
 from .conftest import MakeGraph, histograms
 
 
-def in_int8(model: onnx.ModelProto, pictures: list[RGB]) -> onnx.ModelProto:
+def in_int8(model: onnx.ModelProto, pictures: list[Picture]) -> onnx.ModelProto:
     seen = histograms(model, [cover(rgb, SMALL) for rgb in pictures])
-    return quantise(model, {name: best_range(spread(histogram)) for name, histogram in seen.items()})
+    return quantize(model, {name: mse_range(merge_channels(histogram)) for name, histogram in seen.items()})
 
 
 @pytest.fixture(params=["johnson", "fast-style"])
 def pair(
-    request: pytest.FixtureRequest, make_graph: MakeGraph, photographs: list[RGB]
+    request: pytest.FixtureRequest, make_graph: MakeGraph, photographs: list[Picture]
 ) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     """FP32 and INT8 of a net, calibrated on all photographs but the first."""
     model = make_graph(request.param)
     return model, in_int8(model, photographs[1:])
 
 
-def test_what_convolutions_read_is_quantised_and_nothing_else(pair: tuple[onnx.ModelProto, onnx.ModelProto]) -> None:
+def test_what_convolutions_read_is_quantized_and_nothing_else(pair: tuple[onnx.ModelProto, onnx.ModelProto]) -> None:
     _, model = pair
     graph = model.graph
     onnx.checker.check_model(model, full_check=True)
@@ -80,7 +80,7 @@ def test_weights_have_a_scale_for_each_output_channel(pair: tuple[onnx.ModelProt
         assert np.abs(integers).max() == 127
 
 
-def test_a_channel_of_zeros(make_graph: MakeGraph, photographs: list[RGB]) -> None:
+def test_a_channel_of_zeros(make_graph: MakeGraph, photographs: list[Picture]) -> None:
     model = make_graph("johnson")
     for tensor in model.graph.initializer:
         if tensor.name == convolutions(model.graph)[0].input[1]:
@@ -92,7 +92,7 @@ def test_a_channel_of_zeros(make_graph: MakeGraph, photographs: list[RGB]) -> No
 
 
 def test_pictures_come_close_in_both_runtimes(
-    pair: tuple[onnx.ModelProto, onnx.ModelProto], photographs: list[RGB], tmp_path: Path
+    pair: tuple[onnx.ModelProto, onnx.ModelProto], photographs: list[Picture], tmp_path: Path
 ) -> None:
     before, after = pair
     picture = cover(photographs[0], SMALL)[None]
@@ -107,23 +107,23 @@ def test_pictures_come_close_in_both_runtimes(
 
 
 @pytest.mark.parametrize("name", ["johnson", "fast-style"])
-def test_an_offset_is_exact_at_the_border_too(make_graph: MakeGraph, photographs: list[RGB], name: str) -> None:
+def test_an_offset_is_exact_at_the_border_too(make_graph: MakeGraph, photographs: list[Picture], name: str) -> None:
     """Zero points of 0 with an offset against free ones, on nets that pad by reflection and with zeros."""
     model = make_graph(name)
     pictures = [cover(rgb, SMALL) for rgb in photographs]
     seen = histograms(model, pictures[1:])
     found = []
-    for grid in (Grid.ASYMMETRIC, Grid.SHIFTED):
+    for grid in (QuantScheme.ASYMMETRIC, QuantScheme.SHIFTED):
         grids = {
-            tensor: grid if {node.op_type for node in readers} == {"Conv"} else Grid.SYMMETRIC
-            for tensor, readers in quantised_tensors(model.graph).items()
+            tensor: grid if {node.op_type for node in readers} == {"Conv"} else QuantScheme.SYMMETRIC
+            for tensor, readers in quantized_tensors(model.graph).items()
         }
-        ranges = {tensor: best_range(spread(seen[tensor]), grids[tensor]) for tensor in grids}
-        assert grid is Grid.ASYMMETRIC or sum(one.offset != 0 for one in ranges.values()) >= 5
+        ranges = {tensor: mse_range(merge_channels(seen[tensor]), grids[tensor]) for tensor in grids}
+        assert grid is QuantScheme.ASYMMETRIC or sum(one.offset != 0 for one in ranges.values()) >= 5
         for levels in (None, dict.fromkeys((node.name for node in multiplying(model.graph)), "int8x2")):
-            quantised = quantise(model, ranges, levels)
-            onnx.checker.check_model(quantised, full_check=True)
-            found.append(np.asarray(run(quantised, pictures[0][None]), np.uint8))
+            quantized = quantize(model, ranges, levels)
+            onnx.checker.check_model(quantized, full_check=True)
+            found.append(np.asarray(run(quantized, pictures[0][None]), np.uint8))
     for free, fixed in zip(found[:2], found[2:], strict=True):
         assert psnr_db(free, fixed) > 55
         border = np.ones(free.shape, bool)
@@ -131,7 +131,7 @@ def test_an_offset_is_exact_at_the_border_too(make_graph: MakeGraph, photographs
         assert np.abs(free.astype(int) - fixed)[border].mean() < 0.2
 
 
-def test_the_model_given_is_left_as_it_is(make_graph: MakeGraph, photographs: list[RGB]) -> None:
+def test_the_model_given_is_left_as_it_is(make_graph: MakeGraph, photographs: list[Picture]) -> None:
     model = make_graph("johnson")
     before = model.SerializeToString()
     in_int8(model, photographs)

@@ -11,12 +11,12 @@ import pytest
 from conftest import SMALL
 from onnx import TensorProto
 
-from nstopt.calib.int8 import quantise, quantised_tensors
+from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.quality import psnr_db
-from nstopt.calib.ranges import SYMMETRIC, best_range, spread
-from nstopt.graph.nodes import cast_to, convolutions, initialisers, producers
-from nstopt.pictures import RGB, cover
+from nstopt.calib.ranges import SYMMETRIC, merge_channels, mse_range
+from nstopt.graph.nodes import cast_to, convolutions, initializers, producers
+from nstopt.pictures.files import Picture, cover
 
 from .conftest import MakeGraph, histograms
 from .halves import kinds, run_rounded
@@ -30,24 +30,26 @@ class Graphs(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=NETS)
-def graphs(request: pytest.FixtureRequest, make_graph: MakeGraph, photographs: list[RGB]) -> Graphs:
+def graphs(request: pytest.FixtureRequest, make_graph: MakeGraph, photographs: list[Picture]) -> Graphs:
     model = make_graph(request.param)
-    quantised = _int8(model, photographs)
-    before = quantised.SerializeToString()
-    mixed = to_int8_fp16(quantised)
-    assert quantised.SerializeToString() == before
-    return Graphs(model, quantised, mixed)
+    quantized = _int8(model, photographs)
+    before = quantized.SerializeToString()
+    mixed = to_int8_fp16(quantized)
+    assert quantized.SerializeToString() == before
+    return Graphs(model, quantized, mixed)
 
 
-def _int8(model: onnx.ModelProto, photographs: Sequence[RGB]) -> onnx.ModelProto:
+def _int8(model: onnx.ModelProto, photographs: Sequence[Picture]) -> onnx.ModelProto:
     """As TensorRT has it, the layer in the middle in two convolutions."""
-    tensors, pictures = quantised_tensors(model.graph), [cover(rgb, SMALL) for rgb in photographs]
+    tensors, pictures = quantized_tensors(model.graph), [cover(rgb, SMALL) for rgb in photographs]
     seen = histograms(model, pictures)
-    ranges = {name: best_range(spread(seen[name], None), SYMMETRIC.grid(readers)) for name, readers in tensors.items()}
-    return quantise(model, ranges, {convolutions(model.graph)[4].name: "int8x2"})
+    ranges = {
+        name: mse_range(merge_channels(seen[name], None), SYMMETRIC.grid(readers)) for name, readers in tensors.items()
+    }
+    return quantize(model, ranges, {convolutions(model.graph)[4].name: "int8x2"})
 
 
-def test_pictures_are_as_those_of_int8(graphs: Graphs, photographs: list[RGB]) -> None:
+def test_pictures_are_as_those_of_int8(graphs: Graphs, photographs: list[Picture]) -> None:
     onnx.checker.check_model(graphs.mixed, full_check=True)
     pictures = [cover(rgb, SMALL) for rgb in photographs[:2]]
     for exact, int8, mixed in zip(*(run_rounded(graph, pictures) for graph in graphs), strict=True):
@@ -56,16 +58,16 @@ def test_pictures_are_as_those_of_int8(graphs: Graphs, photographs: list[RGB]) -
 
 def test_types(graphs: Graphs) -> None:
     """Scales stay as they are, however small; convolutions have one, and FP16 behind them."""
-    _, quantised, mixed = graphs
-    kind, made_by, constants = kinds(mixed), producers(mixed.graph), initialisers(mixed.graph)
+    _, quantized, mixed = graphs
+    kind, made_by, constants = kinds(mixed), producers(mixed.graph), initializers(mixed.graph)
     for node in convolutions(mixed.graph):
         assert kind[node.output[0]] == TensorProto.FLOAT16
         weight = made_by[node.input[1]]
         assert cast_to(weight) == TensorProto.FLOAT16
         assert constants[made_by[weight.input[0]].input[1]].size == 1
     scales = [constants[node.input[1]] for node in mixed.graph.node if node.op_type == "QuantizeLinear"]
-    before = initialisers(quantised.graph)
-    wanted = [before[node.input[1]] for node in quantised.graph.node if node.op_type == "QuantizeLinear"]
+    before = initializers(quantized.graph)
+    wanted = [before[node.input[1]] for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
     assert {scale.dtype for scale in scales} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(np.sort(np.ravel(scales)), np.sort(np.ravel(wanted)))
     reduced = [node for node in mixed.graph.node if node.op_type.startswith("Reduce")]

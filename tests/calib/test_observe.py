@@ -34,7 +34,7 @@ def test_counts_are_numpys_in_the_final_radius_of_each_channel(batches: list[Flo
         np.testing.assert_array_equal(histogram.counts[channel], np.histogram(seen, edges)[0])
         assert (histogram.low[channel], histogram.high[channel]) == (seen.min(), seen.max())
         assert np.log2(radius) % 1 == 0
-        np.testing.assert_allclose(histogram.centres[channel], (edges[1:] + edges[:-1]) / 2)
+        np.testing.assert_allclose(histogram.centers[channel], (edges[1:] + edges[:-1]) / 2)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

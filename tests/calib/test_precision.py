@@ -9,11 +9,11 @@ import pytest
 from conftest import SMALL
 from onnx import numpy_helper
 
-from nstopt.calib.pictures import from_folder
+from nstopt.calib.picture_sets import from_folder
 from nstopt.calib.precision import Calibration, Precise, to_precision, tried
-from nstopt.calib.ranges import Inputs
-from nstopt.calib.search import Aim, Candidate, Recipe
-from nstopt.engines.tensorrt.prepare import precision_of
+from nstopt.calib.ranges import Int8Inputs
+from nstopt.calib.search import Candidate, QualityTarget, Recipe
+from nstopt.engines.tensorrt.lowering import precision_of
 from nstopt.errors import CalibrationError
 from nstopt.precisions import parts
 from nstopt.progress import Silent
@@ -23,7 +23,7 @@ from .conftest import MakeGraph, render
 
 def convert(model: onnx.ModelProto, precision: str, photos: Path | None = None) -> Precise:
     pictures = from_folder(photos) if photos else None
-    calibration = Calibration(pictures, SMALL, 1, Inputs(("Conv",)), render, "onnxruntime", Aim(0, 0))
+    calibration = Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), render, "onnxruntime", QualityTarget(0, 0))
     return to_precision(model, precision, calibration, Silent())
 
 
@@ -57,7 +57,7 @@ def test_the_front_holds_what_nothing_beats() -> None:
     found = tried([candidate(5, 40), candidate(4, 39), candidate(6, 40), candidate(7, 42), candidate(4, 38)])
     assert [(one.latency_ms, one.psnr_db_mean) for one in found if one.on_front] == [(4, 39), (5, 40), (7, 42)]
     assert len(found) == 5
-    assert found[0].recipe == "equalised 0.5; last int8x2"
+    assert found[0].recipe == "equalized 0.5; last int8x2"
 
 
 def test_int8_without_pictures_is_refused(make_graph: MakeGraph) -> None:

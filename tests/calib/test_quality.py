@@ -12,7 +12,7 @@ from conftest import noise
 from skimage.metrics import peak_signal_noise_ratio
 
 from nstopt.calib.quality import BORDER, PSNR_CAP_DB, drift, judge, psnr_db, split_psnr_db, ssim
-from nstopt.pictures import RGB
+from nstopt.pictures.files import Picture
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Shift:
 
     levels: int
 
-    def __call__(self, picture: RGB) -> RGB:
+    def __call__(self, picture: Picture) -> Picture:
         return (picture // 2 + self.levels).astype(np.uint8)
 
 
@@ -53,14 +53,14 @@ def test_one_value_of_a_large_picture_counts() -> None:
     )
 
 
-def test_mean_and_worst_are_told_apart(photographs: list[RGB]) -> None:
+def test_mean_and_worst_are_told_apart(photographs: list[Picture]) -> None:
     shifts = iter([1, 3, 7, 0, 2, 1])
     quality = judge("photos", photographs, lambda picture: Shift(next(shifts))(picture), Shift(0))
     each = [min(100, 20 * np.log10(255 / shift)) if shift else 100 for shift in (1, 3, 7, 0, 2, 1)]
     assert quality.psnr_db_mean == pytest.approx(np.mean(each), rel=1e-6)
     assert quality.psnr_db_worst == pytest.approx(20 * np.log10(255 / 7), rel=1e-6)
     assert quality.ssim_worst < quality.ssim_mean < 1
-    assert (quality.source, quality.pictures, quality.max_grey_levels) == ("photos", 6, 7)
+    assert (quality.source, quality.pictures, quality.max_gray_levels) == ("photos", 6, 7)
     json.loads(msgspec.json.encode(quality))
 
 

@@ -17,26 +17,26 @@ from onnx import helper
 from nstopt.calib.observe import Histogram
 from nstopt.calib.ranges import (
     SYMMETRIC,
-    Grid,
-    Inputs,
-    Range,
-    Spread,
+    Distribution,
+    Int8Inputs,
+    QuantParams,
+    QuantScheme,
     asymmetric,
-    best_range,
     mean_squared_error,
+    merge_channels,
+    min_max_range,
+    mse_range,
     shifted,
-    spread,
     symmetric,
-    whole_range,
 )
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 300), elements=st.floats(-1e4, 1e4, width=32))
 FEW = settings(max_examples=40)
 
 
-def seen(*channels: NDArray[np.float32]) -> Spread:
-    """The spread of a tensor with these channels."""
-    return spread(histogram(*channels))
+def seen(*channels: NDArray[np.float32]) -> Distribution:
+    """The merge_channels of a tensor with these channels."""
+    return merge_channels(histogram(*channels))
 
 
 def histogram(*channels: NDArray[np.float32]) -> Histogram:
@@ -45,32 +45,32 @@ def histogram(*channels: NDArray[np.float32]) -> Histogram:
     return result
 
 
-def restored(values: NDArray[np.floating], found: Range) -> NDArray[np.float64]:
+def restored(values: NDArray[np.floating], found: QuantParams) -> NDArray[np.float64]:
     """Through QuantizeLinear and DequantizeLinear."""
     integers = np.clip(np.rint((values - found.offset) / found.scale) + found.zero_point, *found.integers)
     return np.asarray((integers - found.zero_point) * found.scale + found.offset, np.float64)
 
 
 @FEW
-@given(VALUES, st.sampled_from(Grid))
-def test_never_worse_than_from_least_to_largest(values: NDArray[np.float32], grid: Grid) -> None:
+@given(VALUES, st.sampled_from(QuantScheme))
+def test_never_worse_than_from_least_to_largest(values: NDArray[np.float32], grid: QuantScheme) -> None:
     all_seen = seen(values)
-    whole = whole_range(all_seen, grid)
+    whole = min_max_range(all_seen, grid)
     assume(whole.scale > 1e-30)
-    best = mean_squared_error(all_seen, best_range(all_seen, grid))
+    best = mean_squared_error(all_seen, mse_range(all_seen, grid))
     assert best <= mean_squared_error(all_seen, whole) * (1 + 1e-9)
 
 
 @FEW
-@given(VALUES, st.sampled_from(Grid), st.sampled_from([best_range, whole_range]))
+@given(VALUES, st.sampled_from(QuantScheme), st.sampled_from([mse_range, min_max_range]))
 def test_zero_is_exact_and_the_scale_a_float32(
-    values: NDArray[np.float32], grid: Grid, find: Callable[[Spread, Grid], Range]
+    values: NDArray[np.float32], grid: QuantScheme, find: Callable[[Distribution, QuantScheme], QuantParams]
 ) -> None:
     found = find(seen(values), grid)
     assert 0 <= found.zero_point <= 255
-    assert found.zero_point == 0 or grid is Grid.ASYMMETRIC
-    assert found.offset == 0 or grid is Grid.SHIFTED
-    is_signed = {Grid.ASYMMETRIC: False, Grid.UNSIGNED: values.min() < 0}.get(grid, True)
+    assert found.zero_point == 0 or grid is QuantScheme.ASYMMETRIC
+    assert found.offset == 0 or grid is QuantScheme.SHIFTED
+    is_signed = {QuantScheme.ASYMMETRIC: False, QuantScheme.UNSIGNED: values.min() < 0}.get(grid, True)
     assert found.signed == is_signed
     assert found.scale > 0
     assert found.scale == np.float32(found.scale)
@@ -90,14 +90,14 @@ def test_a_range_reaches_from_end_to_end(low: float, high: float) -> None:
 def test_an_offset_is_as_good_as_a_zero_point(values: NDArray[np.float32]) -> None:
     all_seen = seen(values)
     assume(all_seen.high - all_seen.low > 1e-6)
-    free, fixed = (whole_range(all_seen, grid) for grid in (Grid.ASYMMETRIC, Grid.SHIFTED))
+    free, fixed = (min_max_range(all_seen, grid) for grid in (QuantScheme.ASYMMETRIC, QuantScheme.SHIFTED))
     assert free.scale == fixed.scale
     errors = [np.abs(restored(values, found) - values) for found in (free, fixed)]  # a tie may go either way
     np.testing.assert_allclose(errors[0], errors[1], atol=free.scale * 0.01)
 
 
 def test_what_a_relu_gives_uses_all_of_int8() -> None:
-    found = whole_range(seen(np.linspace(0, 10, 300, dtype=np.float32)), Grid.SHIFTED)
+    found = min_max_range(seen(np.linspace(0, 10, 300, dtype=np.float32)), QuantScheme.SHIFTED)
     assert found.offset == pytest.approx(5, abs=0.05)
     assert found.scale == pytest.approx(10 / 255)
 
@@ -109,20 +109,22 @@ def convolution(operator: str, **attributes: Any) -> onnx.NodeProto:
 @pytest.mark.parametrize(
     ("inputs", "readers", "grid"),
     [
-        (Inputs(("Conv",)), [convolution("Conv")], Grid.ASYMMETRIC),
-        (Inputs(("Conv",)), [convolution("Conv"), convolution("ConvTranspose")], Grid.UNSIGNED),
-        (SYMMETRIC, [convolution("Conv"), convolution("Conv", pads=[1, 1, 1, 1])], Grid.SHIFTED),
-        (SYMMETRIC, [convolution("Conv", auto_pad="SAME_UPPER")], Grid.SYMMETRIC),
-        (SYMMETRIC, [convolution("Conv"), convolution("ConvTranspose")], Grid.SYMMETRIC),
+        (Int8Inputs(("Conv",)), [convolution("Conv")], QuantScheme.ASYMMETRIC),
+        (Int8Inputs(("Conv",)), [convolution("Conv"), convolution("ConvTranspose")], QuantScheme.UNSIGNED),
+        (SYMMETRIC, [convolution("Conv"), convolution("Conv", pads=[1, 1, 1, 1])], QuantScheme.SHIFTED),
+        (SYMMETRIC, [convolution("Conv", auto_pad="SAME_UPPER")], QuantScheme.SYMMETRIC),
+        (SYMMETRIC, [convolution("Conv"), convolution("ConvTranspose")], QuantScheme.SYMMETRIC),
     ],
 )
-def test_the_grid_is_what_all_readers_take(inputs: Inputs, readers: list[onnx.NodeProto], grid: Grid) -> None:
+def test_the_grid_is_what_all_readers_take(
+    inputs: Int8Inputs, readers: list[onnx.NodeProto], grid: QuantScheme
+) -> None:
     assert inputs.grid(readers) is grid
 
 
 def test_bytes_are_exact() -> None:
     values = np.arange(256, dtype=np.float32)
-    found = best_range(seen(values))
+    found = mse_range(seen(values))
     assert found.zero_point == 0
     np.testing.assert_allclose(restored(values, found), values, rtol=1e-6)
 
@@ -130,23 +132,23 @@ def test_bytes_are_exact() -> None:
 def test_a_rare_far_value_is_clipped() -> None:
     values = np.random.default_rng(0).normal(0, 1, 1_000_000).astype(np.float32)
     values[0] = 12.0
-    found = best_range(seen(values))
+    found = mse_range(seen(values))
     assert (255 - found.zero_point) * found.scale < 8
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 5.0])
 def test_constants(value: float) -> None:
-    found = best_range(seen(np.full(10, value, np.float32)))
+    found = mse_range(seen(np.full(10, value, np.float32)))
     np.testing.assert_allclose(restored(np.array([value]), found), value, rtol=1e-3)
 
 
 def test_channels_are_merged_and_scaled() -> None:
     first, second = np.linspace(-1, 1, 101, dtype=np.float32), np.linspace(0, 8, 101, dtype=np.float32)
     both = histogram(first, second)
-    plain = spread(both)
+    plain = merge_channels(both)
     assert (plain.low, plain.high) == (-1, 8)
     assert plain.weights.sum() == 202
-    scaled = spread(both, factors=np.array([1.0, 4.0]))
+    scaled = merge_channels(both, factors=np.array([1.0, 4.0]))
     assert (scaled.low, scaled.high) == (-1, 2)
     mean = np.average(scaled.values, weights=scaled.weights)
     assert mean == pytest.approx((first.mean() + second.mean() / 4) / 2, abs=0.01)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import helper
 
-from nstopt.calib.rounding import Patches, kernel_seen, nearest, round_convolution, with_feedback
+from nstopt.calib.rounding import Patches, gptq, gptq_convolution, kernel_seen, nearest
 
 
 def correlated(channels: int, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ def test_the_output_error_is_not_larger(seed: int, outputs: int, inputs: int) ->
         rest = integers * scale - weight
         return float(np.einsum("oi,ij,oj->", rest, moments, rest))
 
-    plain, fed = nearest(weight, scale), with_feedback(weight, scale.ravel(), moments)
+    plain, fed = nearest(weight, scale), gptq(weight, scale.ravel(), moments)
     assert error(fed) <= error(plain) * 1.05
     assert np.abs(fed - weight / scale).max() < 127
     if inputs > 30 and outputs > 10:
@@ -52,7 +52,7 @@ def test_the_output_error_is_not_larger(seed: int, outputs: int, inputs: int) ->
 def test_inputs_that_do_not_go_together_leave_nothing_to_gain() -> None:
     weight = np.random.default_rng(0).normal(size=(8, 20)).astype(np.float32)
     scale = scales(weight, 0)
-    np.testing.assert_array_equal(with_feedback(weight, scale.ravel(), np.eye(20)), nearest(weight, scale))
+    np.testing.assert_array_equal(gptq(weight, scale.ravel(), np.eye(20)), nearest(weight, scale))
 
 
 def test_moments_that_rounding_left_short_of_positive_definite() -> None:
@@ -64,7 +64,7 @@ def test_moments_that_rounding_left_short_of_positive_definite() -> None:
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(moments)
     weight = random.normal(size=(8, 60)).astype(np.float32)
-    fed = with_feedback(weight, scales(weight, 0).ravel(), moments)
+    fed = gptq(weight, scales(weight, 0).ravel(), moments)
     assert np.abs(fed).max() <= 127
 
 
@@ -87,11 +87,11 @@ def test_the_layer_comes_closer(operator: str, kernel: tuple[int, int], stride: 
     node = layer(operator, stride)
     weight = np.random.default_rng(1).normal(size=(12, 12, *kernel)).astype(np.float32)
     assert kernel_seen(node, weight) == patch
-    patches = Patches(patch, centred=False)
+    patches = Patches(patch, centered=False)
     for seed in range(8):
         patches.add(correlated(12, 40, 40, seed=0) * (1 + seed / 8))
     scale = scales(weight, 0 if operator == "Conv" else 1)
-    fed = round_convolution(node, weight, scale, patches.moments, noise=0.0)
+    fed = gptq_convolution(node, weight, scale, patches.moments, noise=0.0)
     assert fed.shape == weight.shape
 
     def run(values: NDArray[np.float32]) -> torch.Tensor:
@@ -108,7 +108,7 @@ def test_without_patches_weights_go_to_the_nearest() -> None:
     weight = np.random.default_rng(0).normal(size=(4, 4, 3, 3)).astype(np.float32)
     scale = scales(weight, 0)
     np.testing.assert_array_equal(
-        round_convolution(layer("Conv", 1), weight, scale, None, noise=0.0), nearest(weight, scale)
+        gptq_convolution(layer("Conv", 1), weight, scale, None, noise=0.0), nearest(weight, scale)
     )
 
 
@@ -117,7 +117,7 @@ def test_a_constant_is_not_seen_where_a_norm_takes_it_off() -> None:
     shifted = values + np.float32(100)
     found = []
     for shown in (values, shifted):
-        patches = Patches((3, 3), centred=True)
+        patches = Patches((3, 3), centered=True)
         patches.add(shown)
         found.append(patches.moments)
     assert found[0] is not None
@@ -126,6 +126,6 @@ def test_a_constant_is_not_seen_where_a_norm_takes_it_off() -> None:
 
 
 def test_what_is_smaller_than_the_kernel_has_no_patch() -> None:
-    patches = Patches((3, 3), centred=True)
+    patches = Patches((3, 3), centered=True)
     patches.add(np.zeros((1, 4, 2, 30), np.float32))
     assert patches.moments is None

@@ -8,34 +8,34 @@ import pytest
 from conftest import SMALL
 from onnx import numpy_helper
 
-from nstopt.calib.ranges import Inputs
-from nstopt.calib.search import EXPONENTS, Aim, Search
-from nstopt.calib.seen import see
+from nstopt.calib.ranges import Int8Inputs
+from nstopt.calib.search import EXPONENTS, QualityTarget, Search
+from nstopt.calib.statistics import collect
 from nstopt.graph.nodes import multiplying
 from nstopt.graph.passes import rewrite
-from nstopt.pictures import RGB, cover
+from nstopt.pictures.files import Picture, cover
 from nstopt.progress import Silent
 
 from .conftest import MakeGraph, render
 
 
 @pytest.fixture
-def search(make_graph: MakeGraph, photographs: list[RGB]) -> Search:
+def search(make_graph: MakeGraph, photographs: list[Picture]) -> Search:
     model = rewrite(make_graph("fast-style"), "openvino").model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:3]]
-    return Search(model, see(model, pictures), Inputs(("Conv",)), render, pictures)
+    return Search(model, collect(model, pictures), Int8Inputs(("Conv",)), render, pictures)
 
 
 def test_an_aim_that_is_met_ends_the_search(search: Search) -> None:
-    best = search.run(Aim(10, 10), Silent())
+    best = search.run(QualityTarget(10, 10), Silent())
     assert len(search.tried) == len(EXPONENTS) + 2  # and plain rounding, and ranges from end to end
     assert best.recipe.levels == {}
     assert best.mean_db == max(candidate.mean_db for candidate in search.tried)
 
 
 def test_layers_are_raised_until_the_aim_is_met(search: Search) -> None:
-    plain = search.run(Aim(0, 0), Silent())
-    aim = Aim(plain.mean_db + 1, plain.worst_db + 1)
+    plain = search.run(QualityTarget(0, 0), Silent())
+    aim = QualityTarget(plain.mean_db + 1, plain.worst_db + 1)
     best = search.run(aim, Silent())
     assert aim.is_met(best)
     assert best.recipe.levels
@@ -45,7 +45,7 @@ def test_layers_are_raised_until_the_aim_is_met(search: Search) -> None:
 
 
 def test_what_cannot_be_met_gives_the_closest(search: Search) -> None:
-    best = search.run(Aim(200, 200), Silent())
+    best = search.run(QualityTarget(200, 200), Silent())
     assert best.score == max(candidate.score for candidate in search.tried)
 
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import noise
 
 from nstopt.bundle import open_bundle
-from nstopt.pictures import read_picture
+from nstopt.pictures.files import read_picture
 
 from .conftest import Cli
 
@@ -105,7 +105,7 @@ def test_an_engine_for_any_number_of_pictures_is_packaged(folder: Path, cli: Cli
 def test_a_users_own_net(folder: Path, cli: Cli) -> None:
     ran = cli("export", "user.onnx", "--input-range", "0,1", "-o", "own.onnx")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines() == ["custom", "wrote own.onnx: opset 17, any size, within 0 grey level of the net"]
+    assert ran.out.splitlines() == ["custom", "wrote own.onnx: opset 17, any size, within 0 gray level of the net"]
     ran = cli("build-engine", "own.onnx", "--dynamic", "--val", "one", "-o", "own.nst")
     assert (ran.code, ran.err) == (0, "")
     assert cli("stylize", "own.nst", "photo.png", "-o", "out.png").code == 0
@@ -115,7 +115,7 @@ def test_a_users_own_net(folder: Path, cli: Cli) -> None:
 def test_a_folder_with_one_bad_picture(folder: Path, cli: Cli) -> None:
     ran = cli("stylize", "net.nst", "mixed", "-o", "out")
     assert ran.code == 1
-    assert ran.err == "error: 1 of 2 pictures could not be stylised; the others were written\n"
+    assert ran.err == "error: 1 of 2 pictures could not be stylized; the others were written\n"
     wrote, left_out = ran.out.splitlines()
     assert wrote.startswith("wrote out/a.png: 40x60")
     assert left_out.startswith("left out: mixed/b.png: not a picture")
@@ -167,7 +167,7 @@ def test_compare(folder: Path, cli: Cli) -> None:
     ran = cli("compare", "fp32.nst", "net.nst", "--images", "one", "-o", "worst.png")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
-    assert lines[0].split() == ["picture", "dB", "SSIM", "grey", "levels"]
+    assert lines[0].split() == ["picture", "dB", "SSIM", "gray", "levels"]
     assert lines[-2].split()[0] == "mean"
     assert lines[-1].startswith("wrote worst.png: ")
     assert read_picture(Path("worst.png")).rgb.shape == (48, 3 * 64, 3)

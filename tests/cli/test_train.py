@@ -10,7 +10,7 @@ from nets import layouts
 from train.material import write_lossnet, write_pictures
 
 from nstopt.nets import load_net
-from nstopt.pictures import read_picture
+from nstopt.pictures.files import read_picture
 
 from .conftest import Cli
 
@@ -81,7 +81,7 @@ def test_distill_compares_with_the_teacher(here: Path, cli: Cli, tiny_checkpoint
 def test_distill_says_when_no_width_is_fast_enough(
     here: Path, cli: Cli, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nstopt.distillation.WIDTHS", (4,))
+    monkeypatch.setattr("nstopt.train.student.WIDTHS", (4,))
     aim = ("--target", "gtx-1060", "--fps", 1000, "--blocks", 0, "--res", 2160)
     ran = cli("distill", tiny_checkpoint, *SMALL, *aim, "-o", "student.safetensors")
     assert (ran.code, "lower --fps or --res" in ran.err) == (1, True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nstopt.bundle import open_bundle
-from nstopt.driver import count_gpus
+from nstopt.gpu.driver import count_gpus
 
 from .conftest import Cli
 
@@ -74,7 +74,7 @@ WRONG: dict[str, str] = {
     "stylize net.nst text.png": r"text\.png: not a picture",
     "stylize net.nst tiny.png": r"tiny\.png: 9x60 is too small; each side needs 16 pixels",
     "stylize net.nst none": r"none: no pictures in this folder",
-    "stylize net.nst bad -o out": r"2 of 2 pictures could not be stylised$",
+    "stylize net.nst bad -o out": r"2 of 2 pictures could not be stylized$",
     "stylize net.nst photo.png -o photo.png": r"photo\.png: the result would overwrite the picture itself",
     "stylize net.nst photo.png -o file/a.png": r"file/a\.png: cannot be written \(file is not a folder\)",
     "stylize net.nst photo.png -o out.gif": r"out\.gif: unknown picture format; write \.png, \.jpg or \.webp",
@@ -135,7 +135,7 @@ def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
         ("bench --startup --res 64 --json a.json", "--startup measures something else, for which --json does nothing"),
         ("bench --temporal a.mp4 --min-psnr 50", "for which --min-psnr does nothing: leave it out"),
         ("bench --runs 0", "'--runs': Input should be greater than or equal to 1"),
-        ("inspect --colour", "No such option"),
+        ("inspect --color", "No such option"),
     ],
 )
 def test_usage_errors(tmp_path: Path, cli: Cli, arguments: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

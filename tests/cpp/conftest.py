@@ -15,9 +15,9 @@ import pytest
 from conftest import SMALL
 
 from cpp.data import prepare, prepare_plans, prepare_variants
-from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle
-from nstopt.pipeline import build_engine
+from nstopt.pipeline.build import build_engine
+from nstopt.pipeline.spec import BuildSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = os.environ.get("NSTOPT_CPP") == "all"

@@ -14,13 +14,13 @@ from PIL import Image
 import nstopt
 from cpp.conftest import ROOT, WHOLE, openvino_cmake, tool
 from cpp.data import DAMAGES, ONLY_CPP, prepare
-from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.errors import BundleError
 from nstopt.export.exporter import ExportSpec, export_net
-from nstopt.pipeline import build_engine
+from nstopt.pictures.size import Size
+from nstopt.pipeline.build import build_engine
+from nstopt.pipeline.spec import BuildSpec
 from nstopt.samples import SAMPLE
-from nstopt.size import Size
 
 
 def test_the_library(built: Path, data: Path) -> None:

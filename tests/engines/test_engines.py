@@ -16,14 +16,14 @@ from PIL import Image
 
 import nstopt
 from nstopt import engines
-from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import Engine
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, BundleError, DeviceError
-from nstopt.pictures import RGB
-from nstopt.pipeline import build_engine
-from nstopt.size import Size
+from nstopt.pictures.files import Picture
+from nstopt.pictures.size import Size
+from nstopt.pipeline.build import build_engine
+from nstopt.pipeline.spec import BuildSpec
 
 BACKENDS = ["openvino", "onnxruntime", "torchscript"]
 Build = Callable[..., Bundle]
@@ -55,17 +55,17 @@ def engine(request: pytest.FixtureRequest, build: Build) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def net(tiny_onnx: Path) -> Callable[[RGB], RGB]:
+def net(tiny_onnx: Path) -> Callable[[Picture], Picture]:
     """The exported graph in ONNX Runtime, for a picture of any size."""
     opened = session(tiny_onnx)
     return lambda picture: np.asarray(opened.run(None, {"image": picture[None]})[0][0], np.uint8)
 
 
-def differ(left: RGB, right: RGB) -> int:
+def differ(left: Picture, right: Picture) -> int:
     return int(np.abs(left.astype(int) - right).max())
 
 
-def test_a_picture_and_a_batch_of_one(engine: Engine, net: Callable[[RGB], RGB]) -> None:
+def test_a_picture_and_a_batch_of_one(engine: Engine, net: Callable[[Picture], Picture]) -> None:
     picture = noise(*SMALL)
     result = engine(picture)
     assert result.shape == (*SMALL, 3)
@@ -130,7 +130,7 @@ def test_the_result_may_take_the_pictures_place(engine: Engine) -> None:
         (np.zeros((0, *SMALL, 3), np.uint8), "not 0x48x64"),
     ],
 )
-def test_pictures_that_do_not_fit(engine: Engine, picture: RGB, message: str) -> None:
+def test_pictures_that_do_not_fit(engine: Engine, picture: Picture, message: str) -> None:
     with pytest.raises(BundleError, match=message):
         engine(picture)
 
@@ -153,7 +153,7 @@ def test_an_out_that_does_not_fit(engine: Engine) -> None:
 def test_threads_share_an_engine(engine: Engine) -> None:
     pictures = [noise(*SMALL, seed) for seed in range(8)]
     expected = [engine(picture) for picture in pictures]
-    found: dict[int, RGB] = {}
+    found: dict[int, Picture] = {}
 
     def work(number: int) -> None:
         found[number] = [engine(pictures[number]) for _ in range(5)][-1]
@@ -168,7 +168,7 @@ def test_threads_share_an_engine(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_engine_for_any_size(build: Build, net: Callable[[RGB], RGB], backend: str) -> None:
+def test_an_engine_for_any_size(build: Build, net: Callable[[Picture], Picture], backend: str) -> None:
     with engines.load(build(backend, size=None).path) as engine:
         assert engine.spec.size is None
         for size in ((16, 16), (33, 51), (48, 64), (17, 90), (33, 51)):
@@ -179,7 +179,7 @@ def test_an_engine_for_any_size(build: Build, net: Callable[[RGB], RGB], backend
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_engine_of_a_batch(build: Build, net: Callable[[RGB], RGB], backend: str) -> None:
+def test_an_engine_of_a_batch(build: Build, net: Callable[[Picture], Picture], backend: str) -> None:
     with engines.load(build(backend, batch=3).path) as engine:
         pictures = np.stack([noise(*SMALL, seed) for seed in range(3)])
         for picture, result in zip(pictures, engine(pictures), strict=True):
@@ -189,7 +189,7 @@ def test_an_engine_of_a_batch(build: Build, net: Callable[[RGB], RGB], backend: 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_an_engine_of_any_batch(build: Build, net: Callable[[RGB], RGB], backend: str) -> None:
+def test_an_engine_of_any_batch(build: Build, net: Callable[[Picture], Picture], backend: str) -> None:
     bundle = build(backend, batch=None)
     assert bundle.path.stem.startswith("tiny-48x64-fp32-bany")
     with engines.load(bundle.path) as engine:
@@ -202,7 +202,7 @@ def test_an_engine_of_any_batch(build: Build, net: Callable[[RGB], RGB], backend
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_other_precisions(build: Build, photographs: list[RGB], backend: str, precision: str) -> None:
+def test_other_precisions(build: Build, photographs: list[Picture], backend: str, precision: str) -> None:
     bundle = build(backend, precision=precision)
     info = bundle.manifest.precision
     assert (info.asked, info.computes) == (
@@ -272,7 +272,7 @@ def test_an_engine_for_a_list_of_sizes_takes_no_other(engine: Engine) -> None:
 
 
 def test_tensorrt_says_what_it_needs(build: Build) -> None:
-    from nstopt.driver import count_gpus
+    from nstopt.gpu.driver import count_gpus
 
     if count_gpus():
         pytest.skip("this machine has an NVIDIA GPU")

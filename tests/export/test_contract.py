@@ -34,13 +34,13 @@ def test_in(convention: Convention, size: tuple[int, int], multiple: int) -> Non
 @pytest.mark.parametrize("output_range", [(0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)])
 def test_out_rounds_clips_and_crops(output_range: tuple[float, float]) -> None:
     low, high = output_range
-    grey = np.random.default_rng(0).uniform(-300, 600, (2, 3, 20, 24)).astype(np.float32)
-    y = torch.from_numpy(grey / 255 * (high - low) + low)
+    gray = np.random.default_rng(0).uniform(-300, 600, (2, 3, 20, 24)).astype(np.float32)
+    y = torch.from_numpy(gray / 255 * (high - low) + low)
     images = torch.zeros(2, 17, 21, 3, dtype=torch.uint8)
     found = PictureOut(Convention(output_range=output_range))(y, images)
     assert found.shape == images.shape
     assert found.is_contiguous()
-    expected = np.clip(np.rint(grey), 0, 255).transpose(0, 2, 3, 1)[:, :17, :21]
+    expected = np.clip(np.rint(gray), 0, 255).transpose(0, 2, 3, 1)[:, :17, :21]
     np.testing.assert_allclose(found.numpy(), expected, atol=1 if (low, high) != (0.0, 255.0) else 0)
 
 

@@ -24,7 +24,7 @@ from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.export.metadata import read_info
 from nstopt.nets import Convention, load_net
 from nstopt.nets.custom import load_torchscript
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 Images = NDArray[np.uint8]
 Formula = Callable[[Tensor], Tensor]
@@ -82,7 +82,7 @@ def picture_formula(formula: Formula, scale: float, shift: float, multiple: int)
 def check_against(done: Exported, expected: Callable[[Images], Images]) -> None:
     assert done.torchscript
     assert done.size is None
-    assert done.max_grey_levels <= 1
+    assert done.max_gray_levels <= 1
     runners = [onnx_runner(done.onnx), torchscript_runner(done.torchscript)]
     for size in SIZES:
         for batch in (1, 2):
@@ -195,7 +195,7 @@ class Smaller(Scaled):
         return x[:, :, 2:-2, 2:-2]
 
 
-class Grey(Scaled):
+class Gray(Scaled):
     """One channel."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -249,11 +249,11 @@ def test_an_exported_program_of_one_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arch", "message"),
     [
-        ("Noisy", r"the exported graph differs from the net by up to \d+ grey levels at 128x128 .*; nothing was w"),
+        ("Noisy", r"the exported graph differs from the net by up to \d+ gray levels at 128x128 .*; nothing was w"),
         ("Branching", "torch cannot export this net to ONNX: "),
         ("Larger", r"not an image-to-image net: it makes \[2, 3, 192, 160\] of \[2, 3, 96, 80\]"),
         ("Smaller", r"not an image-to-image net: it makes \[2, 3, 92, 76\] of \[2, 3, 96, 80\]"),
-        ("Grey", r"not an image-to-image net: it makes \[2, 1, 96, 80\] of \[2, 3, 96, 80\]"),
+        ("Gray", r"not an image-to-image net: it makes \[2, 1, 96, 80\] of \[2, 3, 96, 80\]"),
     ],
 )
 def test_what_differs_from_the_net_is_not_written(weights: Path, tmp_path: Path, arch: str, message: str) -> None:

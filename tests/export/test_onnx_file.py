@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.bundle import ShapeInfo
+from nstopt.bundle import InputShape
 from nstopt.errors import ExportError
 from nstopt.export.onnx_file import fixed_shape, read_onnx
 
@@ -29,6 +29,6 @@ def test_files_that_are_missing(tmp_path: Path) -> None:
 
 
 def test_the_shape_that_a_net_takes(tmp_path: Path) -> None:
-    assert fixed_shape(mixer(), tmp_path) == ShapeInfo(None, None, None)
-    assert fixed_shape(mixer(dims=[1, 3, 21, 33]), tmp_path) == ShapeInfo(1, 21, 33)
+    assert fixed_shape(mixer(), tmp_path) == InputShape(None, None, None)
+    assert fixed_shape(mixer(dims=[1, 3, 21, 33]), tmp_path) == InputShape(1, 21, 33)
     assert fixed_shape(mixer(dims=[1, 3, 21, "W"]), tmp_path).size is None

@@ -15,7 +15,7 @@ from nstopt.errors import ExportError
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.export.onnx_file import fulfils_contract, read_onnx
 from nstopt.nets import Convention
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 from .graphs import ANY, Dims, mixer, model_of, run, saved
 from .test_opset import old_style_net
@@ -65,7 +65,7 @@ def test_a_net_that_does_not_run_at_every_size(tmp_path: Path) -> None:
     model = model_of(halves, {})
     with pytest.raises(ExportError, match=r"ONNX Runtime cannot run the net on an array of shape \[2, 3, 97, 131\]: "):
         export(model, tmp_path, multiple=1)
-    assert export(model, tmp_path, multiple=2).max_grey_levels == 0
+    assert export(model, tmp_path, multiple=2).max_gray_levels == 0
 
 
 @pytest.mark.parametrize("kind", ["larger", "smaller"])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nstopt.errors import ExportError
 from nstopt.export.parity import ANY_SIZE, check_parity
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 Images = NDArray[np.uint8]
 
@@ -27,13 +27,13 @@ def off_by(levels: int) -> object:
 
 
 @pytest.mark.parametrize("levels", [0, 1])
-def test_up_to_one_grey_level_passes(levels: int) -> None:
+def test_up_to_one_gray_level_passes(levels: int) -> None:
     assert check_parity("it", off_by(levels), dimmed, None) == levels  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("levels", [2, 100])
 def test_one_value_further_off_does_not(levels: int) -> None:
-    message = rf"^it differs from the net by up to {levels} grey levels at 128x128 \(0\.00% of .*; nothing was written"
+    message = rf"^it differs from the net by up to {levels} gray levels at 128x128 \(0\.00% of .*; nothing was written"
     with pytest.raises(ExportError, match=message):
         check_parity("it", off_by(levels), dimmed, None)  # type: ignore[arg-type]
 

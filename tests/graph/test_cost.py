@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from nstopt.calib.int8 import quantise, quantised_tensors
-from nstopt.calib.ranges import Range
+from nstopt.calib.int8 import quantize, quantized_tensors
+from nstopt.calib.ranges import QuantParams
 from nstopt.graph.cost import LayerCost, Total, costs, total
 from nstopt.graph.work import Work, convolution_macs
 
@@ -57,9 +57,9 @@ def test_a_new_shape_for_the_same_bytes_is_no_layer() -> None:
     assert total(costs(model)) == Total(layers=1, macs=0, bytes_moved=2 * 4 * 480)
 
 
-def test_a_quantised_convolution_reads_bytes() -> None:
+def test_a_quantized_convolution_reads_bytes() -> None:
     model = graph("y = Conv (x, w)", w=(8, 4, 3, 3))
-    int8 = quantise(model, {name: Range(0.5, 128) for name in quantised_tensors(model.graph)})
+    int8 = quantize(model, {name: QuantParams(0.5, 128) for name in quantized_tensors(model.graph)})
     int8 = onnx.shape_inference.infer_shapes(int8, strict_mode=True)
     before, after = only(model, "Conv").work, only(int8, "Conv").work
     assert (before.int8, after.int8) == (False, True)

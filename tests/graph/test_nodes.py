@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nstopt.graph.nodes import convolutions, initialisers, multiplying, name_convolutions, producers, shapes
+from nstopt.graph.nodes import convolutions, initializers, multiplying, name_convolutions, producers, shapes
 
 from .rules.equivalence import Graph, noise
 
@@ -23,8 +23,8 @@ def test_convolutions_and_producers() -> None:
     }
 
 
-def test_initialisers() -> None:
-    found = initialisers(small().model("t2").graph)
+def test_initializers() -> None:
+    found = initializers(small().model("t2").graph)
     assert list(found) == ["c0", "c1"]
     np.testing.assert_array_equal(found["c1"], noise(2, 3, 3, 3))
 

@@ -16,7 +16,7 @@ from conftest import noise as picture
 from nets import layouts
 from onnxscript import ir
 
-from nstopt.bundle import ShapeInfo
+from nstopt.bundle import InputShape
 from nstopt.engines.onnxruntime import session
 from nstopt.errors import RewriteError
 from nstopt.export.contract import PictureModule
@@ -26,14 +26,14 @@ from nstopt.graph.forms import CHOICES
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import PASSES, apply, rewrite
 from nstopt.graph.rule import Context, Layer, Rule, Tape
-from nstopt.graph.specialise import specialise
+from nstopt.graph.specialize import specialize
 from nstopt.nets import Convention, load_net
-from nstopt.pictures import RGB, cover
-from nstopt.size import Size
+from nstopt.pictures.files import Picture, cover
+from nstopt.pictures.size import Size
 
 from .rules.equivalence import Graph, noise, operators
 
-EVEN, ODD, ANY = ShapeInfo(1, 48, 64), ShapeInfo(2, 37, 51), ShapeInfo(None, None, None)
+EVEN, ODD, ANY = InputShape(1, 48, 64), InputShape(2, 37, 51), InputShape(None, None, None)
 FAMILIES = ("johnson", "fast-style", "reconet", "reconet-frn", "adain", "custom")
 Export = Callable[[str], onnx.ModelProto]
 
@@ -57,7 +57,7 @@ def custom() -> onnx.ModelProto:
 
 
 def random_net(family: str, folder: Path) -> onnx.ModelProto:
-    """An export with random weights, which fill the range of grey levels. All but one go the way of a user's
+    """An export with random weights, which fill the range of gray levels. All but one go the way of a user's
     TorchScript net: the older exporter draws other graphs than the one that Johnson's came from, in a twentieth of the
     time."""
     path, more = folder / f"{family}.pth", {}
@@ -100,16 +100,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Expor
     return export
 
 
-Reference = Callable[[str, ShapeInfo], tuple[onnx.ModelProto, RGB, RGB]]
+Reference = Callable[[str, InputShape], tuple[onnx.ModelProto, Picture, Picture]]
 
 
 @pytest.fixture(scope="module")
-def reference(exported: Export, photographs: list[RGB]) -> Reference:
+def reference(exported: Export, photographs: list[Picture]) -> Reference:
     """The export of a family for a shape (any size: run at the odd one), pictures, and what it paints of them."""
 
     @functools.cache
-    def paint(family: str, shape: ShapeInfo) -> tuple[onnx.ModelProto, RGB, RGB]:
-        graph = specialise(exported(family), shape)
+    def paint(family: str, shape: InputShape) -> tuple[onnx.ModelProto, Picture, Picture]:
+        graph = specialize(exported(family), shape)
         name_convolutions(graph)
         batch, size = (shape.batch or 2), (shape.size or Size(37, 51))
         images = np.stack([cover(photo, size) for photo in photographs[:batch]])
@@ -120,12 +120,12 @@ def reference(exported: Export, photographs: list[RGB]) -> Reference:
     return paint
 
 
-def painted(graph: onnx.ModelProto, images: RGB) -> RGB:
-    result: RGB = session(graph.SerializeToString()).run(None, {"image": images})[0]
+def painted(graph: onnx.ModelProto, images: Picture) -> Picture:
+    result: Picture = session(graph.SerializeToString()).run(None, {"image": images})[0]
     return result
 
 
-def assert_same_pictures(graph: onnx.ModelProto, images: RGB, expected: RGB) -> None:
+def assert_same_pictures(graph: onnx.ModelProto, images: Picture, expected: Picture) -> None:
     found = painted(graph, images)
     assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
     assert np.abs(found.astype(np.int16) - expected).max() <= 1
@@ -137,7 +137,7 @@ def assert_same_pictures(graph: onnx.ModelProto, images: RGB, expected: RGB) -> 
     ids=["openvino-even", "openvino-odd", "openvino-any", "onnxruntime-odd"],
 )
 @pytest.mark.parametrize("family", FAMILIES)
-def test_defaults(reference: Reference, backend: str, family: str, shape: ShapeInfo) -> None:
+def test_defaults(reference: Reference, backend: str, family: str, shape: InputShape) -> None:
     graph, images, expected = reference(family, shape)
     result = rewrite(graph, backend)
     assert_same_pictures(result.model, images, expected)
@@ -166,7 +166,7 @@ def test_a_backend_without_defaults_keeps_the_forms(reference: Reference, family
 
 @pytest.mark.parametrize(("shape", "number"), [(EVEN, 1), (ODD, -1), (ANY, -1)], ids=["even", "odd", "any"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_forced_forms(reference: Reference, family: str, shape: ShapeInfo, number: int) -> None:
+def test_forced_forms(reference: Reference, family: str, shape: InputShape, number: int) -> None:
     graph, images, expected = reference(family, shape)
     asked: set[str] = set()
 

@@ -17,7 +17,7 @@ from nstopt.graph.rule import (
     Rule,
     Tape,
     constant,
-    initialiser,
+    initializer,
     ints,
     layer_name,
     only_use,
@@ -157,7 +157,7 @@ class Shift(Rule):
         return 2.0 if producer(node.inputs[0], "Add") is None else None
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
-        zero = initialiser(op, np.zeros(1, np.float32), "zero")
+        zero = initializer(op, np.zeros(1, np.float32), "zero")
         return op.Relu(op.Add(node.inputs[0], zero), _name=node.name), "shifted"
 
 
@@ -184,7 +184,7 @@ class Scale(Rule):
 
     def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
         number = float(len(self.context.events) + 1)
-        return op.Mul(node.inputs[0], initialiser(op, np.array([number], np.float32), "factor")), f"{number}"
+        return op.Mul(node.inputs[0], initializer(op, np.array([number], np.float32), "factor")), f"{number}"
 
 
 def test_constants_of_one_name_are_kept_apart() -> None:

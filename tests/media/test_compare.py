@@ -10,13 +10,13 @@ import pytest
 from conftest import SMALL
 
 import nstopt
-from nstopt.build_spec import BuildSpec
 from nstopt.bundle import Bundle
 from nstopt.engines.base import Engine
 from nstopt.errors import BundleError, MediaError
-from nstopt.media.compare import Compared, compare, side_by_side, stylised, worst_first
-from nstopt.pipeline import build_engine
-from nstopt.size import Size
+from nstopt.media.compare import PictureDifference, compare, side_by_side, stylized, worst_first
+from nstopt.pictures.size import Size
+from nstopt.pipeline.build import build_engine
+from nstopt.pipeline.spec import BuildSpec
 
 
 @pytest.fixture
@@ -33,15 +33,15 @@ def test_int8_is_apart_from_fp32_and_an_engine_is_not_from_itself(pair: tuple[En
     assert {one.picture for one in found} == set(pictures)
     assert [one.psnr_db for one in found] == sorted(one.psnr_db for one in found)
     assert 20 < found[0].psnr_db < 60
-    assert all(0.5 < one.ssim < 1 and one.max_grey_levels > 0 for one in found)
+    assert all(0.5 < one.ssim < 1 and one.max_gray_levels > 0 for one in found)
     (same,) = compare(right, right, pictures[:1])
-    assert same == Compared(pictures[0], 100, 1, 0)
+    assert same == PictureDifference(pictures[0], 100, 1, 0)
 
 
 def test_pictures_have_the_size_that_is_fixed(pair: tuple[Engine, Engine], photos: Path) -> None:
-    for picture in stylised(*pair, photos / "0.png"):
+    for picture in stylized(*pair, photos / "0.png"):
         assert picture.shape == (*SMALL, 3)
-    assert stylised(pair[0], pair[0], photos / "0.png")[0].shape == (60, 80, 3)
+    assert stylized(pair[0], pair[0], photos / "0.png")[0].shape == (60, 80, 3)
 
 
 def test_two_sizes_cannot_be_compared(

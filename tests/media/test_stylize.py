@@ -14,9 +14,9 @@ from nstopt import engines
 from nstopt.bundle import Bundle
 from nstopt.engines.base import Engine
 from nstopt.errors import MediaError
-from nstopt.media.stylize import Job, before_after, plan, run, stylize
-from nstopt.pictures import read_picture, resize
-from nstopt.size import Size
+from nstopt.media.stylize import PictureJob, before_after, list_jobs, run, stylize
+from nstopt.pictures.files import read_picture, resize
+from nstopt.pictures.size import Size
 
 
 @pytest.fixture(scope="module")
@@ -69,23 +69,23 @@ def test_another_size_is_scaled_not_distorted(fixed: Engine) -> None:
 def test_a_picture_into_a_file_or_a_folder(tmp_path: Path) -> None:
     source, folder = tmp_path / "a.jpg", tmp_path / "out"
     folder.mkdir()
-    assert plan(source, tmp_path / "b.png", False) == [Job(source, tmp_path / "b.png")]
-    assert plan(source, folder, False) == [Job(source, folder / "a.jpg")]
-    assert plan(source, folder, True) == [Job(source, folder / "a.png")]
+    assert list_jobs(source, tmp_path / "b.png", False) == [PictureJob(source, tmp_path / "b.png")]
+    assert list_jobs(source, folder, False) == [PictureJob(source, folder / "a.jpg")]
+    assert list_jobs(source, folder, True) == [PictureJob(source, folder / "a.png")]
 
 
 def test_a_folder_into_a_folder(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.png", "notes.txt", ".hidden.png"):
         (tmp_path / name).write_text("")
-    assert [job.target.name for job in plan(tmp_path, tmp_path / "out", False)] == ["a.png", "b.jpg"]
-    assert [job.target.name for job in plan(tmp_path, tmp_path / "out", True)] == ["a.png", "b.png"]
+    assert [job.target.name for job in list_jobs(tmp_path, tmp_path / "out", False)] == ["a.png", "b.jpg"]
+    assert [job.target.name for job in list_jobs(tmp_path, tmp_path / "out", True)] == ["a.png", "b.png"]
 
 
 def test_two_pictures_that_would_have_one_result(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png"):
         (tmp_path / name).write_text("")
     with pytest.raises(MediaError, match=r"out/a\.png: would be the result of both a\.jpg and a\.png; rename one"):
-        plan(tmp_path, tmp_path / "out", keep_alpha=True)
+        list_jobs(tmp_path, tmp_path / "out", keep_alpha=True)
 
 
 def test_no_picture_is_overwritten_by_its_result(tmp_path: Path) -> None:
@@ -93,19 +93,19 @@ def test_no_picture_is_overwritten_by_its_result(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to("a.png")
     for source, target in (("a.png", "a.png"), ("a.png", "link.png"), ("a.png", "."), (".", ".")):
         with pytest.raises(MediaError, match="the result would overwrite the picture itself; choose another output"):
-            plan(tmp_path / source, tmp_path / target, False)
+            list_jobs(tmp_path / source, tmp_path / target, False)
 
 
 def test_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no pictures in this folder"):
-        plan(tmp_path, tmp_path / "out", False)
+        list_jobs(tmp_path, tmp_path / "out", False)
 
 
 def test_a_folder_goes_into_no_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("")
     (tmp_path / "out.png").write_text("")
     with pytest.raises(MediaError, match=r"out\.png: is a file; the results of a folder need a folder"):
-        plan(tmp_path, tmp_path / "out.png", False)
+        list_jobs(tmp_path, tmp_path / "out.png", False)
 
 
 def test_a_bad_picture_does_not_stop_the_others(free: Engine, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_bad_picture_does_not_stop_the_others(free: Engine, tmp_path: Path) ->
     (tmp_path / "b.png").write_text("no picture")
     Image.fromarray(noise(15, 30)).save(tmp_path / "c.png")
     Image.fromarray(noise(24, 18)).save(tmp_path / "d.jpg")
-    jobs = plan(tmp_path, tmp_path / "out", False)
+    jobs = list_jobs(tmp_path, tmp_path / "out", False)
     done = list(run(free, jobs, False))
     assert [one.error is None for one in done] == [True, False, False, True]
     assert [(one.size, one.ran_at) for one in (done[0], done[3])] == [((20, 30), (20, 30)), ((24, 18), (24, 18))]
@@ -128,7 +128,7 @@ def test_transparency(free: Engine, tmp_path: Path, keep: bool) -> None:
     image = Image.fromarray(noise(20, 30))
     image.putalpha(Image.fromarray(alpha))
     image.save(tmp_path / "in.png")
-    (done,) = run(free, plan(tmp_path / "in.png", tmp_path / "out.png", keep), keep)
+    (done,) = run(free, list_jobs(tmp_path / "in.png", tmp_path / "out.png", keep), keep)
     assert done.error is None
     written = Image.open(tmp_path / "out.png")
     assert written.mode == ("RGBA" if keep else "RGB")
@@ -141,7 +141,7 @@ def test_transparency(free: Engine, tmp_path: Path, keep: bool) -> None:
 
 def test_a_result_that_cannot_be_written(free: Engine, tmp_path: Path) -> None:
     Image.fromarray(noise(20, 30)).save(tmp_path / "in.png")
-    (done,) = run(free, [Job(tmp_path / "in.png", tmp_path / "in.png" / "out.png")], False)
+    (done,) = run(free, [PictureJob(tmp_path / "in.png", tmp_path / "in.png" / "out.png")], False)
     assert "cannot be written" in str(done.error)
 
 

@@ -131,7 +131,7 @@ def adain_decoder(top: int = 8) -> State:
 
 
 def adain_vgg(top: int = 8) -> State:
-    """pytorch-AdaIN's vgg_normalised.pth, narrow, with some of the tail that is not used."""
+    """pytorch-AdaIN's vgg_normalized.pth, narrow, with some of the tail that is not used."""
     state: State = {}
     conv(state, "0", 3, 3, 1)
     widths = (3, 4, 4, 5, 5, 6, 6, 6, 6, top, top, top)

@@ -59,7 +59,7 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
-def test_baked_styles_average_the_stylised_features(files: tuple[Path, Path], alpha: float) -> None:
+def test_baked_styles_average_the_stylized_features(files: tuple[Path, Path], alpha: float) -> None:
     styles: list[Style] = [(style_picture(1), 1.0), (style_picture(2, 30, 70), 3.0)]
     net = load_net(files[0], vgg=files[1], styles=styles, alpha=alpha)
     assert (net.family, net.widths, net.blocks, net.multiple) == ("adain", (4, 5, 6, 8), 0, 8)
@@ -68,12 +68,12 @@ def test_baked_styles_average_the_stylised_features(files: tuple[Path, Path], al
     vgg, decoder = layouts_of(files)
     x = torch.rand(2, 3, 24, 32)
     content = encode(x, vgg)
-    stylised = sum(
+    stylized = sum(
         share * adain(content, encode(read_style(picture), vgg))
         for share, (picture, _) in zip((0.25, 0.75), styles, strict=True)
     )
     with torch.no_grad():
-        expected = decode(alpha * stylised + (1 - alpha) * content, decoder)
+        expected = decode(alpha * stylized + (1 - alpha) * content, decoder)
         torch.testing.assert_close(net.module(x), expected, rtol=1e-4, atol=1e-4)
 
 

@@ -89,7 +89,7 @@ def test_fast_style(tmp_path: Path, widths: tuple[int, int, int], blocks: int) -
     assert net.convention == PICTURES
     x = torch.rand(2, 3, 16, 24) * 255
     with torch.no_grad():
-        # The picture spans 300 grey levels, and the wild weights amplify rounding.
+        # The picture spans 300 gray levels, and the wild weights amplify rounding.
         torch.testing.assert_close(net.module(x), reference.fast_style(x, state, blocks).detach(), rtol=0, atol=0.02)
 
 
@@ -148,6 +148,6 @@ def test_trained_nets_make_pictures(shared_folder: Path, name: str) -> None:
     with torch.no_grad():
         out = net.module(torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0))
     assert out.shape == (1, 3, 64, 96)
-    # A picture, not noise or a flat colour: neighbours resemble each other, and there is contrast.
+    # A picture, not noise or a flat color: neighbors resemble each other, and there is contrast.
     assert out.std() > 20
     assert (out[..., 1:] - out[..., :-1]).abs().mean() < out.std()

@@ -13,11 +13,11 @@ from PIL import Image
 
 from nstopt.train.johnson import Johnson, JohnsonSpec
 from nstopt.train.objective import StyleSpec
-from nstopt.train.place import Place
+from nstopt.train.process import ProcessContext
 from nstopt.train.trainer import TrainSpec
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
-CPU = Place(torch.device("cpu"))
+CPU = ProcessContext(torch.device("cpu"))
 
 
 def lossnet_arrays() -> dict[str, NDArray[np.float32]]:

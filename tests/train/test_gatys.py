@@ -1,4 +1,4 @@
-"""Gatys: both optimisers make the loss smaller, from either start."""
+"""Gatys: both optimizers make the loss smaller, from either start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nstopt.errors import MediaError
-from nstopt.train.gatys import GatysSpec, optimise
+from nstopt.train.gatys import GatysSpec, optimize
 
 from .material import style, write_lossnet, write_pictures
 
@@ -26,7 +26,7 @@ def spec(folder: Path, **changes: object) -> GatysSpec:
 
 @pytest.mark.parametrize(("optimizer", "start"), [("adam", "content"), ("lbfgs", "content"), ("adam", "noise")])
 def test_the_picture_comes_closer_to_both(tmp_path: Path, optimizer: str, start: str) -> None:
-    steps = list(optimise(spec(tmp_path, optimizer=optimizer, start=start), CPU))
+    steps = list(optimize(spec(tmp_path, optimizer=optimizer, start=start), CPU))
     assert [step.number for step in steps] == list(range(1, 14))
     first, last = (sum(steps[index].losses.values()) for index in (0, -1))
     assert last < 0.6 * first
@@ -36,7 +36,7 @@ def test_the_picture_comes_closer_to_both(tmp_path: Path, optimizer: str, start:
 
 def test_the_side_and_the_seed(tmp_path: Path) -> None:
     def last(**changes: object) -> torch.Tensor:
-        return list(optimise(spec(tmp_path, steps=1, start="noise", side=32, **changes), CPU))[-1].picture
+        return list(optimize(spec(tmp_path, steps=1, start="noise", side=32, **changes), CPU))[-1].picture
 
     assert last().shape == (1, 3, 32, 45)
     assert torch.equal(last(seed=3), last(seed=3))
@@ -45,4 +45,4 @@ def test_the_side_and_the_seed(tmp_path: Path) -> None:
 
 def test_a_missing_photograph(tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no such picture"):
-        next(optimise(spec(tmp_path, content=tmp_path / "no.png"), CPU))
+        next(optimize(spec(tmp_path, content=tmp_path / "no.png"), CPU))

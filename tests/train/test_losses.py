@@ -74,8 +74,8 @@ def test_pixel_and_gradient_losses() -> None:
 
 
 def test_luminance_weighs_green_most() -> None:
-    colours = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [1.0, 1.0, 1.0]]).view(4, 3, 1, 1)
-    assert luminance(colours).flatten().tolist() == pytest.approx([0.2126, 0.7152, 0.0722, 1.0])
+    colors = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [1.0, 1.0, 1.0]]).view(4, 3, 1, 1)
+    assert luminance(colors).flatten().tolist() == pytest.approx([0.2126, 0.7152, 0.0722, 1.0])
 
 
 def test_output_temporal_loss_allows_what_the_light_does() -> None:
@@ -83,7 +83,7 @@ def test_output_temporal_loss_allows_what_the_light_does() -> None:
     photo, warped_photo = 0.5 * one, 0.3 * one  # 0.2 lighter
     lighter = output_temporal_loss(0.9 * one, 0.7 * one, photo, warped_photo, torch.ones(1, 1, 1, 2))
     assert lighter.item() == pytest.approx(0, abs=1e-9)
-    # The stylised frames do not change where 0.2 was expected: 3 channels of 0.2^2, on one of two pixels.
+    # The stylized frames do not change where 0.2 was expected: 3 channels of 0.2^2, on one of two pixels.
     visible = torch.tensor([1.0, 0.0]).view(1, 1, 1, 2)
     still = output_temporal_loss(0.7 * one, 0.7 * one, photo, warped_photo, visible)
     assert still.item() == pytest.approx(3 * 0.2**2 / 2)

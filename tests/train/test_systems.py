@@ -89,10 +89,10 @@ def test_it_learns_and_its_file_paints(trained: tuple[str, System, Path]) -> Non
         painted = PictureModule(net)(photo[None]).float()
     batch = [part[None] for part in system.sample(0)]
     with torch.no_grad():
-        shown = system.paint(*batch)[-1]
+        shown = system.paint(*batch)[-1].clamp(0, 255)  # as a picture is
     assert painted.shape == (1, 40, 56, 3)
     assert painted.std() > 3
-    assert abs(painted.mean() - shown.mean()) < 60  # grey levels of both, not numbers of some other range
+    assert abs(painted.mean() - shown.mean()) < 60  # gray levels of both, not numbers of some other range
 
 
 def test_frn_nets_hold_filter_response_norms(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_bad_input(tmp_path: Path) -> None:
         Johnson(johnson_spec(tmp_path, data=tmp_path / "nowhere"), CPU)
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         Johnson(johnson_spec(tmp_path, lossnet=tmp_path / "no.npz"), CPU)
-    with pytest.raises(CheckpointError, match=r"get vgg_normalised\.pth from https://github\.com"):
+    with pytest.raises(CheckpointError, match=r"get vgg_normalized\.pth from https://github\.com"):
         Adain(AdainSpec(spec.data, spec.data, tmp_path / "no.pth", 1), CPU)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nstopt.errors import MediaError, TrainingError
-from nstopt.train.place import Place, join
+from nstopt.train.process import ProcessContext, join_processes
 from nstopt.train.trainer import train, warm_cosine
 
 from .material import CPU, johnson, train_spec
@@ -159,11 +159,11 @@ from pathlib import Path
 import torch
 from train.material import johnson_spec, train_spec
 from nstopt.train.johnson import Johnson
-from nstopt.train.place import join
+from nstopt.train.process import join_processes
 from nstopt.train.trainer import train
 torch.set_num_threads(1)
 folder = Path({str(tmp_path)!r})
-with join("cpu") as place:
+with join_processes("cpu") as place:
     system = Johnson(johnson_spec(folder, steps=3), place)
     train(system, train_spec(folder / "shared", 3, batch=1), place)
     torch.save(system.module.state_dict(), folder / f"rank{{place.rank}}.pth")
@@ -196,10 +196,10 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     from nstopt.errors import DeviceError
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(DeviceError, match="train on --device cpu"), join("cuda"):
+    with pytest.raises(DeviceError, match="train on --device cpu"), join_processes("cuda"):
         pass
-    with join("auto") as place:
-        assert place == Place(torch.device("cpu"))
+    with join_processes("auto") as place:
+        assert place == ProcessContext(torch.device("cpu"))
 
 
 def test_warm_cosine_rises_and_falls() -> None:

@@ -31,7 +31,7 @@ def state_of(layers: list[int | str]) -> dict[str, Tensor]:
 
 
 def reference(state: dict[str, Tensor], layers: list[int | str], picture: Tensor, last: int) -> Tensor:
-    """torchvision's module up to layer `last`, on the picture normalised as its documentation says."""
+    """torchvision's module up to layer `last`, on the picture normalized as its documentation says."""
     modules: list[nn.Module] = []
     for layer in layers:
         if layer == "M":

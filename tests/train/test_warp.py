@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nstopt import flow
+from nstopt.pictures import flow
 from nstopt.train import warp
 from nstopt.train.warp import WarpedPairs, random_flow, warp_batch
 

@@ -5,7 +5,7 @@ line.
     in_torch.py      those that run in torch
     from_export.py   those that are compiled from the raw export
 
-A peer keeps the contract of an engine: uint8 [N, H, W, 3] in and out, casting, normalisation and padding included.
+A peer keeps the contract of an engine: uint8 [N, H, W, 3] in and out, casting, normalization and padding included.
 Its library runs with its default settings, but what is called FP32 is told to compute in it, as ours is: OpenVINO, and
 on a GPU torch and ONNX Runtime, whose convolutions are TF32 otherwise. torch chooses its own number of threads.
 """

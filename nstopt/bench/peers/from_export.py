@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
-from nstopt.bench.subject import Stylise
+from nstopt.bench.subject import Stylize
 from nstopt.engines.base import Picture
 from nstopt.errors import BuildError, DeviceError
 
 
-def from_bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) -> Stylise:
+def from_bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) -> Stylize:
     """The engine of a bundle that `write` makes in another process, so that this one holds what it times alone. Raises
     ExportError or BuildError too."""
     from nstopt import engines
@@ -33,7 +33,7 @@ def _elsewhere(write: Callable[[PeerSubject, Path], None], subject: PeerSubject,
         other.submit(write, subject, path).result()
 
 
-def onnxruntime_cuda(subject: PeerSubject) -> Stylise:
+def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
     import onnxruntime
 
     provider = "CUDAExecutionProvider"
@@ -51,18 +51,18 @@ def onnxruntime_cuda(subject: PeerSubject) -> Stylise:
         raise refused
     name = session.get_inputs()[0].name
 
-    def stylise(images: Picture, out: Picture) -> None:
+    def stylize(images: Picture, out: Picture) -> None:
         np.copyto(out, session.run(None, {name: images})[0])
 
-    return stylise
+    return stylize
 
 
 def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
     """Export the peer's net for its size and batch and compile it as it is, into a bundle."""
     from nstopt import engines
-    from nstopt.bench.raw import build_raw
-    from nstopt.bundle import ShapeInfo
+    from nstopt.bundle import InputShape
     from nstopt.export.to_onnx import to_torchscript
+    from nstopt.pipeline.raw import build_raw
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         model = Path(folder) / f"raw{engines.backend(backend).capabilities.takes}"
@@ -70,18 +70,18 @@ def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
             _save_raw_onnx(subject, model)
         else:
             to_torchscript(picture_module(subject), model, subject.size)
-        build_raw(model, backend, ShapeInfo(subject.batch, *subject.size), "fp32", path)
+        build_raw(model, backend, InputShape(subject.batch, *subject.size), "fp32", path)
 
 
 def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
     """The raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
-    from nstopt.bench.raw import build_raw
-    from nstopt.bundle import ShapeInfo
+    from nstopt.bundle import InputShape
+    from nstopt.pipeline.raw import build_raw
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         model = Path(folder) / "raw.onnx"
         _save_raw_onnx(subject, model, fp16=True)
-        build_raw(model, "tensorrt", ShapeInfo(subject.batch, *subject.size), "fp16", path)
+        build_raw(model, "tensorrt", InputShape(subject.batch, *subject.size), "fp16", path)
 
 
 def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None:
@@ -91,31 +91,31 @@ def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None
 
     model = name_dimensions(to_onnx(picture_module(subject), subject.size), subject.size, subject.batch)
     if fp16:
-        from nstopt.bundle import ShapeInfo
+        from nstopt.bundle import InputShape
         from nstopt.calib.fp16 import to_fp16
-        from nstopt.graph.specialise import specialise
+        from nstopt.graph.specialize import specialize
 
-        model = to_fp16(specialise(model, ShapeInfo(subject.batch, *subject.size)))
+        model = to_fp16(specialize(model, InputShape(subject.batch, *subject.size)))
     onnx.save(model, path)
 
 
 def write_nncf(subject: PeerSubject, path: Path) -> None:
-    """Quantise the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle."""
+    """Quantize the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle."""
     try:
         import nncf
     except ImportError as error:
         raise BuildError("the peer nncf is not installed: pip install 'nstopt[peers]'") from error
     import openvino as ov
 
-    from nstopt.bench.raw import build_raw
-    from nstopt.bundle import ShapeInfo
-    from nstopt.calib.pictures import demo
+    from nstopt.bundle import InputShape
+    from nstopt.calib.picture_sets import demo
+    from nstopt.pipeline.raw import build_raw
 
     pictures = (np.repeat(picture[None], subject.batch, axis=0) for picture in demo().load(subject.size))
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         _save_raw_onnx(subject, Path(folder) / "raw.onnx")
         model = ov.Core().read_model(Path(folder) / "raw.onnx")
         data = nncf.Dataset(list(pictures))
-        quantised = nncf.quantize(model, data, preset=nncf.QuantizationPreset.PERFORMANCE)
-        ov.save_model(quantised, Path(folder) / "quantised.xml", compress_to_fp16=False)
-        build_raw(Path(folder) / "quantised.xml", "openvino", ShapeInfo(subject.batch, *subject.size), "int8", path)
+        quantized = nncf.quantize(model, data, preset=nncf.QuantizationPreset.PERFORMANCE)
+        ov.save_model(quantized, Path(folder) / "quantized.xml", compress_to_fp16=False)
+        build_raw(Path(folder) / "quantized.xml", "openvino", InputShape(subject.batch, *subject.size), "int8", path)

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
-from nstopt.bench.subject import Stylise
+from nstopt.bench.subject import Stylize
 from nstopt.engines.base import Picture
 from nstopt.errors import BuildError, DeviceError
 
 
-def torch_eager(subject: PeerSubject) -> Stylise:
+def torch_eager(subject: PeerSubject) -> Stylize:
     return _torch(picture_module(subject))
 
 
-def torch_channels_last(subject: PeerSubject) -> Stylise:
+def torch_channels_last(subject: PeerSubject) -> Stylize:
     import torch
 
     return _torch(picture_module(subject).to(memory_format=torch.channels_last))
 
 
-def torch_cuda(subject: PeerSubject, half: bool = False) -> Stylise:
+def torch_cuda(subject: PeerSubject, half: bool = False) -> Stylize:
     """With `half`, as torch's own mixed precision (autocast) has it: the net's family decides nothing."""
     return _torch(_cuda_module(subject), "cuda", half)
 
@@ -40,32 +40,32 @@ def _cuda_module(subject: PeerSubject) -> Any:
     return picture_module(subject).cuda()
 
 
-def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylise:
+def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylize:
     """Compiled here and now: torch does it at the first call, which would otherwise count as warm-up."""
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes, which would outlive this one
     import torch
 
     module = _cuda_module(subject) if device == "cuda" else picture_module(subject)
-    stylise = _torch(torch.compile(module, dynamic=False), device)
+    stylize = _torch(torch.compile(module, dynamic=False), device)
     images = np.zeros((subject.batch, *subject.size, 3), np.uint8)
     try:
-        stylise(images, np.empty_like(images))
+        stylize(images, np.empty_like(images))
     except Exception as error:  # of torch, of its compiler, of the C++ compiler's process
         reason = str(error).strip().splitlines()
         raise BuildError(
             f"torch.compile cannot compile {subject.peer.checkpoint}: {reason[0] if reason else type(error).__name__}; "
             "it needs a C++ compiler (g++) and Python's headers: install them, or leave torch-compile out of --compare"
         ) from error
-    return stylise
+    return stylize
 
 
-def _torch(module: Any, device: str = "cpu", half: bool = False) -> Stylise:
+def _torch(module: Any, device: str = "cpu", half: bool = False) -> Stylize:
     """Copies to the device and back are part of a call, as in an engine's."""
     import torch
 
     @torch.inference_mode()
-    def stylise(images: Picture, out: Picture) -> None:
+    def stylize(images: Picture, out: Picture) -> None:
         with torch.autocast(device, torch.float16, enabled=half):
             np.copyto(out, module(torch.from_numpy(images).to(device)).cpu().numpy())
 
-    return stylise
+    return stylize

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nstopt.bench.subject import Stylise
+from nstopt.bench.subject import Stylize
 from nstopt.errors import CheckpointError
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PeerSubject:
     size: Size
     batch: int
 
-    def open(self) -> Stylise:
+    def open(self) -> Stylize:
         """Raises CheckpointError if the checkpoint is unreadable or is not the one of the engines."""
         from nstopt.bench.peers import kind_of
 
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
     label: str
     backend: str
     precision: str
-    open: Callable[[PeerSubject], Stylise]
+    open: Callable[[PeerSubject], Stylize]
 
 
 def picture_module(subject: PeerSubject) -> Any:

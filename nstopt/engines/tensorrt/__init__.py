@@ -12,10 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nstopt.bundle import Bundle, ShapeInfo
-from nstopt.driver import Device
-from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Compiled, Engine
-from nstopt.engines.tensorrt.gate import (
+from nstopt.bundle import Bundle, InputShape
+from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine
+from nstopt.engines.tensorrt.requirements import (
     check_built_for,
     check_precision,
     check_types,
@@ -25,8 +24,9 @@ from nstopt.engines.tensorrt.gate import (
     timing_cache_name,
 )
 from nstopt.files import cache_folder, make_folder
-from nstopt.gpus import architecture_of
-from nstopt.precisions import PRECISIONS, is_quantised
+from nstopt.gpu.driver import GpuDevice
+from nstopt.gpu.facts import architecture_of
+from nstopt.precisions import PRECISIONS, is_quantized
 
 if TYPE_CHECKING:
     from nstopt.graph.rule import Layer
@@ -48,7 +48,7 @@ class TensorRTBackend(Backend):
         check_types(str(installed()), precision)
 
     def build(
-        self, model: Path, shape: ShapeInfo, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         device = require_gpu("build an engine")
         version = _plan(model.read_bytes(), device, precision, shape, folder, folder.parent, options)
@@ -64,20 +64,20 @@ class TensorRTBackend(Backend):
         device = require_gpu("measure layers")
         return f"tensorrt {installed()} {device.name} sm_{device.sm[0]}{device.sm[1]}"
 
-    def compile(self, model: bytes) -> Compiled:
+    def compile(self, model: bytes) -> CompiledModel:
         device = require_gpu("compile a graph")
-        from nstopt.engines.tensorrt.prepare import precision_of
+        from nstopt.engines.tensorrt.lowering import precision_of
         from nstopt.engines.tensorrt.session import Session
 
         make_folder(cache_folder())
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
-            folder, fixed = Path(temporary), ShapeInfo(None, None, None)
+            folder, fixed = Path(temporary), InputShape(None, None, None)
             _plan(model, device, precision_of(model), fixed, folder, cache_folder(), NO_OPTIONS)
             return Session((folder / "engine.plan").read_bytes())
 
     def default_form(self, layer: Layer, precision: str) -> str:
         """Where there are no INT8 transposed convolutions, they are plain ones, by phases."""
-        if layer.kind == "transposed-conv" and is_quantised(precision):
+        if layer.kind == "transposed-conv" and is_quantized(precision):
             generation = architecture_of(require_gpu("choose forms of layers").sm)
             if generation is not None and not generation.has_int8_transposed_convolution:
                 return "phase"
@@ -85,18 +85,24 @@ class TensorRTBackend(Backend):
 
 
 def _plan(
-    model: bytes, device: Device, precision: str, shape: ShapeInfo, folder: Path, caches: Path, options: BuildOptions
+    model: bytes,
+    device: GpuDevice,
+    precision: str,
+    shape: InputShape,
+    folder: Path,
+    caches: Path,
+    options: BuildOptions,
 ) -> str:
     """Check `model`, build its plan into `folder`, keep what was measured in `caches`; TensorRT's version."""
     from nstopt.engines.tensorrt.build import build_plan
-    from nstopt.engines.tensorrt.prepare import ready
-    from nstopt.engines.tensorrt.request import Request
+    from nstopt.engines.tensorrt.lowering import ready
+    from nstopt.engines.tensorrt.messages import BuildRequest
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
         file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
         own_norms = options.own_norms and has_own_norm(str(installed()))
         file.write_bytes(ready(model, device.sm, own_norms))
-        request = Request(
+        request = BuildRequest(
             model=str(file),
             folder=str(folder),
             precision=precision,

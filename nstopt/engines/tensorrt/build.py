@@ -12,7 +12,7 @@ from typing import IO
 
 import msgspec
 
-from nstopt.engines.tensorrt.request import Answer, Failed, Finished, Phase, Request
+from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, Phase
 from nstopt.errors import BuildError
 from nstopt.files import atomic_path
 from nstopt.progress import Progress
@@ -21,7 +21,7 @@ WORKER = "nstopt.engines.tensorrt.worker"
 KEPT = ("engine.plan", "layers.json", "build.log")
 
 
-def build_plan(request: Request, folder: Path, timing_cache: Path, progress: Progress) -> str:
+def build_plan(request: BuildRequest, folder: Path, timing_cache: Path, progress: Progress) -> str:
     """Build what `request` asks for and move engine.plan, layers.json and build.log into `folder`; returns TensorRT's
     version. What was measured is added to `timing_cache`. Raises BuildError; whatever is raised, KeyboardInterrupt too,
     nothing of the build is left."""

@@ -44,7 +44,7 @@ class Stream:
         self._stream = call("making a stream", cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
         self.handle = int(self._stream)
 
-    def synchronise(self) -> None:
+    def synchronize(self) -> None:
         """Wait until everything in the queue is done."""
         call("running the engine", cudart.cudaStreamSynchronize, self._stream)
 

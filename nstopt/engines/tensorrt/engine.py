@@ -10,18 +10,18 @@ import numpy as np
 import tensorrt as trt
 
 from nstopt.bundle import Bundle
-from nstopt.engines.base import Engine, LayerTime, Pending, Picture
+from nstopt.engines.base import Engine, InferRequest, LayerTime, Picture
 from nstopt.engines.tensorrt.arrays import DeviceArray, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.cuda import DeviceMemory
 from nstopt.engines.tensorrt.lane import Lane, Shape, Split
-from nstopt.engines.tensorrt.layers import read_layers
+from nstopt.engines.tensorrt.layer_report import read_layers
 from nstopt.engines.tensorrt.pool import INPUT, Pool
 from nstopt.errors import BundleError, DeviceError
 
 PROFILE_WARMUP = 2
 
 
-class Log(trt.ILogger):  # type: ignore[misc]
+class ErrorLog(trt.ILogger):  # type: ignore[misc]
     """Keeps TensorRT's last error, which its calls do not return."""
 
     def __init__(self) -> None:
@@ -33,10 +33,10 @@ class Log(trt.ILogger):  # type: ignore[misc]
             self.error = " ".join(message.split())
 
 
-def deserialise(plan: bytes, what: str) -> tuple[Any, Any]:
+def deserialize(plan: bytes, what: str) -> tuple[Any, Any]:
     """(engine, its runtime, which must outlive it). Only where a GPU is: TensorRT's runtime ends the process elsewhere.
     Raises DeviceError."""
-    log = Log()
+    log = ErrorLog()
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
@@ -53,7 +53,7 @@ class TensorRTEngine(Engine):
         self._lock = contextlib.nullcontext()
         self._pool: Pool | None = None
         self._report = bundle.file("layers.json").read_text()
-        engine, self._runtime = deserialise(bundle.file("engine.plan").read_bytes(), str(bundle.path))
+        engine, self._runtime = deserialize(bundle.file("engine.plan").read_bytes(), str(bundle.path))
         self._pool = Pool(engine)
 
     @property
@@ -73,7 +73,7 @@ class TensorRTEngine(Engine):
             raise BundleError("the picture and `out` must both lie on the GPU, or both in the host's memory")
         return self._call_on_device(image, out) if on_device else super().__call__(image, out)
 
-    def submit(self, image: Picture) -> Pending:
+    def submit(self, image: Picture) -> InferRequest:
         """As Engine, for pictures of the host. Raises DeviceError if too many requests are in flight."""
         if is_on_device(image):
             raise BundleError("only pictures in the host's memory can be submitted: call the engine with this one")
@@ -86,7 +86,7 @@ class TensorRTEngine(Engine):
         except BaseException:
             lanes.drop(lane)
             raise
-        return Pending(image.shape, lambda out: self._finish(lanes, lane, out))
+        return InferRequest(image.shape, lambda out: self._finish(lanes, lane, out))
 
     def _finish(self, lanes: Pool, lane: Lane, out: Picture | None) -> None:
         """Wait for the result of a submitted request and write it; of one that nobody wants, only free the lane."""

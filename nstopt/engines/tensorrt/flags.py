@@ -56,7 +56,7 @@ def mask(enum: Any, names: tuple[str, ...]) -> int:
 
 
 def shares_profiles(version: str) -> bool:
-    """Whether several contexts may use one optimisation profile at a time: from 8.6 on."""
+    """Whether several contexts may use one optimization profile at a time: from 8.6 on."""
     major, minor = (int(part) for part in version.split(".")[:2])
     return (major, minor) >= (8, 6)
 

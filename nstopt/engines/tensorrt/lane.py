@@ -41,7 +41,7 @@ class Lane:
     """Runs one request at a time. `graph_note` says why there is no CUDA graph; empty where there is one."""
 
     def __init__(self, engine: Any, shapes: Mapping[str, Shape], profile: int, use_graph: bool = True) -> None:
-        """`shapes` of the inputs; `profile` is the optimisation profile they belong to. Raises DeviceError."""
+        """`shapes` of the inputs; `profile` is the optimization profile they belong to. Raises DeviceError."""
         self.shapes = dict(shapes)
         self.profile = profile
         self.context: Any = None
@@ -66,7 +66,7 @@ class Lane:
             raise DeviceError("TensorRT cannot make an execution context: not enough GPU memory for another request")
         # Only the first context of an engine starts with a profile, the first one.
         if is_dynamic(engine) and not self.context.set_optimization_profile_async(self.profile, self.stream.handle):
-            raise DeviceError(f"TensorRT refuses optimisation profile {self.profile}")
+            raise DeviceError(f"TensorRT refuses optimization profile {self.profile}")
         for name, shape in self.shapes.items():
             if not self.context.set_input_shape(name, shape):
                 raise DeviceError(f"TensorRT refuses the shape {list(shape)} for '{name}'")
@@ -88,7 +88,7 @@ class Lane:
     def _capture(self) -> None:
         """TensorRT does its last preparations in the first run after a shape was set, which a graph must not hold."""
         self._enqueue()
-        self.stream.synchronise()
+        self.stream.synchronize()
         try:
             self._graph = self.stream.capture(self._enqueue)
             self.graph_note = ""
@@ -121,7 +121,7 @@ class Lane:
 
     def finish(self) -> None:
         """Wait until the results are in the outputs' `host` memory. Raises DeviceError if the GPU failed."""
-        self.stream.synchronise()
+        self.stream.synchronize()
 
     def run_plain(self) -> None:
         """Run on what is in the inputs' `host` memory without the CUDA graph, and wait."""
@@ -142,7 +142,7 @@ class Lane:
             self._run()
             if made != target:
                 self.stream.copy(target, made, size)
-            self.stream.synchronise()
+            self.stream.synchronize()
         finally:
             self._point(self.inputs[0], read)
             self._point(self.outputs[0], written)
@@ -159,13 +159,13 @@ class Lane:
             for step, event in zip((self._upload, self._run, self._download), events[1:], strict=True):
                 step()
                 event.record(self.stream)
-            self.stream.synchronise()
+            self.stream.synchronize()
             return Split(*(later.ms_since(earlier) for earlier, later in itertools.pairwise(events)))
 
     def close(self) -> None:
         """Wait for what is under way, then give everything back."""
         with contextlib.suppress(DeviceError):
-            self.stream.synchronise()
+            self.stream.synchronize()
         if self._graph is not None:
             self._graph.close()
         self.context = None
@@ -185,6 +185,6 @@ class Lane:
 
 
 def is_dynamic(engine: Any) -> bool:
-    """Whether an input of this TensorRT engine has a free side, so that its contexts need an optimisation profile."""
+    """Whether an input of this TensorRT engine has a free side, so that its contexts need an optimization profile."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     return any(-1 in tuple(engine.get_tensor_shape(name)) for name in names)

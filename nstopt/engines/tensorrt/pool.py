@@ -125,7 +125,7 @@ class Pool:
                 self._changed.wait()
 
     def _profiles(self, shape: Shape) -> tuple[Sequence[int], bool]:
-        """(the optimisation profiles for a shape, whether several lanes may use one at a time)."""
+        """(the optimization profiles for a shape, whether several lanes may use one at a time)."""
         if not self._is_dynamic:
             return (0,), True
         if shape not in self._fitting:

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nstopt.engines.base import Feed
-from nstopt.engines.tensorrt.engine import deserialise
+from nstopt.engines.tensorrt.engine import deserialize
 from nstopt.engines.tensorrt.lane import Lane
 from nstopt.errors import DeviceError
 
@@ -17,7 +17,7 @@ class Session:
 
     def __init__(self, plan: bytes) -> None:
         self._lane: Lane | None = None
-        self._engine, self._runtime = deserialise(plan, "the graph that it compiled")
+        self._engine, self._runtime = deserialize(plan, "the graph that it compiled")
 
     def __call__(self, feed: Feed) -> list[NDArray[Any]]:
         """Raises DeviceError; the next call begins anew."""

@@ -16,15 +16,15 @@ import msgspec
 import tensorrt as trt
 
 from nstopt.engines.tensorrt.flags import flags_for, mask, shares_profiles
-from nstopt.engines.tensorrt.request import Answer, Failed, Finished, Phase, Request
+from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, Phase
 
 MIB = 1 << 20
-# Where each request in flight needs an optimisation profile of its own: two that were submitted, and a call.
+# Where each request in flight needs an optimization profile of its own: two that were submitted, and a call.
 PROFILES_PER_SIZE = 3
 NO_TYPE_OF_ITS_OWN = frozenset({"CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "IDENTITY"})
 
 
-class Log(trt.ILogger):  # type: ignore[misc]
+class BuildLog(trt.ILogger):  # type: ignore[misc]
     """Writes to build.log; keeps what was an error."""
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class Log(trt.ILogger):  # type: ignore[misc]
         self._file.write(f"[{severity.name}] {message}\n")
 
 
-def build(request: Request, log: Log) -> None:
+def build(request: BuildRequest, log: BuildLog) -> None:
     """Write the plan and what belongs to it. Raises RuntimeError with the reason where TensorRT gives no plan."""
     folder = Path(request.folder)
     builder = trt.Builder(log)
@@ -49,15 +49,15 @@ def build(request: Request, log: Log) -> None:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise RuntimeError(log.errors[-1] if log.errors else "it built no engine and gave no reason")
-    serialised = bytes(plan)
-    (folder / "engine.plan").write_bytes(serialised)
+    serialized = bytes(plan)
+    (folder / "engine.plan").write_bytes(serialized)
     cache = config.get_timing_cache()
     if cache is not None:
         (folder / "timing.cache").write_bytes(bytes(cache.serialize()))
-    (folder / "layers.json").write_text(_layers(serialised, log))
+    (folder / "layers.json").write_text(_layers(serialized, log))
 
 
-def parse(builder: Any, request: Request, log: Any) -> tuple[Any, Any]:
+def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
     """(network, its parser, which must outlive it) of the request's model, its FP32 layers pinned where types are not
     those of the graph. Raises RuntimeError."""
     flags = flags_for(trt, request.precision)
@@ -71,7 +71,7 @@ def parse(builder: Any, request: Request, log: Any) -> tuple[Any, Any]:
     return network, parser
 
 
-def configure(builder: Any, request: Request) -> Any:
+def configure(builder: Any, request: BuildRequest) -> Any:
     """The builder's configuration: flags, limits, timing cache, sizes, and someone to tell the progress to."""
     flags = flags_for(trt, request.precision)
     config = builder.create_builder_config()
@@ -135,7 +135,7 @@ def _monitor() -> Any:
     return Monitor()
 
 
-def _layers(plan: bytes, log: Log) -> str:
+def _layers(plan: bytes, log: BuildLog) -> str:
     """TensorRT's own report of the engine's layers, as JSON."""
     engine = trt.Runtime(log).deserialize_cuda_engine(plan)
     if engine is None:
@@ -151,8 +151,8 @@ def tell(answer: Answer) -> None:
 
 def main(path: str) -> None:
     """Build what the request in the file `path` asks for, and say how it ended."""
-    request = msgspec.json.decode(Path(path).read_bytes(), type=Request)
-    log = Log(Path(request.folder) / "build.log")
+    request = msgspec.json.decode(Path(path).read_bytes(), type=BuildRequest)
+    log = BuildLog(Path(request.folder) / "build.log")
     try:
         build(request, log)
     except Exception as error:  # TensorRT's bindings raise many kinds, TypeError for a failed constructor among them

@@ -2,7 +2,7 @@
 
     x ─ Mul(s) ─ Add(t) [─ Pad(reflect)] ─ Conv(w, b)   ⇒   x [─ Pad(reflect)] ─ Conv(w * s, b + Σ w * t)
 
-The normalisation of a picture goes this way. A shift cannot pass zero padding: there, 0 would have become t.
+The normalization of a picture goes this way. A shift cannot pass zero padding: there, 0 would have become t.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nstopt.graph.rule import (
     Rule,
     Tape,
     constant,
-    initialiser,
+    initializer,
     only_use,
     producer,
     read_convolution,
@@ -65,9 +65,9 @@ class AffineIntoConv(Rule):
             source = op.Pad(source, *pad.inputs[1:], _name=pad.name, **pad.attributes)
         weight = read.weight * plan.scale[None, :, None, None]
         bias = (0 if read.bias is None else read.bias) + np.einsum("oiyx,i->o", read.weight, plan.shift)
-        kept = [initialiser(op, weight.astype(np.float32), f"{node.inputs[1].name}.scaled")]  # type: ignore[union-attr]
+        kept = [initializer(op, weight.astype(np.float32), f"{node.inputs[1].name}.scaled")]  # type: ignore[union-attr]
         if read.bias is not None or plan.shift.any():
-            kept.append(initialiser(op, bias.astype(np.float32), f"{node.name}.shifted.bias"))
+            kept.append(initializer(op, bias.astype(np.float32), f"{node.name}.shifted.bias"))
         return op.Conv(source, *kept, _name=node.name, **node.attributes), "scale and shift folded into the weights"
 
 

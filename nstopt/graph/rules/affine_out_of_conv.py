@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Convolution, Rule, Tape, initialiser, only_use, producer, read_convolution
+from nstopt.graph.rule import Array, Convolution, Rule, Tape, initializer, only_use, producer, read_convolution
 from nstopt.graph.rules.affine_into_conv import per_channel
 
 
@@ -41,8 +41,8 @@ class AffineOutOfConv(Rule):
         convolution, read = plan.convolution, plan.read
         weight = (read.weight * plan.scale[:, None, None, None]).astype(np.float32)
         bias = ((0 if read.bias is None else read.bias) * plan.scale + plan.shift).astype(np.float32)
-        parts = [initialiser(op, weight, f"{convolution.name}.{node.op_type}.weight")]
+        parts = [initializer(op, weight, f"{convolution.name}.{node.op_type}.weight")]
         if bias.any():
-            parts.append(initialiser(op, bias, f"{convolution.name}.{node.op_type}.bias"))
+            parts.append(initializer(op, bias, f"{convolution.name}.{node.op_type}.bias"))
         out = op.Conv(convolution.inputs[0], *parts, _name=convolution.name, **convolution.attributes)
         return out, f"{node.op_type} folded into {convolution.name}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Layer, Rule, Tape, initialiser, only_use, producer, read_norm, spatial
+from nstopt.graph.rule import Array, Layer, Rule, Tape, initializer, only_use, producer, read_norm, spatial
 
 KIND = "few-channel-norm"
 MAX_CHANNELS = 3
@@ -37,8 +37,8 @@ class FewChannelNorm(Rule):
         assert source is not None
         phases = producer(source, "DepthToSpace")
         if phases is None or only_use(source) is None or not _is_interleave(phases):
-            return normalise(op, node, source, scale, shift, eps, 1), "two means and a multiply-add"
-        normed = normalise(op, node, phases.inputs[0], np.repeat(scale, 4), np.repeat(shift, 4), eps, 4)
+            return normalize(op, node, source, scale, shift, eps, 1), "two means and a multiply-add"
+        normed = normalize(op, node, phases.inputs[0], np.repeat(scale, 4), np.repeat(shift, 4), eps, 4)
         return op.DepthToSpace(
             normed, _name=phases.name, **phases.attributes
         ), "on the phases, as means and a multiply-add"
@@ -49,14 +49,14 @@ def _is_interleave(node: ir.Node) -> bool:
     return node.attributes["blocksize"].as_int() == 2 and mode is not None and mode.as_string() == "CRD"
 
 
-def normalise(
+def normalize(
     op: Tape, node: ir.Node, x: ir.Value | None, scale: Array, shift: Array, eps: float, group: int
 ) -> ir.Value:
     """The norm `node` of `x` in means, one multiply and one add, with statistics over height, width and `group`
-    neighbouring channels."""
+    neighboring channels."""
 
     def known(array: Any, name: str) -> ir.Value:
-        return initialiser(op, np.asarray(array), f"{node.name}.{name}")
+        return initializer(op, np.asarray(array), f"{node.name}.{name}")
 
     def mean(value: ir.Value | None) -> ir.Value:
         means = op.ReduceMean(value, axes=[2, 3], keepdims=1)
@@ -70,7 +70,7 @@ def normalise(
     spread = known(np.array([1, 1, group, 1]), "spread")
     single = known(np.array([0, channels, 1, 1]), "single")
     column = (1, channels, 1, 1)
-    centred = op.Sub(x, mean(x))
-    deviation = op.Sqrt(op.Add(mean(op.Mul(centred, centred)), known(np.float32(eps), "epsilon")))
+    centered = op.Sub(x, mean(x))
+    deviation = op.Sqrt(op.Add(mean(op.Mul(centered, centered)), known(np.float32(eps), "epsilon")))
     factor = op.Div(known(scale.reshape(column), "scale"), deviation)
-    return op.Add(op.Mul(centred, factor), known(shift.reshape(column), "shift"), _name=node.name)
+    return op.Add(op.Mul(centered, factor), known(shift.reshape(column), "shift"), _name=node.name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Convolution, Declined, Layer, Rule, Tape, initialiser, read_convolution, spatial
+from nstopt.graph.rule import Convolution, Declined, Layer, Rule, Tape, initializer, read_convolution, spatial
 
 KIND = "few-inputs"
 MAX_INPUTS = 4
@@ -46,9 +46,9 @@ class FewInputs(Rule):
                 spread[:, a, b, :, a : a + kernel, b : b + kernel] = plan.weight
         weight = spread.reshape(outputs, 2, 2, inputs, blocks, 2, blocks, 2).transpose(0, 1, 2, 5, 7, 3, 4, 6)
         flat = weight.reshape(outputs * 4, 4 * inputs, blocks, blocks)
-        parts = [initialiser(op, flat, f"{node.name}.phase.weight")]
+        parts = [initializer(op, flat, f"{node.name}.phase.weight")]
         if plan.bias is not None:
-            parts.append(initialiser(op, np.repeat(plan.bias, 4), f"{node.name}.phase.bias"))
+            parts.append(initializer(op, np.repeat(plan.bias, 4), f"{node.name}.phase.bias"))
         pads = [pad // 2 for pad in plan.pads]
         blocks_in = op.SpaceToDepth(node.inputs[0], blocksize=2, _name=f"{node.name}.blocks")
         phases = op.Conv(blocks_in, *parts, pads=pads, _name=node.name)

@@ -22,7 +22,7 @@ from nstopt.graph.rule import (
     Layer,
     Rule,
     Tape,
-    initialiser,
+    initializer,
     producer,
     read_convolution,
     spatial,
@@ -62,8 +62,8 @@ def phase_form(op: Tape, node: ir.Node, read: Convolution) -> ir.Value:
     for a in (0, 1):
         for b in (0, 1):
             kernel[:, a, b, :, a : a + height, b : b + width] = read.weight
-    weight = initialiser(op, kernel.reshape(outputs * 4, inputs, height + 1, width + 1), f"{node.name}.phase.weight")
-    bias = [] if read.bias is None else [initialiser(op, np.repeat(read.bias, 4), f"{node.name}.phase.bias")]
+    weight = initializer(op, kernel.reshape(outputs * 4, inputs, height + 1, width + 1), f"{node.name}.phase.weight")
+    bias = [] if read.bias is None else [initializer(op, np.repeat(read.bias, 4), f"{node.name}.phase.bias")]
     phases = op.Conv(node.inputs[0], weight, *bias, strides=[2, 2], pads=list(read.pads), _name=node.name)
     return op.DepthToSpace(phases, blocksize=2, mode="CRD", _name=f"{node.name}.interleave")
 
@@ -73,9 +73,9 @@ def split_form(op: Tape, node: ir.Node, read: Convolution) -> ir.Value:
     outputs, inputs, height, width = read.weight.shape
     rows = np.transpose(read.weight, (0, 2, 1, 3)).reshape(outputs * height, inputs, 1, width)
     top, left, bottom, right = read.pads
-    row_weight = initialiser(op, rows, f"{node.name}.rows.weight")
-    sum_weight = initialiser(op, _gather(outputs, height), f"{node.name}.sum.weight")
-    bias = [] if read.bias is None else [initialiser(op, read.bias, f"{node.name}.sum.bias")]
+    row_weight = initializer(op, rows, f"{node.name}.rows.weight")
+    sum_weight = initializer(op, _gather(outputs, height), f"{node.name}.sum.weight")
+    bias = [] if read.bias is None else [initializer(op, read.bias, f"{node.name}.sum.bias")]
     parts = op.Conv(node.inputs[0], row_weight, pads=[0, left, 0, right], _name=node.name)
     return op.Conv(parts, sum_weight, *bias, pads=[top, 0, bottom, 0], _name=f"{node.name}.sum")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Declined, Rule, Tape, constant, initialiser, ints, only_use, producer, spatial
+from nstopt.graph.rule import Declined, Rule, Tape, constant, initializer, ints, only_use, producer, spatial
 
 
 class MeanSquare(Rule):
@@ -38,5 +38,5 @@ class MeanSquare(Rule):
     def apply(self, op: Tape, node: ir.Node, plan: tuple[ir.Value, int]) -> tuple[ir.Value, str]:
         x, pixels = plan
         norm = op.ReduceL2(x, axes=[2, 3], keepdims=1)
-        share = initialiser(op, np.array(1 / pixels, np.float32), f"{node.name}.share")
+        share = initializer(op, np.array(1 / pixels, np.float32), f"{node.name}.share")
         return op.Mul(op.Mul(norm, norm), share, _name=node.name), "one pass over the picture"

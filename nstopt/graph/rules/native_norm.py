@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Norm, Rule, Tape, channel_factor, initialiser, producer, read_norm
+from nstopt.graph.rule import Array, Norm, Rule, Tape, channel_factor, initializer, producer, read_norm
 
 
 class NativeNorm(Rule):
@@ -40,10 +40,10 @@ class NativeNorm(Rule):
             mean = _mean(op, x)
             gain, offset = _gain(op, node, plan, mean, op.Sub(x, mean))
             return op.Add(op.Mul(x, gain), offset, _name=node.name), "two means and a multiply-add"
-        factor = initialiser(op, half.factor, f"{node.name}.factor")
+        factor = initializer(op, half.factor, f"{node.name}.factor")
         mean = op.Mul(_mean(op, half.whole), factor)
-        centred = op.Add(op.Mul(op.Cast(op.Neg(half.value), to=ir.DataType.FLOAT), factor), mean)
-        gain, offset = _gain(op, node, plan, mean, centred)
+        centered = op.Add(op.Mul(op.Cast(op.Neg(half.value), to=ir.DataType.FLOAT), factor), mean)
+        gain, offset = _gain(op, node, plan, mean, centered)
         gain, offset = (op.Cast(value, to=ir.DataType.FLOAT16) for value in (op.Mul(gain, factor), offset))
         normed = op.Add(op.Mul(half.value, gain), offset, _name=node.name)
         return op.Cast(normed, to=ir.DataType.FLOAT), "two means in FP32 and a multiply-add in FP16"
@@ -73,16 +73,16 @@ def _mean(op: Tape, x: ir.Value | None) -> ir.Value:
     return op.ReduceMean(x, axes=[2, 3], keepdims=1)
 
 
-def _gain(op: Tape, node: ir.Node, norm: Norm, mean: ir.Value, centred: ir.Value) -> tuple[ir.Value, ir.Value]:
+def _gain(op: Tape, node: ir.Node, norm: Norm, mean: ir.Value, centered: ir.Value) -> tuple[ir.Value, ir.Value]:
     """What the norm multiplies a channel by, and what it then adds."""
     scale, shift, eps = (
-        initialiser(op, np.asarray(array, np.float32), f"{node.name}.{name}")
+        initializer(op, np.asarray(array, np.float32), f"{node.name}.{name}")
         for array, name in (
             (norm.scale.reshape(1, -1, 1, 1), "scale"),
             (norm.shift.reshape(1, -1, 1, 1), "shift"),
             (norm.epsilon, "epsilon"),
         )
     )
-    variance = _mean(op, op.Mul(centred, centred))
+    variance = _mean(op, op.Mul(centered, centered))
     gain = op.Div(scale, op.Sqrt(op.Add(variance, eps)))
     return gain, op.Sub(shift, op.Mul(mean, gain))

@@ -4,7 +4,7 @@
 
 s: a scale for each output channel. t: the power of two next to the largest of them, from below, so that no channel's
 output becomes larger than those that are there, and whole numbers times t are exact in FP16. h: b * t / s, rounded to
-FP16. The rest of it is added where no norm follows; offsets of what is quantised make biases that are large beside what
+FP16. The rest of it is added where no norm follows; offsets of what is quantized make biases that are large beside what
 FP16 then leaves of the picture.
 
 For compilers that write the output of an INT8 convolution in FP16 where its weights have one scale, and in FP32 where
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Declined, Rule, Tape, constant, initialiser, producer
+from nstopt.graph.rule import Array, Declined, Rule, Tape, constant, initializer, producer
 
 # A quarter of FP16's range: a bias beyond it leaves too little to the products.
 LARGEST_BIAS = 16384.0
@@ -64,7 +64,7 @@ class OneWeightScale(Rule):
 
     def apply(self, op: Tape, node: ir.Node, plan: Plan) -> tuple[ir.Value, str]:
         def known(array: Array, name: str) -> ir.Value:
-            return initialiser(op, array, f"{node.name}.{name}")
+            return initializer(op, array, f"{node.name}.{name}")
 
         def column(values: Array, name: str) -> ir.Value:
             return known(values.astype(np.float32).reshape(1, -1, 1, 1), name)

@@ -15,7 +15,7 @@ from nstopt.graph.rule import (
     Declined,
     Rule,
     Tape,
-    initialiser,
+    initializer,
     only_use,
     producer,
     read_convolution,
@@ -55,9 +55,9 @@ class PointwiseIntoConv(Rule):
         for pad in reversed(plan.pads):
             source = op.Pad(source, *pad.inputs[1:], _name=pad.name, **pad.attributes)
         weight = np.einsum("ocyx,ci->oiyx", read.weight, first.weight[:, :, 0, 0]).astype(np.float32)
-        parts = [initialiser(op, weight, f"{node.name}.merged.weight")]
+        parts = [initializer(op, weight, f"{node.name}.merged.weight")]
         if read.bias is not None or first.bias is not None:
             own = 0 if read.bias is None else read.bias
             passed = 0 if first.bias is None else np.einsum("ocyx,c->o", read.weight, first.bias)
-            parts.append(initialiser(op, np.asarray(own + passed, np.float32), f"{node.name}.merged.bias"))
+            parts.append(initializer(op, np.asarray(own + passed, np.float32), f"{node.name}.merged.bias"))
         return op.Conv(source, *parts, _name=node.name, **node.attributes), "the 1x1 convolution before it folded in"

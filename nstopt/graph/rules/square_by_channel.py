@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, channel_factor, initialiser, producer
+from nstopt.graph.rule import Rule, Tape, channel_factor, initializer, producer
 
 
 class SquareByChannel(Rule):
@@ -25,6 +25,6 @@ class SquareByChannel(Rule):
         return channels if isinstance(channels, int) and not has_factor else None
 
     def apply(self, op: Tape, node: ir.Node, plan: int) -> tuple[ir.Value, str]:
-        ones = initialiser(op, np.ones((1, plan, 1, 1), np.float32), f"{node.name}.ones")
+        ones = initializer(op, np.ones((1, plan, 1, 1), np.float32), f"{node.name}.ones")
         squares = op.ReduceL2(op.Mul(node.inputs[0], ones), _name=node.name, **node.attributes)
         return squares, "behind a factor per channel"

@@ -19,7 +19,7 @@ from nstopt.graph.rule import (
     Layer,
     Rule,
     Tape,
-    initialiser,
+    initializer,
     only_use,
     producer,
     read_convolution,
@@ -71,9 +71,9 @@ class SubpixelConv(Rule):
         weight = np.zeros((inputs, outputs, height, 2, width, 2), np.float32)
         weight[...] = plan.kernel[..., ::-1, ::-1].transpose(3, 0, 4, 1, 5, 2)
         name = plan.convolution.name
-        parts = [initialiser(op, weight.reshape(inputs, outputs, 2 * height, 2 * width), f"{name}.transposed.weight")]
+        parts = [initializer(op, weight.reshape(inputs, outputs, 2 * height, 2 * width), f"{name}.transposed.weight")]
         if plan.bias is not None:
-            parts.append(initialiser(op, plan.bias, f"{name}.transposed.bias"))
+            parts.append(initializer(op, plan.bias, f"{name}.transposed.bias"))
         sides = (height, width, height, width)
         pads = [2 * (side - 1 - pad) for side, pad in zip(sides, plan.read.pads, strict=True)]
         source = plan.convolution.inputs[0]

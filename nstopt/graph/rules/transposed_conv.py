@@ -20,7 +20,7 @@ from nstopt.graph.rule import (
     Layer,
     Rule,
     Tape,
-    initialiser,
+    initializer,
     ints,
     read_convolution,
     spatial,
@@ -89,8 +89,8 @@ def phase_form(op: Tape, node: ir.Node, read: Convolution, axes: list[Axis]) -> 
                     if y >= 0 and x >= 0:
                         kernel[:, a, b, :, i, j] = read.weight[:, :, y, x].T
     flat: Array = kernel.reshape(outputs * 4, inputs, *kernel.shape[4:])
-    weight = initialiser(op, flat, f"{node.name}.phase.weight")
-    bias = [] if read.bias is None else [initialiser(op, np.repeat(read.bias, 4), f"{node.name}.phase.bias")]
+    weight = initializer(op, flat, f"{node.name}.phase.weight")
+    bias = [] if read.bias is None else [initializer(op, np.repeat(read.bias, 4), f"{node.name}.phase.bias")]
     pads = [rows.before, columns.before, rows.after, columns.after]
     phases = op.Conv(node.inputs[0], weight, *bias, pads=pads, _name=node.name)
     return op.DepthToSpace(phases, blocksize=2, mode="CRD", _name=f"{node.name}.interleave")

@@ -26,7 +26,7 @@ from nstopt.graph.rule import (
     Rule,
     Tape,
     constant,
-    initialiser,
+    initializer,
     producer,
     read_convolution,
     read_padding,
@@ -113,7 +113,7 @@ def _edge_mode(read: Convolution, mode: str | None, pads: tuple[int, ...]) -> st
 
 def _transposed(op: Tape, node: ir.Node, plan: Match) -> ir.Value:
     kernel = np.einsum("ty,ux,oiyx->iotu", TRANSPOSED, TRANSPOSED, plan.read.weight)
-    weight = initialiser(op, kernel.astype(np.float32), f"{node.name}.transposed.weight")
+    weight = initializer(op, kernel.astype(np.float32), f"{node.name}.transposed.weight")
     source, pads = plan.source, [1, 1, 1, 1]
     if plan.mode == "edge":
         source, pads = _pad(op, node, plan.source), [3, 3, 3, 3]
@@ -124,16 +124,16 @@ def _phases(op: Tape, node: ir.Node, plan: Match) -> ir.Value:
     """Position r of the convolution, on rows r - 1 and r of x, gives rows 2r - 1 and 2r of the result."""
     outputs, inputs = plan.read.weight.shape[:2]
     kernel = np.einsum("aty,bux,oiyx->oabitu", PHASES, PHASES, plan.read.weight)
-    weight = initialiser(op, _flat(kernel, outputs, inputs), f"{node.name}.phase.weight")
+    weight = initializer(op, _flat(kernel, outputs, inputs), f"{node.name}.phase.weight")
     bias = plan.read.bias
-    biases = [] if bias is None else [initialiser(op, np.repeat(bias, 4), f"{node.name}.phase.bias")]
+    biases = [] if bias is None else [initializer(op, np.repeat(bias, 4), f"{node.name}.phase.bias")]
     source, pads = plan.source, [1, 1, 1, 1]
     if plan.mode == "edge":
         source, pads = _pad(op, node, plan.source), [0, 0, 0, 0]
     phases = op.Conv(source, weight, *biases, pads=pads, _name=node.name)
     doubled = op.DepthToSpace(phases, blocksize=2, mode="CRD", _name=f"{node.name}.interleave")
     begin, end, axes = (
-        initialiser(op, np.array(values, np.int64), f"{node.name}.{name}")
+        initializer(op, np.array(values, np.int64), f"{node.name}.{name}")
         for name, values in (("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3]))
     )
     return op.Slice(doubled, begin, end, axes, _name=f"{node.name}.cut")
@@ -144,5 +144,5 @@ def _flat(kernel: Array, outputs: int, inputs: int) -> Array:
 
 
 def _pad(op: Tape, node: ir.Node, source: ir.Value) -> ir.Value:
-    amounts = initialiser(op, np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), f"{node.name}.edge")
+    amounts = initializer(op, np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), f"{node.name}.edge")
     return op.Pad(source, amounts, mode="edge", _name=f"{node.name}.pad")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Convolution, Layer, Rule, Tape, initialiser, read_convolution, spatial
+from nstopt.graph.rule import Convolution, Layer, Rule, Tape, initializer, read_convolution, spatial
 
 KIND = "wide-conv"
 MIN_CHANNELS = 64
@@ -40,7 +40,7 @@ class Winograd(Rule):
         assert size is not None
 
         def known(values: Any, what: str) -> ir.Value:
-            return initialiser(op, np.asarray(values), f"{name}.{what}")
+            return initializer(op, np.asarray(values), f"{name}.{what}")
 
         source = node.inputs[0]
         if any(plan.pads):

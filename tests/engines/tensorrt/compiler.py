@@ -21,9 +21,9 @@ from unittest import mock
 import onnx
 import tensorrt_rtx as rtx
 
-from nstopt.bundle import ShapeInfo
-from nstopt.engines.tensorrt.prepare import prepare
-from nstopt.engines.tensorrt.request import Request
+from nstopt.bundle import InputShape
+from nstopt.engines.tensorrt.lowering import prepare
+from nstopt.engines.tensorrt.messages import BuildRequest
 
 ITEM_BYTES = {"Float": 4, "Half": 2, "Int8": 1, "UInt8": 1, "Int32": 4, "Int64": 8, "Bool": 1}
 CONVOLUTIONS = ("correlation", "deconv")
@@ -99,7 +99,7 @@ def compile_for(
     with tempfile.TemporaryDirectory() as folder, _worker() as worker:
         file = Path(folder) / "model.onnx"
         file.write_bytes(model)
-        request = Request(str(file), folder, precision, tuple(sizes), None, str(Path(folder) / "cache"))
+        request = BuildRequest(str(file), folder, precision, tuple(sizes), None, str(Path(folder) / "cache"))
         builder = rtx.Builder(log)
         network, _parser = worker.parse(builder, request, log)
         config = worker.configure(builder, request)
@@ -118,26 +118,26 @@ def moved_bytes(log: Log) -> int:
 
 def as_exported(model: onnx.ModelProto) -> bytes:
     """A graph as it is, with InstanceNormalization, which the compiler knows; only the bytes are at its ends."""
-    serialised: bytes = prepare(model, own_norms=True).SerializeToString()
-    return serialised
+    serialized: bytes = prepare(model, own_norms=True).SerializeToString()
+    return serialized
 
 
 def _table(net: Path, side: int) -> Iterator[str]:
     from nstopt.calib.fp16 import to_fp16
-    from nstopt.calib.int8 import quantise, quantised_tensors
+    from nstopt.calib.int8 import quantize, quantized_tensors
     from nstopt.calib.int8_fp16 import to_int8_fp16
     from nstopt.calib.ranges import symmetric
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.passes import rewrite
-    from nstopt.graph.specialise import specialise
+    from nstopt.graph.specialize import specialize
 
     with tempfile.TemporaryDirectory() as folder:
         export = onnx.load(export_net(ExportSpec(net, Path(folder) / "net.onnx")).onnx)
-    export = specialise(export, ShapeInfo(1, side, side))
+    export = specialize(export, InputShape(1, side, side))
     name_convolutions(export)
     ours = rewrite(export, "tensorrt").model
-    int8 = quantise(ours, {name: symmetric(1.0) for name in quantised_tensors(ours.graph)})
+    int8 = quantize(ours, {name: symmetric(1.0) for name in quantized_tensors(ours.graph)})
     in_form: Callable[[onnx.ModelProto], bytes] = lambda model: prepare(model).SerializeToString()  # noqa: E731
     for title, precision, model in (
         ("export", "fp32", as_exported(export)),

@@ -17,9 +17,18 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nstopt.bundle import FORMAT_VERSION, BackendInfo, Bundle, Manifest, NetInfo, PrecisionInfo, ShapeInfo, write_bundle
+from nstopt.bundle import (
+    FORMAT_VERSION,
+    BackendInfo,
+    Bundle,
+    InputShape,
+    Manifest,
+    NetInfo,
+    PrecisionInfo,
+    write_bundle,
+)
 from nstopt.errors import BundleError, DeviceError
-from nstopt.size import Size
+from nstopt.pictures.size import Size
 
 from .host_cuda import HostCuda
 from .host_tensorrt import Shape, World, plan_of, session_of
@@ -116,7 +125,7 @@ class Host:
             return Manifest(
                 FORMAT_VERSION,
                 NetInfo("painter", "johnson", (), 0, ""),
-                ShapeInfo(batch, None, None, several) if sizes else ShapeInfo(batch, *SMALL),
+                InputShape(batch, None, None, several) if sizes else InputShape(batch, *SMALL),
                 PrecisionInfo("fp32", "fp32", {}),
                 None,
                 None,

@@ -1,11 +1,11 @@
 """A double of cuda-python's `cuda.bindings.runtime` on the host, for testing what uses it where no GPU is.
 
-What is real: every stream is a queue with a thread of its own, so that work is late and a missing synchronisation
+What is real: every stream is a queue with a thread of its own, so that work is late and a missing synchronization
 shows; events have times; a captured graph replays what it captured, with the addresses it had then; memory is real, and
 a copy copies. Names, parameters, return tuples, enums and error texts are those recorded of cuda-python in
 cuda_surfaces.json. What is not: it is not CUDA. There is one device, no kernels of its own (host_tensorrt.py brings
-work), no memory limit, no sticky errors, no implicit synchronisation, no ordering with the default stream, nothing of
-speed. Frees that CUDA may forgive because it happens to synchronise are misuse here.
+work), no memory limit, no sticky errors, no implicit synchronization, no ordering with the default stream, nothing of
+speed. Frees that CUDA may forgive because it happens to synchronize are misuse here.
 """
 
 from __future__ import annotations

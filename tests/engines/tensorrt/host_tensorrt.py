@@ -1,12 +1,12 @@
 """A double of the runtime half of the `tensorrt` package, on the double of CUDA, for testing what uses it where no GPU
 is.
 
-A "plan" holds an ONNX graph and the shapes of its optimisation profiles. What `execute_async_v3` puts into a stream
+A "plan" holds an ONNX graph and the shapes of its optimization profiles. What `execute_async_v3` puts into a stream
 computes the graph with ONNX Runtime, from the bytes at the inputs' addresses to those at the outputs', so that real
 pictures come out. It refuses what TensorRT refuses: an input without shape, address or profile, a shape outside the
 profile, a profile that another context uses (before 8.6), a first run inside a capture; and it notes as misuse a
 context that runs twice at a time, or after its end. It offers no member that TensorRT has not (test_lane.py). It is
-not TensorRT: nothing is built or optimised, no numbers of its kernels, its memory or its speed are to be had here.
+not TensorRT: nothing is built or optimized, no numbers of its kernels, its memory or its speed are to be had here.
 """
 
 from __future__ import annotations

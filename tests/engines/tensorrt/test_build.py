@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.driver import count_gpus
 from nstopt.engines.tensorrt.build import WORKER, run
 from nstopt.errors import BuildError
+from nstopt.gpu.driver import count_gpus
 from nstopt.progress import Silent
 
 

@@ -8,18 +8,18 @@ from collections.abc import Callable
 import onnx
 import pytest
 
-from nstopt.bundle import ShapeInfo
+from nstopt.bundle import InputShape
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8_fp16 import to_int8_fp16
-from nstopt.engines.tensorrt.prepare import ready
+from nstopt.engines.tensorrt.lowering import ready
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import convolutions, name_convolutions
 from nstopt.graph.passes import rewrite
-from nstopt.graph.specialise import specialise
+from nstopt.graph.specialize import specialize
 
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu12, which there is for Linux on x86-64")
 from .compiler import CONVOLUTIONS, Kernel, Log, as_exported, compile_for, moved_bytes
-from .test_prepare import phases, to_int8
+from .test_lowering import phases, to_int8
 
 # Its timing cache is an empty shell, and it says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Timing cache operations are no-ops:DeprecationWarning")
@@ -28,13 +28,13 @@ TURING = (7, 5)
 # GTX 16xx and RTX 20xx, RTX 30xx, RTX 40xx, RTX 50xx. For the first, this compiler has no convolution in INT8.
 GENERATIONS = (("SM75", "fp16"), ("SM86", "int8"), ("SM89", "int8"), ("SM120", "int8"))
 FAMILIES = ("fast-style", "instance norm", "frn")
-FIXED, LARGE, ANY = ShapeInfo(1, 96, 128), ShapeInfo(1, 256, 384), ShapeInfo(1, None, None)
+FIXED, LARGE, ANY = InputShape(1, 96, 128), InputShape(1, 256, 384), InputShape(1, None, None)
 TYPES = {"fp32": "Float", "fp16": "Half", "int8": "Int8", "int8-fp16": "Int8"}
 Export = Callable[[str], Exported]
 
 
-def exported(export_family: Export, family: str, shape: ShapeInfo) -> onnx.ModelProto:
-    model = specialise(onnx.load(export_family(family).onnx), shape)
+def exported(export_family: Export, family: str, shape: InputShape) -> onnx.ModelProto:
+    model = specialize(onnx.load(export_family(family).onnx), shape)
     name_convolutions(model)
     return model
 

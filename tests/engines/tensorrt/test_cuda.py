@@ -79,7 +79,7 @@ def test_copies_are_late_and_in_order(host: Host, cuda: Any) -> None:
         stream.upload(memory.pointer, there.pointer, 64)
         stream.download(back.pointer, memory.pointer, 64)
         assert not back.array.any()
-    stream.synchronise()
+    stream.synchronize()
     np.testing.assert_array_equal(back.array, there.array)
     for one in (there, back, memory, stream):
         one.close()
@@ -92,7 +92,7 @@ def test_a_stream_waits_for_another(host: Host, cuda: Any) -> None:
         first.upload(memory.pointer, source.ctypes.data, 4)
         second.wait_for(first.handle)
         second.download(found.ctypes.data, memory.pointer, 4)
-    second.synchronise()
+    second.synchronize()
     assert found.tolist() == [7] * 4
     host.cuda.fail("cudaStreamWaitEvent", "cudaErrorInvalidResourceHandle")
     with pytest.raises(DeviceError, match="while waiting for another stream: cudaErrorInvalidResourceHandle: invalid"):
@@ -107,7 +107,7 @@ def test_events_tell_the_time(cuda: Any) -> None:
         last.ms_since(first)
     first.record(stream)
     last.record(stream)
-    stream.synchronise()
+    stream.synchronize()
     assert 0 < last.ms_since(first) < 1000
     for one in (first, last, stream):
         one.close()
@@ -122,11 +122,11 @@ def test_a_graph_replays(cuda: Any) -> None:
         stream.download(found.ctypes.data, memory.pointer, 4)
 
     graph = stream.capture(enqueue)
-    stream.synchronise()
+    stream.synchronize()
     assert not found.any()
     source[:] = 9
     graph.launch(stream)
-    stream.synchronise()
+    stream.synchronize()
     assert found.tolist() == [9] * 4
     for one in (graph, memory, stream):
         one.close()
@@ -152,7 +152,7 @@ def test_what_fails_inside_a_capture_ends_it(cuda: Any) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         stream.capture(stop)
-    stream.synchronise()
+    stream.synchronize()
     stream.close()
 
 
@@ -180,7 +180,7 @@ def test_the_double_sees_misuse(host: Host, cuda: Any) -> None:
     assert "not any more" in host.cuda.misuse.pop()
     stream.download(target.ctypes.data, memory.pointer, 8)
     with pytest.raises(DeviceError, match="cudaErrorIllegalAddress"):
-        stream.synchronise()
+        stream.synchronize()
     assert "after its free" in host.cuda.misuse.pop()
     assert host.cuda.alive() == {"stream": 1}
     stream.close()

@@ -43,7 +43,7 @@ class Described:
         return self._world.bytes_at(self.pointer, self._kept.nbytes)
 
     def close(self) -> None:
-        self._stream.synchronise()
+        self._stream.synchronize()
         self._stream.close()
         self._memory.close()
 

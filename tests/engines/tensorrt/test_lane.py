@@ -22,7 +22,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
 def open_plan(host: Host, profiles: list[tuple[int, ...]] | None = None) -> tuple[Any, Any]:
     """(TensorRT's engine, what must outlive it)."""
     plan = plan_of(painter(1, "h", "w"), profiles) if profiles else plan_of(painter())
-    opened: tuple[Any, Any] = host.ours["engine"].deserialise(plan, "a plan")
+    opened: tuple[Any, Any] = host.ours["engine"].deserialize(plan, "a plan")
     return opened
 
 
@@ -109,13 +109,13 @@ def test_one_that_cannot_be_made_leaves_nothing(host: Host, name: str, skip: int
 
 def test_shapes_and_profiles_that_tensorrt_refuses(host: Host) -> None:
     engine, _runtime = open_plan(host, [SHAPE, (1, 32, 32, 3), SHAPE])
-    with pytest.raises(DeviceError, match="TensorRT refuses optimisation profile 7"):
+    with pytest.raises(DeviceError, match="TensorRT refuses optimization profile 7"):
         lane_of(host, engine, 7)
     with pytest.raises(DeviceError, match=r"TensorRT refuses the shape \[1, 24, 32, 3\] for 'image'"):
         lane_of(host, engine, 1)
     first, second = lane_of(host, engine, 0), lane_of(host, engine, 0)
     host.trt.__version__ = "8.5.3.1"
-    with pytest.raises(DeviceError, match="TensorRT refuses optimisation profile 0"):
+    with pytest.raises(DeviceError, match="TensorRT refuses optimization profile 0"):
         lane_of(host, engine, 0)
     third = lane_of(host, engine, 2)
     for lane in (first, second, third):

@@ -1,0 +1,31 @@
+"""An engine → the measured time of each layer beside its floor, and what to attack next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nstopt import engines
+from nstopt.bench.cases import DEFAULT_SIZE
+from nstopt.bench.inputs import BenchInputs
+from nstopt.engines.base import LayerTime
+from nstopt.pictures.size import Size
+from nstopt.projection.peaks import measure_peaks
+from nstopt.runs.layers import LayerRow, Layers, Peaks
+
+
+def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image: Path | None = None) -> Layers:
+    """Profile the engine of a bundle at `size`, by default its own or 512x512. Raises BundleError if the bundle is
+    damaged or takes another size, DeviceError if the backend gives no per-layer times, MediaError for the image."""
+    with engines.load(bundle) as engine:
+        size, batch = size or engine.spec.size or DEFAULT_SIZE, engine.spec.batch or 1
+        pictures = BenchInputs(image).pictures(size, batch)
+        engine(pictures)
+        profile = engine.profile(pictures, runs)
+        backend = engine.manifest.backend.name
+    peaks = measure_peaks(backend)
+    rows = tuple(_row(layer, peaks) for layer in profile)
+    return Layers(bundle.resolve().name, backend, size.height, size.width, batch, runs, peaks, rows)
+
+
+def _row(layer: LayerTime, peaks: Peaks) -> LayerRow:
+    return LayerRow(layer.name, layer.kind, layer.ms, peaks.floor_ms(layer.work) if layer.work else None)

@@ -1,0 +1,39 @@
+"""`nstopt compare`: two engines, picture by picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstopt.cli import defaults as artifacts
+from nstopt.cli.console import Bar, console, say
+from nstopt.errors import MediaError
+
+
+def compare_command(
+    left: Annotated[Path, typer.Argument(help="Engine bundle, such as FP32.")],
+    right: Annotated[Path, typer.Argument(help="Another one of the same size, such as INT8.")],
+    images: Annotated[Path, typer.Option(help="Folder of pictures.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where the worst picture goes: left, right, difference.")
+    ] = None,
+) -> None:
+    """Compare two engines picture by picture, the worst first, and show where they differ most."""
+    from nstopt import engines
+    from nstopt.cli.render.bundle import compared
+    from nstopt.media.compare import compare, side_by_side, stylized, worst_first
+    from nstopt.pictures import files as pictures
+
+    paths = pictures.list_pictures(images)
+    if not paths:
+        raise MediaError(f"{images}: no pictures in this folder")
+    with engines.load(left) as one, engines.load(right) as other:
+        with Bar() as bar:
+            found = worst_first(bar.track(compare(one, other, paths), len(paths), "comparing"))
+        worst = side_by_side(*stylized(one, other, found[0].picture))
+    console.print(compared(found))
+    target = output or artifacts.FOLDER / "compare.png"
+    pictures.write_picture(target, worst)
+    say(f"wrote {target}: {found[0].picture.name} of {left.name}, of {right.name}, and their difference, amplified")

@@ -1,0 +1,27 @@
+"""`nstopt inspect`: what a bundle is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstopt.cli import defaults as artifacts
+from nstopt.cli.console import console, table, took
+
+
+def inspect_command(
+    bundle: Annotated[Path | None, typer.Argument(help="Engine bundle.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the manifest as it is.")] = False,
+) -> None:
+    """Check a bundle's hashes and show what it is, how it was made and how good it is."""
+    from nstopt.bundle import MANIFEST, open_bundle
+    from nstopt.cli.render.bundle import rows
+
+    path = bundle or (artifacts.newest_bundle() if json else took(artifacts.newest_bundle()))
+    opened = open_bundle(path)
+    if json:
+        print((opened.path / MANIFEST).read_text(), end="")
+    else:
+        console.print(table(rows(opened)))

@@ -1,0 +1,37 @@
+"""`nstopt package`: engine bundle → what a server wants to find."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nstopt.cli import defaults as artifacts
+from nstopt.cli.console import say, took
+
+
+class Format(str, Enum):
+    """What a bundle can be packaged as."""
+
+    triton = "triton"
+
+
+def package_command(
+    bundle: Annotated[Path | None, typer.Argument(help="Engine bundle.")] = None,
+    format: Annotated[Format, typer.Option("--format", help="A model of Triton's repository.")] = Format.triton,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Model repository to write into.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; default: the bundle's.")] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Longest batch that the server may make of single requests.")
+    ] = None,
+) -> None:
+    """Make an engine bundle ready for NVIDIA Triton Inference Server."""
+    from nstopt.bundle import open_bundle
+    from nstopt.package.triton import package
+
+    path = bundle or took(artifacts.newest_bundle())
+    folder, batching = package(open_bundle(path), output or artifacts.FOLDER / "triton", name, max_batch)
+    say(batching)
+    say(f"wrote {folder}")

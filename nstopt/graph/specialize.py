@@ -1,0 +1,35 @@
+"""A graph for any size → the graph of one size, with everything folded that is known then.
+
+image [N, H, W, 3] → Shape → Div → Concat → Pad → …   ⇒   image [1, 333, 517, 3] → Pad(0, 3, 0, 3) → …
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnxscript.optimizer
+from onnxscript import ir
+
+from nstopt.bundle import InputShape
+
+
+def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
+    """A copy of `model` (the I/O contract's graph) whose free dimensions are set from `shape` as far as it states them,
+    constants folded, and with the shape of every tensor written down."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    for value in (model.graph.input[0], model.graph.output[0]):
+        dims = value.type.tensor_type.shape.dim
+        for dim, number in zip(dims, (shape.batch, shape.height, shape.width), strict=False):
+            if number is not None:
+                dim.Clear()
+                dim.dim_value = number
+    del model.graph.value_info[:]  # the exporter's shapes still speak of H and W
+    graph = ir.from_proto(model)
+    onnxscript.optimizer.optimize_ir(graph, should_fold=_should_fold)
+    return onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """Vectors of one number too, which onnxscript leaves alone by default: torch's older exporter makes the amounts of
+    a padding of them. None stands for the default."""
+    shape = node.outputs[0].shape
+    return True if node.op_type == "ConstantOfShape" and shape is not None and len(shape) == 1 else None

@@ -1,0 +1,77 @@
+"""Optical flow between two frames: where each pixel was, and whether it was to be seen at all.
+
+A flow is float32 [2, H, W], in pixels, right and down: the pixel at (x, y) of a frame was at (x + flow[0], y + flow[1])
+of the frame before. It is known where frames are made by a warp (train/warp.py), and estimated here for videos.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import rgb2gray
+from skimage.registration import optical_flow_tvl1
+from skimage.transform import warp as resample
+
+from nstopt.pictures.files import Picture
+
+Flow = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+def estimate(frame: Picture, before: Picture) -> tuple[Flow, Mask]:
+    """The flow of `frame` and where it holds, from two uint8 [H, W, 3] frames that follow each other.
+
+    TV-L1 (Zach, Pock & Bischof 2007), in both directions, for the check of `visible`.
+    """
+    now, then = rgb2gray(frame), rgb2gray(before)
+    backward, forward = _tvl1(now, then), _tvl1(then, now)
+    return backward, visible(backward, forward)
+
+
+def _tvl1(reference: NDArray[np.float64], moving: NDArray[np.float64]) -> Flow:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # divisions by zero in flat regions, which it then mends
+        rows, columns = optical_flow_tvl1(reference, moving, dtype=np.float32)
+    return np.stack([columns, rows])
+
+
+def visible(backward: Flow, forward: Flow) -> Mask:
+    """Where a frame's pixels were visible in the frame before, bool [H, W]: going back and forth again must lead
+    close to where one came from, inside the picture.
+
+    |w_b + w_f(x + w_b)|^2 < 0.01 (|w_b|^2 + |w_f|^2) + 0.5. Ruder et al. 2016, arXiv:1604.08610, section 4.2; their
+    condition on motion boundaries is left out.
+    """
+    there = np.stack([_sample(channel, backward) for channel in forward])
+    error = np.square(backward + there).sum(axis=0)
+    length = np.square(backward).sum(axis=0) + np.square(there).sum(axis=0)
+    mask: Mask = (error < 0.01 * length + 0.5) & inside(backward)
+    return mask
+
+
+def inside(flow: Flow) -> Mask:
+    """Where a flow points into the picture, bool [H, W]."""
+    height, width = flow.shape[1:]
+    x, y = _places(flow)
+    inside_: Mask = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return inside_
+
+
+def warp(before: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
+    """The frame before, [H, W, C], moved to where things are now, bilinearly; beyond its border the border goes on."""
+    channels = [_sample(before[..., channel], flow) for channel in range(before.shape[2])]
+    return np.stack(channels, axis=-1)
+
+
+def _sample(channel: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
+    x, y = _places(flow)
+    places = np.stack(np.broadcast_arrays(y, x))
+    sampled: NDArray[np.float32] = resample(channel.astype(np.float32), places, order=1, mode="edge")
+    return sampled
+
+
+def _places(flow: Flow) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    height, width = flow.shape[1:]
+    return flow[0] + np.arange(width, dtype=np.float32), flow[1] + np.arange(height, dtype=np.float32)[:, None]

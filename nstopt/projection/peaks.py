@@ -1,0 +1,80 @@
+"""What the device can do at best, measured with the backend itself, and the shortest time a layer could take.
+
+floor = max(MACs / peak of its precision, bytes / bandwidth)
+
+Method. Peaks are measured, not taken from a data sheet: the backend runs small nets (see probes.py) and tells how long
+their layers took. Multiplying: the fastest of three 3x3 convolutions of 128 channels at 64x64, in FP32 and in INT8.
+Moving: an addition of two tensors, of about 2, 8 and 34 MB each, since small tensors stay in a cache; a layer is given
+the bandwidth measured at the size nearest to its own, on a logarithmic scale. So a floor is what this library reached
+on this device on a layer that suits it. A layer may beat it a little: by noise, by what lies in a cache, or by an
+algorithm that multiplies less.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nstopt import engines
+from nstopt.bundle import InputShape
+from nstopt.engines.base import LayerTime
+from nstopt.errors import DeviceError
+from nstopt.pictures.noise import noise
+from nstopt.pictures.size import Size
+from nstopt.pipeline.raw import build_raw
+from nstopt.runs.layers import Bandwidth, Peaks
+
+if TYPE_CHECKING:
+    import onnx
+
+RUNS = 15
+MOVE_CHANNELS = (8, 32, 128)
+
+
+@functools.cache
+def measure_peaks(backend: str) -> Peaks:
+    """Measure, once a process; takes some seconds. Raises DeviceError if the backend gives no per-layer times."""
+    from nstopt.projection import probes
+
+    fp32, int8 = (
+        _best_macs_per_ms(_profile(probes.multiply_net(int8), backend, probes.MULTIPLY_SIDE)) for int8 in (False, True)
+    )
+    assert fp32 is not None
+    moves = [_profile(probes.move_net(channels), backend, probes.MOVE_SIDE) for channels in MOVE_CHANNELS]
+    return Peaks(fp32, int8, tuple(_bandwidth(layers) for layers in moves))
+
+
+def _best_macs_per_ms(layers: Iterable[LayerTime]) -> float | None:
+    """Of the fastest run: on a shared machine some runs are held up for longer than they take."""
+    from nstopt.projection.probes import MULTIPLY
+
+    probes = [layer for layer in layers if layer.name.startswith(MULTIPLY) and layer.work]
+    return max((layer.work.macs / min(layer.samples_ms) for layer in probes if layer.work), default=None)
+
+
+def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
+    """Of a run at the end of the fastest quarter: the smallest are too short for the clock to tell the best one."""
+    from nstopt.projection.probes import MOVE
+
+    (move,) = [layer for layer in layers if layer.name == MOVE]
+    assert move.work is not None
+    return Bandwidth(move.work.bytes_moved, move.work.bytes_moved / float(np.percentile(move.samples_ms, 25)))
+
+
+def _profile(model: onnx.ModelProto, backend: str, side: int) -> list[LayerTime]:
+    import onnx
+
+    if engines.backend(backend).capabilities.takes != ".onnx":
+        raise DeviceError(f"the {backend} backend gives no per-layer times")
+    shape = InputShape(1, side, side)
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        path = Path(folder) / "probe.onnx"
+        onnx.save(model, path)
+        build_raw(path, backend, shape, "fp32", Path(folder) / "probe.nst")
+        with engines.load(Path(folder) / "probe.nst") as engine:
+            return engine.profile(noise(Size(side, side), 1), RUNS)

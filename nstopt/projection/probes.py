@@ -1,0 +1,79 @@
+"""Small nets that find out what a backend can do at best on this device. They fulfil the I/O contract, so that any
+backend builds, loads and profiles them as it does a real net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from nstopt.calib.int8 import quantize, quantized_tensors
+from nstopt.calib.ranges import QuantParams
+
+# Channels that fill any vector unit; large enough that starting the layer takes no time worth speaking of, and small
+# enough that on a shared machine some runs pass without being held up.
+MULTIPLY_CHANNELS, MULTIPLY_SIDE = 128, 64
+MOVE_SIDE = 256
+MULTIPLY, MOVE = "multiply", "move"
+
+MULTIPLY_NET = """
+<ir_version: 8, opset_import: ["" : 17]>
+probe (uint8[1, SIDE, SIDE, 3] image) => (uint8[1, SIDE, SIDE, 3] stylized) {
+    nchw = Transpose<perm = [0, 3, 1, 2]>(image)
+    x = Cast<to = 1>(nchw)
+    a = Conv(x, enter)
+    multiply1 = Conv<pads = [1, 1, 1, 1]>(a, weight1)
+    multiply2 = Conv<pads = [1, 1, 1, 1]>(multiply1, weight2)
+    multiply3 = Conv<pads = [1, 1, 1, 1]>(multiply2, weight3)
+    y = Conv(multiply3, leave)
+    nhwc = Transpose<perm = [0, 2, 3, 1]>(y)
+    stylized = Cast<to = 2>(nhwc)
+}
+"""
+# The norms keep backends from adding inside the convolutions.
+MOVE_NET = """
+<ir_version: 8, opset_import: ["" : 17]>
+probe (uint8[1, SIDE, SIDE, 3] image) => (uint8[1, SIDE, SIDE, 3] stylized) {
+    nchw = Transpose<perm = [0, 3, 1, 2]>(image)
+    x = Cast<to = 1>(nchw)
+    a = Conv(x, enter)
+    b = Conv(x, enter2)
+    c = InstanceNormalization(a, one, zero)
+    d = InstanceNormalization(b, one, zero)
+    move = Add(c, d)
+    y = Conv(move, leave)
+    nhwc = Transpose<perm = [0, 2, 3, 1]>(y)
+    stylized = Cast<to = 2>(nhwc)
+}
+"""
+
+
+def multiply_net(int8: bool) -> onnx.ModelProto:
+    """Three equal 3x3 convolutions, `multiply1` to `multiply3`, in FP32 or with INT8 inputs and weights."""
+    count = MULTIPLY_CHANNELS
+    shapes = {"enter": (count, 3, 1, 1), "leave": (3, count, 1, 1)}
+    shapes |= {f"weight{place}": (count, count, 3, 3) for place in (1, 2, 3)}
+    model = _net(MULTIPLY_NET, MULTIPLY_SIDE, shapes)
+    if not int8:
+        return model
+    return quantize(model, {name: QuantParams(0.5, 128) for name in quantized_tensors(model.graph)})
+
+
+def move_net(channels: int) -> onnx.ModelProto:
+    """An addition, `move`, of two tensors of that many channels."""
+    shapes = {"enter": (channels, 3, 1, 1), "enter2": (channels, 3, 1, 1), "leave": (3, channels, 1, 1)}
+    return _net(MOVE_NET, MOVE_SIDE, shapes | {"one": (channels,), "zero": (channels,)})
+
+
+def _net(text: str, side: int, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """The net of that text, with random weights: a library may know what to do with equal ones."""
+    model = onnx.parser.parse_model(text.replace("SIDE", str(side)))
+    random = np.random.default_rng(0)
+    for name, shape in shapes.items():
+        weight = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weight, name))
+    for node in model.graph.node:
+        node.name = node.output[0]
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)

@@ -1,0 +1,151 @@
+"""The torch peer: the same function as the net, and never another net than the engines'."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from made import MakeBundle
+
+from nstopt import engines
+from nstopt.bench.cases import plan_cases
+from nstopt.bench.harness import BenchSpec, run
+from nstopt.bench.peers import ELSEWHERE, PEERS, Peer, PeerSubject, named
+from nstopt.bench.peers.from_export import write_nncf, write_raw_export, write_raw_tensorrt
+from nstopt.bench.subject import Stylize
+from nstopt.errors import BuildError, CheckpointError, DeviceError
+from nstopt.export.contract import PictureModule
+from nstopt.nets import load_net
+from nstopt.pictures.noise import noise
+from nstopt.pictures.size import Size
+
+SIZE = Size(32, 48)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A random net of the pytorch/examples layout, one residual block."""
+    convs = {
+        "conv1": (4, 3, 9),
+        "conv2": (6, 4, 3),
+        "conv3": (8, 6, 3),
+        "res1.conv1": (8, 8, 3),
+        "res1.conv2": (8, 8, 3),
+    }
+    convs |= {"deconv1": (6, 8, 3), "deconv2": (4, 6, 3), "deconv3": (3, 4, 9)}
+    norms = {"in1": 4, "in2": 6, "in3": 8, "res1.in1": 8, "res1.in2": 8, "in4": 6, "in5": 4}
+    state: dict[str, torch.Tensor] = {}
+    for name, (outputs, inputs, kernel) in convs.items():
+        state[f"{name}.conv2d.weight"] = torch.randn(outputs, inputs, kernel, kernel)
+        state[f"{name}.conv2d.bias"] = torch.randn(outputs)
+    for name, channels in norms.items():
+        state |= {f"{name}.weight": torch.ones(channels), f"{name}.bias": torch.zeros(channels)}
+    path = tmp_path / "net.pth"
+    torch.save(state, path)
+    return path
+
+
+def test_torch_eager_computes_the_net_under_the_contract_of_engines(checkpoint: Path) -> None:
+    net = load_net(checkpoint)
+    images = noise(SIZE, batch=2)
+    out = np.empty_like(images)
+    PeerSubject(Peer("torch", checkpoint), net.source_sha256, SIZE, 2).open()(images, out)
+    with torch.inference_mode():
+        expected = PictureModule(net)(torch.from_numpy(images)).numpy()
+    np.testing.assert_array_equal(out, expected)
+
+
+def difference(stylize: Stylize, checkpoint: Path) -> int:
+    """Largest difference from the net on two pictures, in gray levels."""
+    images = noise(SIZE, batch=2)
+    out = np.empty_like(images)
+    stylize(images, out)
+    with torch.inference_mode():
+        expected = PictureModule(load_net(checkpoint))(torch.from_numpy(images)).numpy()
+    return int(np.abs(out.astype(int) - expected).max())
+
+
+@pytest.mark.parametrize("name", ["torch-channels-last", "torchscript"])
+def test_a_peer_computes_the_net(name: str, checkpoint: Path) -> None:
+    subject = PeerSubject(Peer(name, checkpoint), load_net(checkpoint).source_sha256, SIZE, 2)
+    assert difference(subject.open(), checkpoint) <= 1
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_raw_export_computes_the_net(name: str, checkpoint: Path, tmp_path: Path) -> None:
+    subject = PeerSubject(Peer(name, checkpoint), load_net(checkpoint).source_sha256, SIZE, 2)
+    write_raw_export(name, subject, tmp_path / "raw.nst")
+    with engines.load(tmp_path / "raw.nst") as engine:
+        assert engine.manifest.rewrites == ()
+        assert difference(engine, checkpoint) <= 1
+
+
+def test_torch_compile_without_a_compiler_says_what_it_needs(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(module: object, dynamic: bool) -> object:
+        def fail(images: object) -> None:
+            raise RuntimeError("InvalidCxxCompiler: no working C++ compiler found")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    subject = PeerSubject(Peer("torch-compile", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(BuildError, match=r"no working C\+\+ compiler found; it needs a C\+\+ compiler \(g\+\+\)"):
+        subject.open()
+
+
+def test_all_is_every_peer_and_a_name_counts_once() -> None:
+    assert [*named(["all"]), *ELSEWHERE] == list(PEERS)
+    assert named(["openvino", "torch", "openvino"]) == ["openvino", "torch"]
+
+
+@pytest.mark.usefixtures("short_warm_up")
+def test_a_peer_is_timed_beside_the_engine(checkpoint: Path, make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(source_sha256=load_net(checkpoint).source_sha256)
+    cases = plan_cases([bundle], [SIZE], peers=[Peer("torch", checkpoint)])
+    engine, peer = run(cases, BenchSpec(runs=2, interleave=True))
+    assert (engine.is_peer, peer.is_peer) == (False, True)
+    assert (peer.label, peer.backend, peer.precision, peer.psnr_db) == ("torch eager", "torch", "fp32", None)
+    assert len(peer.latency_ms.samples) == 2
+    assert peer.peak_memory_mib > engine.peak_memory_mib > 0
+
+
+@pytest.mark.usefixtures("short_warm_up")
+def test_another_net_is_refused(checkpoint: Path, make_bundle: MakeBundle) -> None:
+    cases = plan_cases([make_bundle()], [SIZE], peers=[Peer("torch", checkpoint)])
+    with pytest.raises(
+        CheckpointError, match=r"net.pth: the engines were not made from this checkpoint .* 000000000000…"
+    ):
+        list(run(cases, BenchSpec(runs=1, interleave=True)))
+
+
+def test_tensorrt_is_asked_for_where_there_is_none(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nstopt.engines.tensorrt.requirements.devices", list)
+    subject = PeerSubject(Peer("tensorrt-raw", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(DeviceError, match="cannot build an engine with TensorRT: it needs an NVIDIA GPU"):
+        write_raw_tensorrt(subject, tmp_path / "raw.nst")
+    assert list(tmp_path.glob("*.nst")) == []
+
+
+@pytest.mark.parametrize("name", ["torch-cuda", "torch-cuda-fp16", "torch-compile-cuda", "onnxruntime-cuda"])
+def test_peers_of_a_gpu_where_there_is_none(name: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    subject = PeerSubject(Peer(name, checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(DeviceError, match=rf"the peer {name} needs an NVIDIA GPU .* or leave it out of --compare"):
+        subject.open()
+
+
+def test_nncf_is_asked_for_where_it_is_missing(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    subject = PeerSubject(Peer("nncf", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
+    with pytest.raises(BuildError, match=r"the peer nncf is not installed: pip install 'nstopt\[peers\]'"):
+        write_nncf(subject, tmp_path / "nncf.nst")

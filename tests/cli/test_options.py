@@ -1,0 +1,54 @@
+"""Values on the command line that are more than a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nstopt.cli.options import Weighted, parse_divisor, parse_range, parse_triple, parse_weighted
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(FLOATS, FLOATS)
+def test_a_range_is_read_as_it_is_written(low: float, high: float) -> None:
+    if low < high:
+        assert parse_range(f"{low!r},{high!r}") == (low, high)
+    else:
+        with pytest.raises(ValueError, match="first number must be the smaller one"):
+            parse_range(f"{low!r},{high!r}")
+
+
+@pytest.mark.parametrize("text", ["", "0", "0,1,2", "0;255", "a,b", "0,nan", "nan,1", "-inf,inf", "0,inf"])
+def test_what_is_no_range(text: str) -> None:
+    with pytest.raises(ValueError, match=r"'.*' is not 2 numbers with commas between, such as 0,255"):
+        parse_range(text)
+
+
+def test_colors_are_three_numbers_or_one_for_all() -> None:
+    assert parse_triple("0.485, 0.456,0.406") == (0.485, 0.456, 0.406)
+    assert parse_triple("0.5") == (0.5, 0.5, 0.5)
+    with pytest.raises(ValueError, match=r"'1,2' is not 3 numbers"):
+        parse_triple("1,2")
+
+
+def test_what_is_divided_by_is_above_zero() -> None:
+    assert parse_divisor("0.229,0.224,0.225") == (0.229, 0.224, 0.225)
+    with pytest.raises(ValueError, match="'1,0,1' is divided by: each number must be above 0"):
+        parse_divisor("1,0,1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("wave.jpg", Weighted(Path("wave.jpg"), 1.0)),
+        ("wave.jpg:0.7", Weighted(Path("wave.jpg"), 0.7)),
+        ("a:b/wave.jpg", Weighted(Path("a:b/wave.jpg"), 1.0)),
+        ("a:b/wave.jpg:2", Weighted(Path("a:b/wave.jpg"), 2.0)),
+    ],
+)
+def test_a_style_and_its_weight(text: str, expected: Weighted) -> None:
+    assert parse_weighted(text) == expected

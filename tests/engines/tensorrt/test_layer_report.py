@@ -1,0 +1,48 @@
+"""TensorRT's layer report, in the layout that its developer guide prints for the engine inspector."""
+
+from __future__ import annotations
+
+import json
+
+from nstopt.engines.tensorrt.layer_report import read_layers
+from nstopt.graph.work import Work
+
+INT8 = "Thirty-two wide channel vectorized row major Int8 format"
+FP32 = "Row major linear FP32"
+
+
+def tensor(kind: str, *dims: int) -> dict[str, object]:
+    return {"Name": "t", "Location": "Device", "Dimensions": list(dims), "Format/Datatype": kind}
+
+
+def layer(name: str, read: dict[str, object], written: dict[str, object], **more: object) -> dict[str, object]:
+    return {"Name": name, "Inputs": [read], "Outputs": [written], **more}
+
+
+def test_what_kernels_have_to_do() -> None:
+    weights = {"Type": "Int8", "Count": 16 * 8 * 9}
+    report = {
+        "Layers": [
+            layer(
+                "conv", tensor(INT8, 1, 8, 20, 30), tensor(FP32, 1, 16, 20, 30), LayerType="CaskConvolution",
+                ParameterType="Convolution", Weights=weights,
+            ),
+            layer(
+                "up", tensor(FP32, 1, 8, 20, 30), tensor(FP32, 1, 16, 40, 60), LayerType="CaskDeconvolution",
+                ParameterType="Deconvolution", Weights=weights,
+            ),
+            layer("relu", tensor(FP32, 1, 8, 4, 4), tensor("Channel major FP16 format", 1, 8, 4, 4), LayerType="PWN"),
+            layer("Reformatting CopyNode", tensor(FP32, 1, 8, 4, 4), tensor(INT8, 1, 8, 4, 4), LayerType="Reformat"),
+        ],
+        "Bindings": ["image", "stylized"],
+    }  # fmt: skip
+    found = read_layers(json.dumps(report))
+    assert found["conv"] == ("Convolution", Work(16 * 8 * 9 * 600, 4800 + 1152, 16 * 600 * 4, int8=True))
+    assert found["up"] == ("Deconvolution", Work(16 * 8 * 9 * 600, (4800 + 1152) * 4, 16 * 2400 * 4))
+    assert found["relu"] == ("PWN", Work(0, 128 * 4, 128 * 2))
+    assert found["Reformatting CopyNode"] == ("Reformat", None)
+
+
+def test_a_report_of_names_only() -> None:
+    assert read_layers('{"Layers": ["conv", "relu"], "Bindings": []}') == {}
+    assert read_layers("{}") == {}

@@ -1,0 +1,124 @@
+"""Real, tiny engines: a graph that inverts the picture, built by OpenVINO into a bundle; and records without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from nstopt import engines
+from nstopt.bench import statistics
+from nstopt.bundle import (
+    BackendInfo,
+    InputShape,
+    Manifest,
+    NetInfo,
+    PrecisionInfo,
+    QualityInfo,
+    write_bundle,
+)
+from nstopt.runs.record import Machine, Record
+from nstopt.runs.run_file import FORMAT_VERSION, RunFile, RunPlan
+
+MakeBundle = Callable[..., Path]
+MakeRecord = Callable[..., Record]
+MakeRun = Callable[..., RunFile]
+ANY_SIZE = InputShape(None, None, None)
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path) -> MakeBundle:
+    """Builds a bundle of a given name and shape."""
+
+    def make(name: str = "tiny", shape: InputShape = ANY_SIZE, source_sha256: str = "0" * 64) -> Path:
+        model = tmp_path / f"{name}.onnx"
+        onnx.save(inverter(shape), model)
+
+        def fill(folder: Path) -> Manifest:
+            built = engines.backend("openvino").build(model, shape, "fp32", folder)
+            return Manifest(
+                format_version=1,
+                net=NetInfo(name, "johnson", (8, 16, 32), 1, source_sha256),
+                shape=shape,
+                precision=PrecisionInfo("fp16", built.computes, {}),
+                calibration=None,
+                quality=QualityInfo("noise", 3, 41.5, 40.0, 0.991, 0.98, 2),
+                backend=BackendInfo("openvino", built.device, built.versions),
+                files={},
+                created="2025-01-01T00:00:00Z",
+            )
+
+        path = tmp_path / f"{name}.nst"
+        write_bundle(path, fill)
+        return path
+
+    return make
+
+
+def inverter(shape: InputShape) -> onnx.ModelProto:
+    """uint8 `image` [N, H, W, 3] → 255 - image."""
+    dims = [shape.batch or "N", shape.height or "H", shape.width or "W", 3]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["white", "float"], ["inverted"]),
+            helper.make_node("Cast", ["inverted"], ["stylized"], to=TensorProto.UINT8),
+        ],
+        "inverter",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, dims)],
+        [helper.make_tensor_value_info("stylized", TensorProto.UINT8, dims)],
+        [helper.make_tensor("white", TensorProto.FLOAT, [], [255.0])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def make_record() -> MakeRecord:
+    """Makes a plausible record; keyword arguments replace fields, `samples_ms` sets the latency."""
+
+    def make(samples_ms: tuple[float, ...] = (40.0,) * 30, **fields: object) -> Record:
+        latency = statistics.summarize(samples_ms)
+        record = Record(
+            label="wave-512x512-int8.nst",
+            is_peer=False,
+            bundle="wave-512x512-int8.nst",
+            sha256="a" * 64,
+            net="wave",
+            net_sha256="b" * 64,
+            family="fast-style",
+            backend="openvino",
+            precision="int8",
+            computes="int8",
+            height=512,
+            width=512,
+            batch=1,
+            input="noise",
+            latency_ms=latency,
+            round_runs=None,
+            warmup_runs=6,
+            fps=statistics.pictures_per_second(latency, 1),
+            peak_memory_mib=211.4,
+            psnr_db=42.13,
+            ssim=0.9871,
+            device="A CPU",
+            machine=Machine("A CPU", 2, 7.8, (), "Linux 6.1", "3.11.7", {"nstopt": "0.1.0", "openvino": "2026.4.1"}),
+        )
+        return msgspec.structs.replace(record, **fields)
+
+    return make
+
+
+@pytest.fixture
+def make_run() -> MakeRun:
+    """Makes the complete run of these records; keyword arguments set other fields."""
+
+    def make(*records: Record, **fields: object) -> RunFile:
+        plan = RunPlan(tuple(record.key for record in records), 30, "noise", False)
+        run = RunFile(FORMAT_VERSION, "2026-01-02T03:04:05+00:00", plan, records, is_complete=True)
+        return msgspec.structs.replace(run, **fields)
+
+    return make

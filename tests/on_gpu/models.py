@@ -1,0 +1,98 @@
+"""What the GPU tests build and judge: the bundled net at three sizes and in three precisions, in TensorRT's form, and
+the pictures it should paint. Made on a CPU, so that a GPU machine needs neither torch nor onnx:
+
+    python tests/gpu/models.py FOLDER        # here; then carry FOLDER to the GPU and set NSTOPT_GPU_MODELS to it
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZES = ((64, 96), (128, 128), (120, 200))
+PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
+# The strictest GPU that the graphs are checked for.
+PASCAL = (6, 1)
+SEVERAL = "several.onnx"
+
+
+def name(precision: str, size: Sequence[int]) -> str:
+    """Of a model's file."""
+    return f"{precision}-{size[0]}x{size[1]}.onnx"
+
+
+def reference_name(size: Sequence[int]) -> str:
+    """Of the file that holds `image`, uint8 [1, H, W, 3], and what the FP32 net paints of it, `expected`."""
+    return f"reference-{size[0]}x{size[1]}.npz"
+
+
+def make(folder: Path) -> None:
+    """Write every model and reference picture."""
+    import onnx
+
+    from nstopt.bundle import InputShape
+    from nstopt.engines.onnxruntime import session
+    from nstopt.engines.tensorrt.lowering import ready
+    from nstopt.export.exporter import ExportSpec, export_net
+    from nstopt.graph.nodes import name_convolutions
+    from nstopt.graph.specialize import specialize
+    from nstopt.pictures.files import cover, demo_photographs
+    from nstopt.pictures.size import Size
+    from nstopt.samples import SAMPLE
+
+    raw = onnx.load(export_net(ExportSpec(SAMPLE, folder / "sample.onnx")).onnx)
+    photograph = demo_photographs()[0][1]
+    for size in SIZES:
+        model = specialize(raw, InputShape(1, *size))
+        name_convolutions(model)
+        image = cover(photograph, Size(*size))[None]
+        expected = session(model.SerializeToString()).run(None, {"image": image})[0]
+        np.savez(folder / reference_name(size), image=image, expected=expected)
+        for precision in PRECISIONS:
+            (folder / name(precision, size)).write_bytes(ready(_precise(model, precision, size), PASCAL))
+    free = specialize(raw, InputShape(1, None, None))
+    name_convolutions(free)
+    (folder / SEVERAL).write_bytes(ready(_rewritten(free).SerializeToString(), PASCAL))
+
+
+def _rewritten(model: Any) -> Any:
+    from nstopt.graph.forms import default_form
+    from nstopt.graph.passes import rewrite
+
+    return rewrite(
+        model, "tensorrt", lambda one: "phase" if one.kind == "transposed-conv" else default_form(one, "tensorrt")
+    ).model
+
+
+def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
+    """The rewritten graph in `precision`; INT8 with TensorRT's zero points of 0, searched by ONNX Runtime."""
+    from nstopt import engines
+    from nstopt.calib import picture_sets as sets
+    from nstopt.calib.precision import Calibration, to_precision
+    from nstopt.calib.ranges import SYMMETRIC
+    from nstopt.calib.search import QualityTarget
+    from nstopt.pictures.size import Size
+    from nstopt.progress import Silent
+
+    judge = engines.backend("onnxruntime")
+
+    def render(candidate: Any, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], float]:
+        run = judge.compile(candidate.SerializeToString())
+        return [run({"image": image[None]})[0][0] for image in images], 1.0
+
+    calibration = Calibration(
+        sets.demo(), Size(*size), 1, SYMMETRIC, render, judge.identity(), QualityTarget(mean_db=38, worst_db=34)
+    )
+    precise: bytes = to_precision(_rewritten(model), precision, calibration, Silent()).model.SerializeToString()
+    return precise
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    make(target)

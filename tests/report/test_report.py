@@ -1,0 +1,208 @@
+"""The report: every figure on it, measured and projected told apart, and a browser that has nothing to complain of."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from made import MakeBundle, MakeRecord, MakeRun
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from nstopt.bundle import MANIFEST, InputShape
+from nstopt.errors import NstoptError
+from nstopt.files import sha256_file
+from nstopt.report import charts, page, tables
+from nstopt.report.before_after import Missing, Pair, before_after
+from nstopt.report.series import nets, pareto
+from nstopt.runs.layers import Bandwidth, LayerRow, Layers, Peaks
+from nstopt.runs.projected import Projected
+from nstopt.runs.run_file import RunFile
+
+PEAKS = Peaks(1.0, None, (Bandwidth(1, 2.0),))
+PROJECTED = Projected("wave", "gtx-1060", "GeForce GTX 1060 6 GB", "tensorrt", "int8", 512, 512, 1, 9.0, 21.0, 60.0)
+PHONE = (390, 844)
+
+
+@pytest.fixture
+def full_run(make_bundle: MakeBundle, make_record: MakeRecord, make_run: MakeRun) -> RunFile:
+    """Two sizes, two precisions of engines that exist, a peer with a name that HTML would misread, layers, a
+    projection, a warning."""
+    bundles = {name: make_bundle(name, InputShape(1, 48, 48)) for name in ("fp32", "int8")}
+    records = []
+    for precision, bundle in bundles.items():
+        small = {
+            "bundle": str(bundle), "sha256": sha256_file(bundle / MANIFEST), "label": bundle.name,
+            "precision": precision, "height": 48, "width": 48,
+        }  # fmt: skip
+        records += [make_record((2.0,) * 6, **small), make_record((40.0,) * 6, precision=precision, label="large.nst")]
+    peer = make_record((80.0,) * 6, is_peer=True, label="<b>torch</b> & co", bundle=None, psnr_db=None, ssim=None)
+    layers = Layers("large.nst", "openvino", 512, 512, 1, 3, PEAKS, (LayerRow("conv", "Conv", 3.0, 1.0),))
+    warned = make_record((41.0,) * 6, label="warned.nst", warnings=("load average 9.9",))
+    return make_run(*records, peer, warned, layers=(layers,), projected=(PROJECTED,), left_out=("tensorrt: no GPU",))
+
+
+@pytest.fixture
+def chromium(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """A headless browser as wide as a phone. Skips where there is none."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    browser = webdriver.Chrome(options, Service(driver))
+    yield browser
+    browser.quit()
+
+
+def test_in_a_browser(full_run: RunFile, chromium: webdriver.Chrome, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page.render([full_run]))
+    metrics = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 1, "mobile": True}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    chromium.get(file.as_uri())
+    assert chromium.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
+    assert len(chromium.find_elements(By.CSS_SELECTOR, "svg[role=img]")) == 4
+    stack = chromium.find_element(By.CSS_SELECTOR, ".stack")
+    shown = "return getComputedStyle(arguments[0].querySelectorAll('img')[1]).clipPath"
+    before = chromium.execute_script(shown, stack)
+    slider = chromium.find_element(By.CSS_SELECTOR, "input[type=range]")
+    slider.send_keys(webdriver.Keys.END)
+    assert (before, chromium.execute_script(shown, stack)) == ("inset(0px 0px 0px 50%)", "inset(0px 0px 0px 100%)")
+    assert chromium.execute_script("return arguments[0].querySelector('img').naturalWidth", stack) == 48
+    assert chromium.get_log("browser") == []  # type: ignore[no-untyped-call]
+    assert chromium.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_the_page_needs_nothing_else_and_escapes_names(full_run: RunFile) -> None:
+    html = page.render([full_run])
+    assert "http" not in html.replace("http://www.w3.org/", "")
+    assert "<b>torch" not in html
+    assert "&lt;b&gt;torch&lt;/b&gt; &amp; co" in html
+    assert 'name="viewport"' in html
+    assert charts.INK not in html
+    assert "prefers-color-scheme: dark" in html
+
+
+def test_colors_tell_projected_from_measured_too(make_record: MakeRecord, make_run: MakeRun) -> None:
+    peers = [make_record(label=f"peer {number}", is_peer=True) for number in range(9)]
+    targets = [msgspec.structs.replace(PROJECTED, device=f"GPU {number}") for number in range(5)]
+    (net,) = nets([make_run(make_record(), *peers, projected=tuple(targets))])
+    (axes,) = charts.latency(net).axes
+    colors: dict[bool, set[object]] = {True: set(), False: set()}
+    for line in axes.lines:
+        if line.get_marker() in charts.MARKERS.values():
+            colors[line.get_marker() == "D"].add(line.get_color())
+    assert len(colors[True]) == len(charts.PROJECTED_PALETTE)
+    assert not colors[True] & colors[False]
+
+
+def test_ratios_are_of_cases_of_one_run(make_record: MakeRecord, make_run: MakeRun) -> None:
+    ours = make_run(make_record((40.0,) * 6))
+    theirs = make_run(make_record((80.0,) * 6, label="torch eager", is_peer=True))
+    assert "against torch eager" not in page.render([ours, theirs])
+    assert "against torch eager" in page.render([make_run(*ours.records, *theirs.records)])
+
+
+def test_devices_and_nets_are_not_mixed_up(make_record: MakeRecord, make_run: MakeRun) -> None:
+    here, there = make_run(make_record()), make_run(make_record(device="B CPU"))
+    (net,) = nets([here, there])
+    assert [one.name for one in net.series()] == ["openvino int8, A CPU", "openvino int8, B CPU"]
+    with pytest.raises(NstoptError, match="two different nets that are called wave: report them apart"):
+        nets([here, make_run(make_record(net_sha256="c" * 64))])
+
+
+def test_the_page_says_what_is_projected_and_what_casts_doubt(full_run: RunFile) -> None:
+    html = page.render([full_run])
+    assert "9.0–21.0" in html
+    assert "nobody measured these" in html
+    assert "load average 9.9" in html
+    assert "tensorrt: no GPU" in html
+    assert "A CPU, 2 cores, 7.8 GiB" in html
+
+
+def test_a_run_without_projections_says_so(make_record: MakeRecord, make_run: MakeRun) -> None:
+    html = page.render([make_run(make_record())])
+    assert "nothing here is projected" in html
+    assert "No before and after: the run has no FP32 and INT8 engine of one size" in html
+
+
+def test_measured_and_projected_differ_by_marker(full_run: RunFile) -> None:
+    (net,) = nets([full_run])
+    kinds = {one.kind: charts.MARKERS[one.kind] for one in net.series()}
+    assert kinds.keys() == {"engine", "peer", "projected"}
+    assert len(set(kinds.values())) == 3
+    lines = charts.latency(net).axes[0].lines
+    assert {line.get_marker() for line in lines} >= {"o", "s", "D"}
+    hollow = [line for line in lines if line.get_marker() == "D"]
+    assert all(line.get_markerfacecolor() == "none" for line in hollow)
+
+
+def test_axes_are_logarithmic_with_the_lines_of_real_time(full_run: RunFile) -> None:
+    axes = charts.latency(nets([full_run])[0]).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    flat = {round(line.get_ydata()[0], 1) for line in axes.lines if len(set(line.get_ydata())) == 1}  # type: ignore[arg-type,index]
+    assert {33.3, 16.7} <= flat
+
+
+def test_the_pareto_front_leaves_out_what_is_beaten(make_record: MakeRecord) -> None:
+    fast, good, beaten = ((10.0, 40.0), (20.0, 50.0), (21.0, 45.0))
+    records = [make_record((ms,), psnr_db=psnr) for ms, psnr in (good, beaten, fast)]
+    assert [(r.latency_ms.p50, r.psnr_db) for r in pareto(records)] == [fast, good]
+
+
+def test_pictures_come_from_the_engines_of_the_run_only(full_run: RunFile) -> None:
+    (net,) = nets([full_run])
+    pair = before_after(net, None)
+    assert isinstance(pair, Pair)
+    assert pair.before.startswith("data:image/jpeg;base64,")
+    assert (pair.size, pair.psnr_db, pair.photograph) == ((48, 48), 100.0, "astronaut.png")
+    bundle = next(Path(r.bundle) for r in net.records if r.height == 48 and r.bundle)
+    shutil.rmtree(bundle)
+    gone = before_after(net, None)
+    assert isinstance(gone, Missing)
+    assert gone.reason.endswith(".nst is not here any more, or was built again since the run")
+
+
+def test_csv_has_a_row_a_case(full_run: RunFile) -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.to_csv([full_run]))))
+    assert [row["kind"] for row in rows] == ["measured"] * 6 + ["projected"]
+    assert (rows[0]["p50_ms"], rows[0]["low_ms"]) == ("2.0", "")
+    assert (rows[-1]["p50_ms"], rows[-1]["low_ms"], rows[-1]["high_ms"]) == ("", "9.0", "21.0")
+
+
+def test_markdown_names_the_machine_once_and_marks_projections(full_run: RunFile) -> None:
+    text = tables.to_markdown([full_run, full_run])
+    assert text.count("Measured on A CPU, 2 cores") == 1
+    assert "| projected | wave | GeForce GTX 1060 6 GB, tensorrt int8 | 512x512 | 9.0–21.0 | 48–111 | ≥60 |  |" in text
+
+
+def test_png_charts(full_run: RunFile) -> None:
+    figures = page.figures([full_run])
+    assert set(figures) == {"wave-latency", "wave-throughput", "wave-quality", "wave-layers-large"}
+    assert charts.png(figures["wave-latency"]).startswith(b"\x89PNG")
+
+
+def test_nothing_measured_is_nothing_to_report(make_run: MakeRun) -> None:
+    with pytest.raises(NstoptError, match="at least one measured case"):
+        page.render([make_run()])
+
+
+@pytest.mark.parametrize("library", ["matplotlib", "jinja2"])
+def test_a_missing_library_is_named(library: str, full_run: RunFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(NstoptError, match=rf"a report needs {library}, .* pip install 'nstopt\[report\]'"):
+        page.render([full_run])
