@@ -1,17 +1,16 @@
-"""nstopt: a trained style-transfer net, made to run in real time on the machine somebody has.
+"""nstopt makes a trained style-transfer net run in real time on the machine that you have.
 
     import nstopt
     engine = nstopt.load("wave-512x512-int8.nst")
     out = engine(image)            # uint8 RGB [H, W, 3] in, the same out
 
-Names are imported when first used: loading and running an engine needs neither torch nor onnx.
+Public names are imported when first used: loading and running an engine needs neither torch nor onnx, and importing
+nstopt changes nothing in the host program.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,11 +35,6 @@ _HOMES = {
     "export_net": "nstopt.export.exporter",
     "load": "nstopt.engines",
 }
-
-# ONNX Runtime (from 1.31 on) and OpenVINO report their use to Microsoft and to Google Analytics, on threads that run
-# beside what is measured here. What nstopt is used for is nobody's business: neither does so where it comes first.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO has a stub for its absence
 
 
 def __getattr__(name: str) -> Any:

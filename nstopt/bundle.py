@@ -1,12 +1,12 @@
 """The engine bundle: a folder `NAME-HxW-PRECISION.nst/` with a manifest and the backend's own files, untouched.
 
     wave-512x512-int8.nst/
-      manifest.json          what this is, how it was made, how good it is, and the sha256 of every other file
-      manifest.json.sha256   hash of the manifest itself, in the format `sha256sum -c` reads
-      model.xml, model.bin   OpenVINO's; or model.onnx, model.ts, engine.plan
+      manifest.json          the net, how the engine was built, its quality, and the SHA-256 of every other file
+      manifest.json.sha256   SHA-256 of the manifest itself, in the format that `sha256sum -c` reads
+      model.xml, model.bin   OpenVINO's files; other backends have model.onnx, model.ts or engine.plan
 
-A bundle is written to a sibling temporary folder and renamed, so that a kill leaves the old bundle or the new one. It
-is checked before any of its files reaches native code: an object of type `Bundle` is a bundle whose hashes matched.
+A bundle is written to a temporary sibling folder and renamed, so that a kill leaves the old bundle or the new one. Its
+hashes are checked before native code reads any of its files: an object of type `Bundle` has passed that check.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from nstopt.errors import BundleError
 from nstopt.files import make_folder, sha256_file
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SUFFIX = ".nst"
 
 
 class NetInfo(msgspec.Struct, frozen=True):
-    """Where the net comes from. `source_sha256` is the hash of the checkpoint, not of the ONNX file."""
+    """The net's name and architecture. `source_sha256` is of the checkpoint, not of the ONNX file."""
 
     name: str
     family: str
@@ -42,23 +43,24 @@ class NetInfo(msgspec.Struct, frozen=True):
 
 
 class InputShape(msgspec.Struct, frozen=True):
-    """The pictures the engine takes: uint8 [batch, height, width, 3]; None where any value is taken. Where `sizes` are
-    listed, height and width are None and one of these is taken."""
+    """The pictures that an engine takes, uint8 RGB [batch, height, width, 3]. `batch` is None for any number."""
 
     batch: int | None
-    height: int | None
-    width: int | None
-    sizes: tuple[Size, ...] = ()
+    sizes: Sizes
 
-    @property
-    def size(self) -> Size | None:
-        """The one size the engine takes, or None where it takes any."""
-        return Size(self.height, self.width) if self.height and self.width else None
+    @classmethod
+    def of(cls, batch: int | None, size: Size | None) -> InputShape:
+        """The shape for one size, or for any size if `size` is None."""
+        return cls(batch, Sizes(size) if size else Sizes())
+
+    def __str__(self) -> str:
+        return f"{self.batch or 'any number of'} x {self.sizes}"
 
 
 class PrecisionInfo(msgspec.Struct, frozen=True):
-    """`asked` is what the user asked for and the graph holds; `computes` what the device multiplies in (a CPU runs an
-    FP16 graph in FP32). `layers` gives the precision of each convolution, by node name."""
+    """`asked` is the precision that the user asked for and that the graph holds. `computes` is the precision that
+    the device multiplies in: most CPUs run an FP16 graph in FP32. `layers` maps each convolution's name to its
+    precision."""
 
     asked: str
     computes: str
@@ -66,8 +68,8 @@ class PrecisionInfo(msgspec.Struct, frozen=True):
 
 
 class CalibrationInfo(msgspec.Struct, frozen=True):
-    """The pictures the ranges came from (hash over their names and bytes) and the method. `coverage` counts those of
-    each kind: dark, bright, flat, busy."""
+    """The calibration pictures (`sha256` over their names and bytes) and the method. `coverage` counts the dark,
+    bright, flat and busy pictures among them."""
 
     source: str
     sha256: str
@@ -77,8 +79,8 @@ class CalibrationInfo(msgspec.Struct, frozen=True):
 
 
 class QualityInfo(msgspec.Struct, frozen=True):
-    """Engine against the FP32 export on `pictures` that were not used for calibration. PSNR in dB, capped at 100; that
-    of the border, 16 pixels wide, and of what it encloses are means."""
+    """Engine against the FP32 export on `pictures` validation pictures, none of which was used for calibration. PSNR in
+    dB, capped at 100. `psnr_db_border` is the mean over a border of 16 pixels, `psnr_db_interior` over the rest."""
 
     source: str
     pictures: int
@@ -92,8 +94,8 @@ class QualityInfo(msgspec.Struct, frozen=True):
 
 
 class DriftInfo(msgspec.Struct, frozen=True):
-    """Engine against the FP32 export on consecutive frames of a clip. `psnr_db_*` are of single frames;
-    `flicker_psnr_db` is of the change from frame to frame: the flicker that the engine adds."""
+    """Engine against the FP32 export on consecutive frames of a clip. `psnr_db_mean` and `psnr_db_worst` are of single
+    frames; `flicker_psnr_db` is of the change from frame to frame, so it measures the flicker that the engine adds."""
 
     source: str
     sha256: str
@@ -104,16 +106,28 @@ class DriftInfo(msgspec.Struct, frozen=True):
 
 
 class BackendInfo(msgspec.Struct, frozen=True):
-    """What built the engine, for which device; versions by package name."""
+    """The backend, the device that the engine was built for, and library versions by package name."""
 
     name: str
     device: str
     versions: dict[str, str]
 
 
+class Fingerprint(msgspec.Struct, frozen=True):
+    """Everything that the engine's bytes depend on. An existing engine is up to date if a new build would have the same
+    fingerprint. `model_sha256` is of the exported ONNX file, `calibration_sha256` of the calibration pictures;
+    `backend` names the backend, its version and the device; `options` are the build options by name."""
+
+    nstopt: str
+    model_sha256: str
+    backend: str
+    options: dict[str, str]
+    calibration_sha256: str | None = None
+
+
 class CandidateInfo(msgspec.Struct, frozen=True):
-    """One INT8 recipe that was tried: its speed and its PSNR in dB on the pictures of the search. None of the others
-    beats one `on_front` in both."""
+    """An INT8 recipe that the search tried: its latency, and its PSNR in dB on the pictures of the search. A recipe is
+    `on_front` if no other one is both faster and closer to FP32."""
 
     recipe: str
     latency_ms: float
@@ -123,7 +137,8 @@ class CandidateInfo(msgspec.Struct, frozen=True):
 
 
 class TunedInfo(msgspec.Struct, frozen=True):
-    """A layer whose form was chosen by measuring: the milliseconds of each form, alone in a graph of its shape."""
+    """A layer whose form was chosen by measuring. `latency_ms` maps each form to its milliseconds, measured in a small
+    graph that holds this layer alone, in its shape."""
 
     layer: str
     form: str
@@ -131,7 +146,7 @@ class TunedInfo(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """Everything known about an engine. `files` maps each file's name to its sha256."""
+    """Everything known about an engine. `files` maps each file's name to its SHA-256."""
 
     format_version: int
     net: NetInfo
@@ -146,11 +161,12 @@ class Manifest(msgspec.Struct, frozen=True):
     tuning: tuple[TunedInfo, ...] = ()
     search: tuple[CandidateInfo, ...] = ()
     drift: DriftInfo | None = None
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose every hash matched when it was opened."""
+    """A bundle on disk whose hashes all matched when it was opened."""
 
     path: Path
     manifest: Manifest
@@ -163,7 +179,7 @@ class Bundle:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Read and check a bundle. Raises BundleError if anything is missing, changed, or of another format version."""
+    """Read and check a bundle. Raises BundleError if a file is missing, changed, or of another format version."""
     manifest_path = path / MANIFEST
     if not manifest_path.is_file():
         what = "no such folder" if not path.exists() else f"not an engine bundle (no {MANIFEST} in it)"
@@ -190,13 +206,13 @@ def _decode(path: Path, raw: bytes) -> Manifest:
                 f"{path}: bundle format {version}, but this nstopt reads format {FORMAT_VERSION}; "
                 "build the engine again with this version"
             )
-        return msgspec.json.decode(raw, type=Manifest)
+        return msgspec.json.decode(raw, type=Manifest, dec_hook=_decode_sizes)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: {MANIFEST} is not valid: {error}; build the engine again") from error
 
 
 def _check_manifest_hash(manifest_path: Path) -> None:
-    """The manifest's own hash is a file of its own, since no file can hold its own hash."""
+    """Check the manifest against its hash, which is in a file of its own: no file can hold its own hash."""
     sums = manifest_path.with_name(f"{MANIFEST}.sha256")
     expected = sums.read_text(errors="replace").split(" ")[0] if sums.is_file() else "missing"
     if sha256_file(manifest_path) != expected:
@@ -213,29 +229,52 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         raise BundleError(f"{folder}: {name} does not match its hash (damaged or changed); build the engine again")
 
 
-def write_bundle(path: Path, fill: Callable[[Path], Manifest]) -> Bundle:
-    """Write a bundle atomically. `fill` writes the backend's files into the folder it is given and returns the
-    manifest, whose `files` this function sets. Raises BundleError if the folder cannot be written; nothing is left
-    behind then.
+def _decode_sizes(kind: type, value: Any) -> Sizes:
+    """Read what `_encode_sizes` wrote: [[height, width], …], empty for any size."""
+    return Sizes(*msgspec.convert(value, tuple[Size, ...]))
+
+
+def _encode_sizes(sizes: Any) -> list[Size]:
+    return list(sizes)
+
+
+class BundleDraft:
+    """A bundle that is being written. A backend writes its files into `folder`; `commit` adds the manifest and gives
+    the folder its name."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path = path
+        self.folder = folder
+
+    def commit(self, manifest: Manifest) -> Bundle:
+        """Write `manifest`, with the hashes of all files in `folder`, and rename the folder to its final path."""
+        hashes = {file.name: sha256_file(file) for file in sorted(self.folder.iterdir())}
+        manifest = msgspec.structs.replace(manifest, files=hashes)
+        raw = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=_encode_sizes), indent=2)
+        (self.folder / MANIFEST).write_bytes(raw + b"\n")
+        digest = sha256_file(self.folder / MANIFEST)
+        (self.folder / f"{MANIFEST}.sha256").write_text(f"{digest}  {MANIFEST}\n")
+        _swap_in(self.folder, self.path)
+        return Bundle(self.path, manifest)
+
+
+@contextlib.contextmanager
+def new_bundle(path: Path) -> Iterator[BundleDraft]:
+    """Write a bundle atomically: nothing is left under `path` unless the draft is committed.
+
+    Raises BundleError if the folder cannot be written.
     """
     try:
         with _temporary_sibling(path) as folder:
-            manifest = fill(folder)
-            hashes = {file.name: sha256_file(file) for file in sorted(folder.iterdir())}
-            manifest = msgspec.structs.replace(manifest, files=hashes)
-            raw = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-            (folder / MANIFEST).write_bytes(raw + b"\n")
-            (folder / f"{MANIFEST}.sha256").write_text(f"{sha256_file(folder / MANIFEST)}  {MANIFEST}\n")
-            _swap_in(folder, path)
+            yield BundleDraft(path, folder)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return Bundle(path, manifest)
 
 
 @contextlib.contextmanager
 def _temporary_sibling(path: Path) -> Iterator[Path]:
-    """A fresh folder beside `path`, removed at the end. Its name holds the process id, so that what a killed build left
-    behind is told from what a running one is still writing."""
+    """Make a fresh folder beside `path` and remove it at the end. Its name holds the process id, which tells the
+    leftovers of a killed build from the folder of a running one."""
     make_folder(path.parent)
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         owner = left.name.split(".")[-2]
@@ -251,8 +290,8 @@ def _temporary_sibling(path: Path) -> Iterator[Path]:
 
 
 def _swap_in(folder: Path, path: Path) -> None:
-    """Give `folder` its final name. An existing bundle changes places with it in one step, so that a kill at any moment
-    leaves a whole bundle under the name; the old one is then in the temporary folder, which the caller removes."""
+    """Give `folder` its final name. An existing bundle is exchanged with it in one step, so that a kill at any moment
+    leaves a whole bundle under the name. The caller removes the old one, now in the temporary folder."""
     if not path.exists():
         folder.rename(path)
     elif not (path / MANIFEST).is_file():
@@ -262,7 +301,7 @@ def _swap_in(folder: Path, path: Path) -> None:
 
 
 def _exchange(left: Path, right: Path) -> None:
-    """renameat2(2) with RENAME_EXCHANGE: two names change places atomically. Python has no binding for it."""
+    """Exchange two names atomically: renameat2(2) with RENAME_EXCHANGE, for which Python has no binding."""
     at_fdcwd, rename_exchange = -100, 2
     libc = ctypes.CDLL(None, use_errno=True)
     status = libc.renameat2(at_fdcwd, os.fsencode(left), at_fdcwd, os.fsencode(right), rename_exchange)

@@ -21,7 +21,7 @@ from nstopt.bench import statistics
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.pictures.files import Picture, cover, demo_photographs
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 
@@ -162,7 +162,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def int8_spec(model: Path, folder: Path, photos: Path, **fields: object) -> BuildSpec:
     """INT8 for 48x64 without raised layers: eight channels of random weights come to no 40 dB in 8 bits."""
-    return BuildSpec(model, folder, precision="int8", size=SMALL, calib=photos, min_psnr_db=20, **fields)  # type: ignore[arg-type]
+    return BuildSpec(model, folder, precision="int8", sizes=Sizes(SMALL), calib=photos, min_psnr_db=20, **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -180,10 +180,10 @@ def any_size_bundle(once: Once, tiny_onnx: Path, photos: Path) -> Bundle:
     def fill(two: Path) -> None:
         for name in ("0.png", "1.png"):
             (two / name).write_bytes((photos / name).read_bytes())
-        build_engine(BuildSpec(tiny_onnx, tiny_onnx.parent, size=None, val=two))
+        build_engine(BuildSpec(tiny_onnx, tiny_onnx.parent, sizes=Sizes(), val=two))
 
     once("any-size", fill)
-    return open_bundle(BuildSpec(tiny_onnx, tiny_onnx.parent, size=None).bundle_path())
+    return open_bundle(BuildSpec(tiny_onnx, tiny_onnx.parent, sizes=Sizes()).bundle_path())
 
 
 def noise(height: int, width: int, seed: int = 0) -> Picture:

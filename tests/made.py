@@ -13,21 +13,27 @@ from onnx import TensorProto, helper
 from nstopt import engines
 from nstopt.bench import statistics
 from nstopt.bundle import (
+    FORMAT_VERSION as BUNDLE_FORMAT,
+)
+from nstopt.bundle import (
     BackendInfo,
     InputShape,
     Manifest,
     NetInfo,
     PrecisionInfo,
     QualityInfo,
-    write_bundle,
+    new_bundle,
 )
+from nstopt.engines.base import Source
+from nstopt.graph.forms import choose_by_kind
+from nstopt.graph.rule import Layer
 from nstopt.runs.record import Machine, Record
 from nstopt.runs.run_file import FORMAT_VERSION, RunFile, RunPlan
 
 MakeBundle = Callable[..., Path]
 MakeRecord = Callable[..., Record]
 MakeRun = Callable[..., RunFile]
-ANY_SIZE = InputShape(None, None, None)
+ANY_SIZE = InputShape.of(None, None)
 
 
 @pytest.fixture
@@ -38,30 +44,35 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         model = tmp_path / f"{name}.onnx"
         onnx.save(inverter(shape), model)
 
-        def fill(folder: Path) -> Manifest:
-            built = engines.backend("openvino").build(model, shape, "fp32", folder)
-            return Manifest(
-                format_version=1,
-                net=NetInfo(name, "johnson", (8, 16, 32), 1, source_sha256),
-                shape=shape,
-                precision=PrecisionInfo("fp16", built.computes, {}),
-                calibration=None,
-                quality=QualityInfo("noise", 3, 41.5, 40.0, 0.991, 0.98, 2),
-                backend=BackendInfo("openvino", built.device, built.versions),
-                files={},
-                created="2025-01-01T00:00:00Z",
-            )
-
         path = tmp_path / f"{name}.nst"
-        write_bundle(path, fill)
+        with new_bundle(path) as draft:
+            built = engines.backend("openvino").build(Source(model), shape, "fp32", draft.folder)
+            draft.commit(
+                Manifest(
+                    format_version=BUNDLE_FORMAT,
+                    net=NetInfo(name, "johnson", (8, 16, 32), 1, source_sha256),
+                    shape=shape,
+                    precision=PrecisionInfo("fp16", built.computes, {}),
+                    calibration=None,
+                    quality=QualityInfo("noise", 3, 41.5, 40.0, 0.991, 0.98, 2),
+                    backend=BackendInfo("openvino", built.device, built.versions),
+                    files={},
+                    created="2025-01-01T00:00:00Z",
+                )
+            )
         return path
 
     return make
 
 
+def by_default(backend: str) -> Callable[[Layer], str]:
+    """The chooser of a backend's default forms, which `rewrite` takes."""
+    return choose_by_kind(engines.backend(backend).forms("fp32"))
+
+
 def inverter(shape: InputShape) -> onnx.ModelProto:
     """uint8 `image` [N, H, W, 3] → 255 - image."""
-    dims = [shape.batch or "N", shape.height or "H", shape.width or "W", 3]
+    dims = [shape.batch or "N", *(shape.sizes.only or ("H", "W")), 3]
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nstopt.bundle import (
+    FORMAT_VERSION,
     MANIFEST,
     BackendInfo,
     Bundle,
@@ -25,10 +26,11 @@ from nstopt.bundle import (
     NetInfo,
     PrecisionInfo,
     QualityInfo,
+    new_bundle,
     open_bundle,
-    write_bundle,
 )
 from nstopt.errors import BundleError
+from nstopt.pictures.size import Size, Sizes
 
 VERSIONS = {"a": b"weights of a", "b": b"other weights"}
 FILES = [MANIFEST, f"{MANIFEST}.sha256", "model.bin", "model.xml"]
@@ -36,9 +38,9 @@ FILES = [MANIFEST, f"{MANIFEST}.sha256", "model.bin", "model.xml"]
 
 def manifest(name: str = "a") -> Manifest:
     return Manifest(
-        format_version=1,
+        format_version=FORMAT_VERSION,
         net=NetInfo(name, "johnson", (8, 16, 32), 1, "0" * 64),
-        shape=InputShape(1, 48, None),
+        shape=InputShape(1, Sizes(Size(48, 64), Size(32, 32))),
         precision=PrecisionInfo("int8", "int8", {"conv1": "int8"}),
         calibration=CalibrationInfo("photos", "1" * 64, 12, "by hand"),
         quality=QualityInfo("others", 3, 41.5, 40.0, 0.991, 0.98, 2),
@@ -49,12 +51,10 @@ def manifest(name: str = "a") -> Manifest:
 
 
 def build_version(path: Path, version: str) -> Bundle:
-    def fill(folder: Path) -> Manifest:
-        (folder / "model.xml").write_text("<net/>")
-        (folder / "model.bin").write_bytes(VERSIONS[version])
-        return manifest(version)
-
-    return write_bundle(path, fill)
+    with new_bundle(path) as draft:
+        (draft.folder / "model.xml").write_text("<net/>")
+        (draft.folder / "model.bin").write_bytes(VERSIONS[version])
+        return draft.commit(manifest(version))
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_a_manifest_names_files_of_its_own_folder_only(path: Path, name: str) ->
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"format_version": 2}, r"bundle format 2, but this nstopt reads format 1; build the engine again"),
+        ({"format_version": 1}, r"bundle format 1, but this nstopt reads format 2; build the engine again"),
         ({"format_version": "one"}, r"manifest\.json is not valid: Expected `int`, got `str`"),
-        ({"shape": {"batch": 1}}, r"manifest\.json is not valid: Object missing required field `height`"),
+        ({"shape": {"batch": 1}}, r"manifest\.json is not valid: Object missing required field `sizes`"),
         ({"files": ["model.bin"]}, r"manifest\.json is not valid: Expected `object`, got `array`"),
     ],
 )
@@ -135,7 +135,7 @@ def test_manifests_of_another_form(path: Path, fields: dict[str, object], messag
         open_bundle(path)
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff\xfe", b"[]", b"{", b'{"format_version": 1, "net": "\xff"}'])
+@pytest.mark.parametrize("raw", [b"", b"\xff\xfe", b"[]", b"{", b'{"format_version": 2, "net": "\xff"}'])
 def test_manifests_that_are_no_json(path: Path, raw: bytes) -> None:
     (path / MANIFEST).write_bytes(raw)
     (path / f"{MANIFEST}.sha256").write_text(hashlib.sha256(raw).hexdigest())
@@ -161,12 +161,13 @@ def test_a_new_bundle_takes_the_place_of_the_old_one(path: Path) -> None:
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 def test_a_build_that_fails_leaves_the_old_bundle(path: Path, error: BaseException) -> None:
-    def fill(folder: Path) -> Manifest:
-        (folder / "model.bin").write_bytes(b"half of the")
-        raise error
+    def fail() -> None:
+        with new_bundle(path) as draft:
+            (draft.folder / "model.bin").write_bytes(b"half of the")
+            raise error
 
     with pytest.raises((BundleError, KeyboardInterrupt), match=r"cannot be written: No space left|^$"):
-        write_bundle(path, fill)
+        fail()
     assert open_bundle(path).manifest.net.name == "a"
     assert list(path.parent.iterdir()) == [path]
 

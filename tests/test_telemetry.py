@@ -1,4 +1,4 @@
-"""Nobody is told what nstopt is used for."""
+"""Vendor libraries report nothing, and importing nstopt changes nothing in the host program."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ import sys
 from pathlib import Path
 
 RUN = """
-import nstopt
 from nstopt.engines import onnxruntime, openvino
+"""
+IMPORT = """
+import os, sys
+environment, modules = dict(os.environ), set(sys.modules)
+import nstopt
+assert dict(os.environ) == environment
+changed = {name for name in set(sys.modules) - modules if not name.startswith("nstopt")}
+assert not {name for name in changed if sys.modules[name] is None or "telemetry" in name}, changed
 """
 
 
@@ -19,3 +26,7 @@ def test_the_runtimes_keep_nothing_to_send(tmp_path: Path) -> None:
     home = {name: value for name, value in os.environ.items() if name not in hidden} | {"HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", RUN], env=home, check=True)
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_importing_nstopt_changes_nothing_in_the_host_program() -> None:
+    subprocess.run([sys.executable, "-c", IMPORT], check=True)

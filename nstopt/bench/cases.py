@@ -11,10 +11,8 @@ from nstopt.bench.subject import BundleSubject, Subject
 from nstopt.bundle import MANIFEST, Bundle, InputShape, NetInfo, open_bundle
 from nstopt.errors import BundleError
 from nstopt.files import sha256_file
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import DEFAULT_SIZE, Size
 from nstopt.runs.record import CaseKey
-
-DEFAULT_SIZE = Size(512, 512)
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def plan_cases(
     if not opened:
         raise BundleError("no engine to bench; build one with: nstopt build-engine NET.onnx --res 512")
     if not sizes:
-        sizes = [size for bundle in opened if (size := bundle.manifest.shape.size)] or [DEFAULT_SIZE]
+        sizes = [size for bundle in opened for size in bundle.manifest.shape.sizes] or [DEFAULT_SIZE]
     sizes = list(dict.fromkeys(sizes))
     _check_every_size_is_served(opened, sizes)
     for bundle in opened:
@@ -127,8 +125,7 @@ def _one_net(bundles: Sequence[Bundle]) -> NetInfo:
 
 
 def _serves(bundle: Bundle, size: Size) -> bool:
-    shape = bundle.manifest.shape
-    return shape.height in (None, size.height) and shape.width in (None, size.width)
+    return size in bundle.manifest.shape.sizes
 
 
 def _check_every_size_is_served(bundles: Sequence[Bundle], sizes: Sequence[Size]) -> None:
@@ -156,7 +153,7 @@ def _check_serves_one_of(bundle: Bundle, sizes: Sequence[Size], batch: int | Non
 
 
 def _built_for(shape: InputShape) -> str:
-    return f"{shape.height or 'any'}x{shape.width or 'any'}"
+    return str(shape.sizes)
 
 
 def _as_option(size: Size) -> str:

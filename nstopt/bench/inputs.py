@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nstopt.engines.base import Picture
-from nstopt.pictures.files import cover, read_picture
+from nstopt.pictures.files import Picture, cover, read_picture
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from nstopt import engines
-from nstopt.bench.cases import DEFAULT_SIZE
 from nstopt.bench.inputs import BenchInputs
 from nstopt.engines.base import LayerTime
 from nstopt.pictures.size import Size
@@ -17,7 +16,7 @@ def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image
     """Profile the engine of a bundle at `size`, by default its own or 512x512. Raises BundleError if the bundle is
     damaged or takes another size, DeviceError if the backend gives no per-layer times, MediaError for the image."""
     with engines.load(bundle) as engine:
-        size, batch = size or engine.spec.size or DEFAULT_SIZE, engine.spec.batch or 1
+        size, batch = size or engine.shape.sizes.first, engine.shape.batch or 1
         pictures = BenchInputs(image).pictures(size, batch)
         engine(pictures)
         profile = engine.profile(pictures, runs)

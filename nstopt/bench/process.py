@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from nstopt.bench.subject import Subject
 from nstopt.bench.worker import COPIES, WARNINGS
-from nstopt.engines.base import Picture
 from nstopt.errors import DeviceError, NstoptError
+from nstopt.pictures.files import Picture
 
 EXIT_TIMEOUT_S = 10
 

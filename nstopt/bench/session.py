@@ -20,20 +20,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from nstopt.bench.cases import DEFAULT_SIZE, Case, plan_cases
+from nstopt.bench.cases import Case, plan_cases
 from nstopt.bench.harness import BenchProgress, BenchSpec, run, run_plan
 from nstopt.bench.machine import this_machine
 from nstopt.errors import BuildError, DeviceError, NstoptError
 from nstopt.files import sha256_file
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import DEFAULT_SIZE, Size
 from nstopt.pipeline.ensure import SweepSpec, is_bundle, sweep
+from nstopt.pipeline.spec import DEFAULT_PSNR_DB
 from nstopt.progress import Progress
 from nstopt.projection.forecast import check_targets
 from nstopt.runs.projected import HERE, Projected
 from nstopt.runs.run_file import FORMAT_VERSION, RunFile, check_writable, read_run, write_run
 from nstopt.samples import SAMPLE
-
-DEFAULT_PSNR_DB = 40.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from nstopt.bench.cases import DEFAULT_SIZE
 from nstopt.bench.machine import this_machine
 from nstopt.bundle import open_bundle
 from nstopt.errors import NstoptError
@@ -63,7 +62,7 @@ def measure_startup(bundle: Path, picture: Path | None = None, repeats: int = RE
     Without `picture`: on noise of the bundle's size, or of 512x512. Raises BundleError if the bundle is damaged,
     NstoptError if a command fails.
     """
-    size = open_bundle(bundle).manifest.shape.size or DEFAULT_SIZE
+    size = open_bundle(bundle).manifest.shape.sizes.first
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         if picture is None:
             picture = Path(folder) / "noise.png"

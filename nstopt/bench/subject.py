@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from nstopt.engines.base import Picture
+from nstopt.pictures.files import Picture
 
 Stylize = Callable[[Picture, Picture], object]
 """Reads uint8 RGB [N, H, W, 3] and writes an array of the same shape. What it returns is not looked at."""

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from nstopt.bench.subject import Stylize, TellsCopies, Warns
-from nstopt.engines.base import Picture
 from nstopt.errors import NstoptError
+from nstopt.pictures.files import Picture
 
 COPIES = "copies"
 WARNINGS = "warnings"

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from nstopt.calib.calibrate import Calibration, collect_from_set
 from nstopt.calib.picture_sets import PictureSet
-from nstopt.calib.precision import Calibration, collect_from_set
 from nstopt.calib.quality import psnr_db
 from nstopt.calib.ranges import SYMMETRIC, Int8Inputs, QuantScheme
 from nstopt.calib.search import Recipe, Search
@@ -35,15 +35,16 @@ class _Unshifted(Int8Inputs):
 def ablate(
     model: onnx.ModelProto,
     calibration: Calibration,
-    pictures: PictureSet,
     held_out: PictureSet,
     others: Mapping[str, onnx.ModelProto],
     progress: Progress,
 ) -> list[Ablated]:
-    """Search INT8 for FP32 `model` on `pictures`, then judge the recipe, and it without one part after the other, on
-    `held_out`; and `others`, INT8 graphs of the same net by other tools. Raises CalibrationError."""
-    seen, judged = collect_from_set(model, calibration, pictures, progress)
-    best = Search(model, seen, calibration.inputs, calibration.render, judged).run(calibration.aim, progress).recipe
+    """Search INT8 for FP32 `model` on the calibration pictures, then judge the recipe, and it without one part after
+    the other, on `held_out`; and `others`, INT8 graphs of the same net by other tools. Raises CalibrationError."""
+    seen, compared, _ = collect_from_set(model, calibration, progress)
+    best = (
+        Search(model, seen, calibration.inputs, calibration.render, compared).run(calibration.target, progress).recipe
+    )
     shown = list(held_out.load(calibration.size))
     progress.step("judging each part")
 

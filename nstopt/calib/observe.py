@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
+
+from nstopt.ort import session
 
 BINS = 4096
 SMALLEST_RADIUS = 2.0**-10
@@ -79,9 +80,9 @@ def observe(
     watched = onnx.ModelProto.FromString(model.SerializeToString())
     names = list(observers)
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    opened = session(watched.SerializeToString())
     for picture in pictures:
-        feed = {session.get_inputs()[0].name: np.repeat(picture[None], batch, axis=0)}
-        for name, values in zip(names, session.run(names, feed), strict=True):
+        feed = {opened.get_inputs()[0].name: np.repeat(picture[None], batch, axis=0)}
+        for name, values in zip(names, opened.run(names, feed), strict=True):
             for observer in observers[name]:
                 observer.add(values)

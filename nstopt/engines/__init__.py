@@ -1,4 +1,4 @@
-"""Engines: ONNX with its precision in it → bundle → callable engine. A new backend is one file and one line here."""
+"""Engines: lowered graph → bundle → callable engine. A new backend is one file and one line here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKENDS = {
 
 
 def backend(name: str) -> Backend:
-    """The backend of that name; its vendor library is imported now. Raises BuildError for an unknown name."""
+    """Return the backend of that name and import its vendor library. Raises BuildError for an unknown name."""
     if name not in BACKENDS:
         raise BuildError(f"unknown backend '{name}'; there are: {', '.join(BACKENDS)}")
     loaded: Backend = importlib.import_module(BACKENDS[name]).BACKEND
@@ -31,4 +31,11 @@ def load(path: str | Path) -> Engine:
     Raises BundleError if the bundle is missing or damaged, DeviceError if its device or vendor library is.
     """
     bundle = open_bundle(Path(path))
-    return backend(bundle.manifest.backend.name).load(bundle)
+    manifest = bundle.manifest
+    found = backend(manifest.backend.name)
+    found.require_built_for_here(manifest)
+    for name in found.capabilities.files:
+        bundle.file(name)
+    engine = found.load(bundle.path, manifest.shape)
+    engine.name, engine.manifest = bundle.path.name, manifest
+    return engine

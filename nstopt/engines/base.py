@@ -1,5 +1,4 @@
-"""What every backend and every engine has in common. A backend is one module with a `BACKEND` object of class
-Backend."""
+"""Base classes of backends and engines. A backend is one module with a `BACKEND` object of class Backend."""
 
 from __future__ import annotations
 
@@ -10,58 +9,67 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nstopt.bundle import Bundle, InputShape, Manifest
+from nstopt.bundle import InputShape, Manifest
 from nstopt.errors import BuildError, BundleError, DeviceError
+from nstopt.gpu.facts import Architecture
 from nstopt.graph.work import Work
-from nstopt.pictures.size import MIN_SIDE
+from nstopt.pictures.files import Picture
+from nstopt.pictures.size import MIN_SIDE, Size
 from nstopt.progress import Progress, Silent
 
-if TYPE_CHECKING:
-    from nstopt.graph.rule import Layer
-
-Picture = NDArray[np.uint8]
 Feed = Mapping[str, NDArray[Any]]
 CompiledModel = Callable[[Feed], Sequence[NDArray[Any]]]
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can be given. `free_zero_point`: the convolution operators whose INT8 inputs may have any zero
-    point; that of others must be 0. `unsigned`: whether INT8 inputs may be uint8, too. `takes` is the suffix of the
-    model file that `build` reads. `dynamic_sizes`: one engine for any size; `several_sizes`: one for a list of them;
-    `workspace_limit`: it obeys `workspace_mib`."""
+    """Properties of a backend that calibration, rewriting and the command line must obey.
+
+    `precisions`: those that `build` takes. `files`: the files that every bundle of this backend has. `free_zero_point`:
+    the convolution operators whose INT8 inputs may have any zero point; for others it must be 0. `unsigned`: INT8
+    inputs may be uint8 too. `forms`: the form that layers of a kind take where nothing was measured (graph/forms.py
+    lists kinds and forms; a kind that is not named stays plain). `dynamic_sizes`: one engine can take any size;
+    `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `compiles_onnx`: False if
+    the backend runs the exported TorchScript file as it was traced."""
 
     precisions: frozenset[str]
-    free_zero_point: frozenset[str]
-    dynamic_sizes: bool
+    files: tuple[str, ...]
+    free_zero_point: frozenset[str] = frozenset()
     unsigned: bool = True
-    takes: str = ".onnx"
+    forms: Mapping[str, str] = field(default_factory=dict)
+    dynamic_sizes: bool = True
     several_sizes: bool = False
     workspace_limit: bool = False
+    compiles_onnx: bool = True
+
+
+class Source(NamedTuple):
+    """The files that a backend may build from: the lowered graph, and the TorchScript file of the same export if there
+    is one."""
+
+    onnx: Path
+    torchscript: Path | None = None
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a build may be told besides the graph: a limit for the memory that kernels work in, whether to build what is
-    not worth building on this device, whether to leave instance norms to the backend's own operator where others are
-    the default, and who is told how far it is."""
+    """Options of a build besides the graph: the limit in MiB of the memory that kernels work in (None: no limit), and
+    the receiver of progress."""
 
     workspace_mib: int | None = None
-    force: bool = False
-    own_norms: bool = False
     progress: Progress = Silent()  # noqa: RUF009
 
 
 class Built(NamedTuple):
-    """What a backend reports after a build: what the device multiplies in, the device, and the versions used."""
+    """A backend's report on a build: the precision that the device multiplies in, the device, library versions."""
 
     computes: str
     device: str
@@ -69,9 +77,9 @@ class Built(NamedTuple):
 
 
 class LayerTime(NamedTuple):
-    """One kernel of an engine: its name (that of the graph's layer where the backend keeps it), what it does in the
-    backend's words, the time of each run, and its work. `work` is None for what the backend put in by itself, such as a
-    change of layout: no graph asks for it."""
+    """One kernel of an engine: its name (the graph layer's, where the backend keeps it), its operation in the backend's
+    words, the milliseconds of each run, and its work. `work` is None for a kernel that the backend inserted by itself,
+    such as a change of layout."""
 
     name: str
     kind: str
@@ -88,48 +96,54 @@ NO_OPTIONS = BuildOptions()
 
 
 class Backend(ABC):
-    """Turns a model whose precision is in its graph into files of a bundle, and such files into an engine."""
+    """Compiles a graph whose precision is in it into the files of a bundle, and opens such files as an engine."""
 
     name: str
     capabilities: Capabilities
 
     @abstractmethod
     def build(
-        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
-        """Write the engine's files for `model` into `folder`. `precision` says what the graph holds; the backend
-        compiles it and never chooses. Raises BuildError or DeviceError."""
-
-    def require(self, precision: str, force: bool) -> None:
-        """Raise DeviceError if this machine cannot run the backend, BuildError if it could only run `precision` far
-        slower than FP32 and that is not forced. Called before the work that a build begins with."""
-        return
-
-    def default_form(self, layer: Layer, precision: str) -> str:
-        """The form that a layer takes in a graph of `precision` when nothing was measured."""
-        from nstopt.graph.forms import default_form  # running an engine must not load what rewrites graphs
-
-        return default_form(layer, self.name)
+        """Write the engine's files into `folder`. `precision` states what the graph holds: the backend compiles the
+        graph as it is. Raises BuildError or DeviceError."""
 
     @abstractmethod
-    def load(self, bundle: Bundle) -> Engine:
-        """Open the engine of a checked bundle. Raises DeviceError."""
+    def load(self, folder: Path, shape: InputShape) -> Engine:
+        """Open the engine whose files are in `folder`. Their hashes have been checked, or they were built just now.
+        Raises DeviceError."""
 
+    @abstractmethod
     def identity(self) -> str:
-        """Backend, version and device: what a measured time is true for."""
-        raise BuildError(f"the {self.name} backend has no forms of layers to choose from: build without --tune")
+        """Backend, version and device: what a measured time holds for. Raises DeviceError if the device is missing."""
+
+    def require(self, precision: str, force: bool) -> None:
+        """Check before a build that this machine can do it. Raises DeviceError if the machine cannot run the backend,
+        BuildError if it runs `precision` far slower than FP32 and `force` is not set."""
+        return
+
+    def require_built_for_here(self, manifest: Manifest) -> None:
+        """Check before loading that an engine runs on this machine. Raises DeviceError if it was built for another."""
+        return
+
+    def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
+        """The default form of each kind of layer in a graph of `precision`. `generation` is that of the GPU which the
+        engine is for; None stands for this machine's."""
+        return self.capabilities.forms
 
     def compile(self, model: bytes) -> CompiledModel:
-        """An ONNX model as a function of its inputs by name, for searches that judge many models. Raises BuildError."""
+        """Compile a serialized ONNX model into a function of its inputs by name, for searches over many models. Raises
+        BuildError."""
         raise BuildError(f"the {self.name} backend takes no ONNX model: choose another --backend")
 
     def measure(self, models: Sequence[bytes], feed: Feed, rounds: int = 10) -> list[float]:
-        """Median milliseconds of a run of each model. They take turns, so that noise of the machine hits all alike."""
+        """Median milliseconds of a run of each model. The models take turns, so that noise of the machine affects
+        all."""
         runners = [functools.partial(self.compile(model), feed) for model in models]
         samples: list[list[float]] = [[] for _ in runners]
         for round_ in range(rounds + 2):
             for run, times in zip(runners, samples, strict=True):
-                run()  # finds the caches as the other model left them
+                run()  # not timed: the caches hold the other model's data
                 begin = time.perf_counter()
                 run()
                 if round_ >= 2:
@@ -138,16 +152,17 @@ class Backend(ABC):
 
 
 class InferRequest:
-    """A request on its way. `finish` waits for it and writes the result, or drops it if given None; it is called
-    once."""
+    """A request in flight."""
 
     def __init__(self, shape: tuple[int, ...], finish: Callable[[Picture | None], None]) -> None:
+        """`finish` waits for the request and writes the result, or drops it if given None. It is called once."""
         self._shape = shape
         self._finish: Callable[[Picture | None], None] | None = finish
 
     def result(self, out: Picture | None = None) -> Picture:
-        """Wait for the picture, of the shape that was submitted; written to `out` if given, as `Engine.__call__` does.
-        Raises BundleError if it was taken before or `out` does not fit, DeviceError if the device fails."""
+        """Wait for the stylized picture, of the shape that was submitted. It is written to `out` if given, as by
+        `Engine.__call__`. Raises BundleError if it was taken before or `out` does not fit, DeviceError if the device
+        fails."""
         if self._finish is None:
             raise BundleError("the result of this request was taken before")
         if out is None:
@@ -172,17 +187,16 @@ def check_out(out: Picture, shape: tuple[int, ...]) -> None:
 class Engine(ABC):
     """A loaded engine: uint8 RGB pictures in, stylized uint8 RGB pictures of the same size out.
 
-    Calls may come from several threads; they are run one after the other. Use it as a context manager, or `close` it.
-    """
+    Calls may come from several threads; they run one after the other. Use it as a context manager, or `close` it.
+    `shape` states the pictures that it takes; `name` is what messages call it. `nstopt.load` sets `manifest` to that of
+    the engine's bundle."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.manifest = manifest
+    manifest: Manifest
+
+    def __init__(self, shape: InputShape) -> None:
+        self.shape = shape
+        self.name = "this engine"
         self._lock: AbstractContextManager[object] = threading.Lock()
-
-    @property
-    def spec(self) -> InputShape:
-        """The pictures this engine takes; None where any value is taken."""
-        return self.manifest.shape
 
     def __call__(self, image: Picture, out: Picture | None = None) -> Picture:
         """Stylize `image`, uint8 RGB [H, W, 3] or [N, H, W, 3]; returns an array of the same shape.
@@ -203,24 +217,24 @@ class Engine(ABC):
         return out
 
     def submit(self, image: Picture) -> InferRequest:
-        """Begin to stylize `image`, as `__call__` takes it; `result()` of what is returned waits for it. Two or more
-        may be on their way where the backend can; others stylize at once, here."""
+        """Begin to stylize `image`, as `__call__` takes it, and return the request; its `result()` waits. Some backends
+        have several requests in flight; others stylize here and at once."""
         done = self(image)
         return InferRequest(image.shape, lambda out: None if out is None else np.copyto(out, done))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of timings should know of how this engine runs."""
+        """Facts about how this engine runs that a reader of its timings should know."""
         return ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Those of the notes that cost speed."""
+        """The notes about what costs speed."""
         return ()
 
     def _checked(self, image: Picture) -> Picture:
-        """The picture as a batch that fits, in memory that runtimes take: C-contiguous, and not read-only, as
-        np.asarray makes Pillow's pictures. Raises BundleError."""
+        """Return the picture as a batch that fits, in memory that runtimes take: C-contiguous and writable (np.asarray
+        makes Pillow's pictures read-only). Raises BundleError."""
         if image.dtype != np.uint8 or image.ndim not in (3, 4) or image.shape[-1] != 3:
             raise BundleError(
                 f"engine takes uint8 RGB arrays [H, W, 3] or [N, H, W, 3], not {image.dtype} {list(image.shape)}"
@@ -230,32 +244,27 @@ class Engine(ABC):
         return batch
 
     def _check_fits(self, shape: tuple[int, ...]) -> None:
-        if self.spec.sizes and shape[1:3] not in self.spec.sizes:
+        batch, size = shape[0], Size(*shape[1:3])
+        if size not in self.shape.sizes or self.shape.batch not in (None, batch):
             raise BundleError(
-                f"{self.manifest.net.name} is built for pictures of {', '.join(map(str, self.spec.sizes))}, "
-                f"not {shape[1]}x{shape[2]}; build with --res {shape[1]}x{shape[2]} too"
+                f"{self.name} is built for pictures of (batch x height x width) {self.shape}, not {batch} x {size}; "
+                f"build with --res {size} --batch {batch}"
             )
-        wanted = (self.spec.batch, self.spec.height, self.spec.width)
-        if any(want not in (None, have) for want, have in zip(wanted, shape, strict=False)):
-            text = "x".join("any" if want is None else str(want) for want in wanted)
-            raise BundleError(
-                f"{self.manifest.net.name} is built for pictures of (batch x height x width) {text}, "
-                f"not {shape[0]}x{shape[1]}x{shape[2]}; build with --res {shape[1]}x{shape[2]} --batch {shape[0]}"
-            )
-        if min(shape[1:3]) < MIN_SIDE:
-            raise BundleError(f"a picture of {shape[1]}x{shape[2]} is too small: each side needs {MIN_SIDE} pixels")
+        if min(size) < MIN_SIDE:
+            raise BundleError(f"a picture of {size} is too small: each side needs {MIN_SIDE} pixels")
 
     @abstractmethod
     def _infer(self, images: Picture, out: Picture) -> None:
-        """Run on C-contiguous `images` [N, H, W, 3] that fit, and write `out`, of the same shape."""
+        """Stylize C-contiguous uint8 `images` [N, H, W, 3] that fit into `out`, of the same shape. Raises
+        DeviceError."""
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
-        """Time each layer on C-contiguous `images` [N, H, W, 3] that fit, over `runs` runs after warm-up; in the order
-        in which they run. Raises DeviceError, also where a backend cannot tell."""
-        raise DeviceError(f"the {self.manifest.backend.name} backend gives no per-layer times")
+        """Time each layer on C-contiguous uint8 `images` [N, H, W, 3] that fit, over `runs` runs after warm-up, in the
+        order in which they run. Raises DeviceError, also where the backend gives no per-layer times."""
+        raise DeviceError(f"{self.name}: its backend gives no per-layer times")
 
     def close(self) -> None:
-        """Give the device's memory back. The engine cannot be called afterwards."""
+        """Free the device's memory. The engine cannot be called afterwards."""
         return
 
     def __enter__(self) -> Engine:

@@ -10,10 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import onnxruntime as ort
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
-
-from nstopt.bundle import Bundle, InputShape
+from nstopt.bundle import InputShape
 from nstopt.engines.base import (
     NO_OPTIONS,
     Backend,
@@ -23,66 +20,68 @@ from nstopt.engines.base import (
     CompiledModel,
     Engine,
     LayerTime,
-    Picture,
+    Source,
 )
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work
+from nstopt.ort import ORT_ERRORS, VERSION, session
+from nstopt.pictures.files import Picture
+from nstopt.pictures.size import Size
 
-PROVIDERS = ["CPUExecutionProvider"]
+MODEL = "model.onnx"
 PROFILE_WARMUP = 2
-# What ONNX Runtime adds to a node's name: for its time in a profile; for a convolution in its own blocked layout, and
-# for a node that it fused of several.
+# Suffixes that ONNX Runtime adds to a node's name: for its time in a profile; for a convolution in the blocked layout,
+# and for a node that it fused from several.
 KERNEL = "_kernel_time"
 ADDED = re.compile(r"(_nchwc)?(_token_\d+)?$")
-# ONNX Runtime's exceptions share no base class of their own.
-ORT_ERRORS = tuple(kind for kind in vars(ort_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
 
 
 class ONNXRuntimeBackend(Backend):
     name = "onnxruntime"
     capabilities = Capabilities(
         precisions=frozenset({"fp32", "fp16", "int8"}),
+        files=(MODEL,),
         free_zero_point=frozenset({"Conv", "ConvTranspose"}),
-        dynamic_sizes=True,
+        # The fastest forms where they were measured: docs/performance.md.
+        forms={"upsample-conv": "transposed", "few-outputs": "phase"},
     )
 
     def build(
-        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         try:
-            session(model)
+            session(source.onnx)
         except ORT_ERRORS as error:
-            raise BuildError(f"ONNX Runtime {ort.__version__} cannot load {model.name}: {error}") from error
-        shutil.copyfile(model, folder / "model.onnx")
-        device = f"CPU ({platform.machine()})"
-        # Its integer convolutions also quantize their output, which our graphs never ask for (see calib/int8.py): the
-        # graph's rounding is kept, and the multiplying is done in FP32.
-        return Built("fp32", device, {"onnxruntime": ort.__version__})
+            raise BuildError(f"ONNX Runtime {VERSION} cannot load {source.onnx.name}: {error}") from error
+        shutil.copyfile(source.onnx, folder / MODEL)
+        # Its integer convolutions also quantize their output, which our graphs never ask for (see calib/int8.py). It
+        # keeps the graph's rounding and multiplies in FP32.
+        return Built("fp32", f"CPU ({platform.machine()})", {"onnxruntime": VERSION})
 
-    def load(self, bundle: Bundle) -> Engine:
-        return ONNXRuntimeEngine(bundle)
+    def load(self, folder: Path, shape: InputShape) -> Engine:
+        return ONNXRuntimeEngine(folder / MODEL, shape)
 
     def identity(self) -> str:
-        return f"onnxruntime {ort.__version__} {platform.machine()} {os.cpu_count()} CPUs"
+        return f"onnxruntime {VERSION} {platform.machine()} {os.cpu_count()} CPUs"
 
     def compile(self, model: bytes) -> CompiledModel:
         try:
             opened = session(model)
         except ORT_ERRORS as error:
-            raise BuildError(f"ONNX Runtime {ort.__version__} cannot load a layer: {error}") from error
+            raise BuildError(f"ONNX Runtime {VERSION} cannot load a graph: {error}") from error
         return lambda feed: opened.run(None, dict(feed))
 
 
 class ONNXRuntimeEngine(Engine):
     """A session whose input and output are bound to the caller's arrays."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.manifest)
-        self._path = bundle.file("model.onnx")
+    def __init__(self, path: Path, shape: InputShape) -> None:
+        super().__init__(shape)
+        self._path = path
         try:
-            self._session = session(self._path)
+            self._session = session(path)
         except ORT_ERRORS as error:
-            raise DeviceError(f"ONNX Runtime {ort.__version__} cannot load {bundle.path}: {error}") from error
+            raise DeviceError(f"ONNX Runtime {VERSION} cannot load {path}: {error}") from error
 
     def _infer(self, images: Picture, out: Picture) -> None:
         binding = self._session.io_binding()
@@ -97,7 +96,7 @@ class ONNXRuntimeEngine(Engine):
             raise DeviceError(f"ONNX Runtime failed on pictures of shape {list(images.shape)}: {error}") from error
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
-        """Of a second session, which writes each kernel's time to a file."""
+        """Time the kernels of a second session, which writes their times to a file."""
         with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
             try:
                 counting = session(self._path, profile=Path(folder) / "profile")
@@ -125,28 +124,17 @@ class ONNXRuntimeEngine(Engine):
 
 
 def _layers(path: Path, images: Picture) -> dict[str, tuple[str, Work]]:
-    """Name and work of each layer of the graph, by its own name and by that of its output, which ONNX Runtime names a
-    convolution after when it changes its layout."""
+    """Return the name and work of each layer, by the layer's name and by that of its output: ONNX Runtime names a
+    convolution after its output when it changes the layout."""
     import onnx
 
     from nstopt.graph.cost import costs
     from nstopt.graph.specialize import specialize
 
-    model = specialize(onnx.load(path), InputShape(*images.shape[:3]))
+    model = specialize(onnx.load(path), InputShape.of(images.shape[0], Size(*images.shape[1:3])))
     found = {layer.name: layer for layer in costs(model)}
     named = [(node.output[0], node.name or node.output[0]) for node in model.graph.node]
     return {key: (name, found[name].work) for output, name in named if name in found for key in (output, name)}
-
-
-def session(model: Path | bytes, profile: Path | None = None) -> ort.InferenceSession:
-    """A quiet session on the CPU, of a model's file or its bytes. With `profile`, its kernels' times go to a file whose
-    name begins so. Raises one of ORT_ERRORS."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if profile:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(profile)
-    return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=PROVIDERS)
 
 
 BACKEND = ONNXRuntimeBackend()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from datetime import timedelta
 from functools import cache
 from math import prod
@@ -10,10 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
-from nstopt.bundle import Bundle, InputShape
+# OpenVINO reports its use to Google Analytics where its telemetry package is found. Without it, OpenVINO uses a stub.
+if "openvino" not in sys.modules:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+import openvino as ov
+
+from nstopt.bundle import InputShape
 from nstopt.engines.base import (
     NO_OPTIONS,
     Backend,
@@ -24,53 +30,62 @@ from nstopt.engines.base import (
     Engine,
     Feed,
     LayerTime,
-    Picture,
+    Source,
 )
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs
+from nstopt.pictures.files import Picture
 
-# Without this hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
+MODEL, WEIGHTS = "model.xml", "model.bin"
+# Without the precision hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
 PROFILE_WARMUP = 2
-BARE = "/WithoutBiases"  # what OpenVINO adds to the name of a convolution whose bias it has taken apart
+BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
 
 @cache
 def core() -> ov.Core:
-    """OpenVINO, once in a process and never given back. A Core has signals handled on a stack of its own; where two end
-    in the order in which they began, that stack is freed in use, and the next signal ends the process."""
+    """Return the process's one OpenVINO Core, which is never closed. A Core handles signals on a stack of its own. If
+    two Cores are closed in the order in which they were opened, that stack is freed in use and the next signal ends the
+    process."""
     return ov.Core()
 
 
 class OpenVINOBackend(Backend):
     name = "openvino"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}), free_zero_point=frozenset({"Conv"}), dynamic_sizes=True
+        precisions=frozenset({"fp32", "fp16", "int8"}),
+        files=(MODEL, WEIGHTS),
+        free_zero_point=frozenset({"Conv"}),
+        # The fastest forms where they were measured: docs/performance.md.
+        forms={"upsample-conv": "transposed", "few-outputs": "phase", "few-channel-norm": "means"},
     )
 
     def build(
-        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         try:
-            graph = core().read_model(model)
+            graph = core().read_model(source.onnx)
             core().compile_model(graph, "CPU", CONFIG)
-            ov.save_model(graph, folder / "model.xml", compress_to_fp16=False)
+            ov.save_model(graph, folder / MODEL, compress_to_fp16=False)
         except RuntimeError as error:
-            raise BuildError(f"OpenVINO {ov.__version__} cannot compile {model.name}: {_reason(error)}") from error
-        device = core().get_property("CPU", "FULL_DEVICE_NAME").strip()
-        return Built("int8" if precision == "int8" else "fp32", device, {"openvino": ov.__version__.split("-")[0]})
+            raise BuildError(
+                f"OpenVINO {ov.__version__} cannot compile {source.onnx.name}: {_reason(error)}"
+            ) from error
+        computes = "int8" if precision == "int8" else "fp32"
+        return Built(computes, _cpu(), {"openvino": ov.__version__.split("-")[0]})
 
-    def load(self, bundle: Bundle) -> Engine:
-        return OpenVINOEngine(bundle)
+    def load(self, folder: Path, shape: InputShape) -> Engine:
+        return OpenVINOEngine(folder / MODEL, shape)
 
     def identity(self) -> str:
-        return f"openvino {ov.__version__} {core().get_property('CPU', 'FULL_DEVICE_NAME').strip()}"
+        return f"openvino {ov.__version__} {_cpu()}"
 
     def compile(self, model: bytes) -> CompiledModel:
         try:
             compiled = core().compile_model(core().read_model(model), "CPU", CONFIG)
         except RuntimeError as error:
-            raise BuildError(f"OpenVINO {ov.__version__} cannot compile a layer: {_reason(error)}") from error
+            raise BuildError(f"OpenVINO {ov.__version__} cannot compile a graph: {_reason(error)}") from error
         request: Any = compiled.create_infer_request()
 
         def run(feed: Feed) -> list[NDArray[Any]]:
@@ -83,16 +98,14 @@ class OpenVINOBackend(Backend):
 class OpenVINOEngine(Engine):
     """One compiled model and one infer request, which reads and writes the caller's arrays in place."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.manifest)
-        self._path = bundle.file("model.xml")
+    def __init__(self, path: Path, shape: InputShape) -> None:
+        super().__init__(shape)
+        self._path = path
         try:
-            self._model = core().compile_model(core().read_model(self._path), "CPU", CONFIG)
+            self._model = core().compile_model(core().read_model(path), "CPU", CONFIG)
             self._request: Any = self._model.create_infer_request()
         except RuntimeError as error:
-            raise DeviceError(
-                f"OpenVINO on {platform.machine()} cannot load {bundle.path}: {_reason(error)}"
-            ) from error
+            raise DeviceError(f"OpenVINO on {platform.machine()} cannot load {path}: {_reason(error)}") from error
 
     def _infer(self, images: Picture, out: Picture) -> None:
         self._request.set_input_tensor(ov.Tensor(images, shared_memory=True))
@@ -103,7 +116,8 @@ class OpenVINOEngine(Engine):
             raise DeviceError(f"OpenVINO failed on pictures of shape {list(images.shape)}: {_reason(error)}") from error
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
-        """Of a second model, compiled for the size of `images` and with counters, which slow it down a little."""
+        """Time the kernels of a second model, compiled for the size of `images` with performance counters, which slow
+        it down a little."""
         totals_ms: list[dict[str, float]] = []
         try:
             graph = core().read_model(self._path)
@@ -112,7 +126,7 @@ class OpenVINOEngine(Engine):
             request: Any = model.create_infer_request()
             for run in range(1, PROFILE_WARMUP + runs + 1):
                 request.infer([images])
-                # Counters are averages over all runs so far; a run's own time is the difference of two sums.
+                # Counters are averages over all runs so far: a run's own time is the difference of two sums.
                 totals_ms.append({layer.node_name: run * _ms(layer.real_time) for layer in request.profiling_info})
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO failed on pictures of shape {list(images.shape)}: {_reason(error)}") from error
@@ -130,13 +144,17 @@ class OpenVINOEngine(Engine):
         del self._request, self._model
 
 
+def _cpu() -> str:
+    return str(core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
 def _ms(time: timedelta) -> float:
     return time.total_seconds() * 1000
 
 
 def _work(kernel: Any) -> Work | None:
-    """What a kernel of the compiled model has to do, from the shapes and types of what it reads and writes; None if it
-    belongs to no layer of the graph."""
+    """Return the work of a kernel of the compiled model, from the shapes and types that it reads and writes; None if
+    the kernel belongs to no layer of the graph."""
     kind = kernel.get_rt_info()["layerType"].astype(str)
     if not kernel.get_rt_info()["originalLayersNames"].astype(str):
         return None
@@ -154,7 +172,7 @@ def _work(kernel: Any) -> Work | None:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of OpenVINO's message: the ones before it are its own source lines."""
+    """Return the last line of OpenVINO's message; the lines before it name OpenVINO's own source."""
     return str(error).strip().splitlines()[-1]
 
 

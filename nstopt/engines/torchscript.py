@@ -1,5 +1,5 @@
-"""TorchScript on the CPU: the bundle holds model.ts, traced in the export. FP32 of any size; a reference to compare
-with."""
+"""TorchScript on the CPU, FP32, any size: a reference to compare with. The bundle holds model.ts, as the export traced
+it."""
 
 from __future__ import annotations
 
@@ -10,40 +10,49 @@ from pathlib import Path
 
 import torch
 
-from nstopt.bundle import Bundle, InputShape
-from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Engine, Picture
+from nstopt.bundle import InputShape
+from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Engine, Source
 from nstopt.errors import BuildError, DeviceError
+from nstopt.pictures.files import Picture
+
+MODEL = "model.ts"
 
 
 class TorchScriptBackend(Backend):
     name = "torchscript"
-    capabilities = Capabilities(
-        precisions=frozenset({"fp32"}), free_zero_point=frozenset(), dynamic_sizes=True, takes=".ts"
-    )
+    capabilities = Capabilities(precisions=frozenset({"fp32"}), files=(MODEL,), compiles_onnx=False)
 
     def build(
-        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
-        shutil.copyfile(model, folder / "model.ts")
+        if source.torchscript is None:
+            raise BuildError(
+                "the torchscript backend needs the TorchScript file of the same export beside the ONNX file: export "
+                "again with --torchscript"
+            )
+        shutil.copyfile(source.torchscript, folder / MODEL)
         try:
-            _load(folder / "model.ts")
+            _load(folder / MODEL)
         except RuntimeError as error:
-            raise BuildError(f"torch {torch.__version__} cannot load {model}: {error}") from error
+            raise BuildError(f"torch {torch.__version__} cannot load {source.torchscript}: {error}") from error
         return Built("fp32", f"CPU ({platform.machine()})", {"torch": str(torch.__version__)})
 
-    def load(self, bundle: Bundle) -> Engine:
-        return TorchScriptEngine(bundle)
+    def load(self, folder: Path, shape: InputShape) -> Engine:
+        return TorchScriptEngine(folder / MODEL, shape)
+
+    def identity(self) -> str:
+        return f"torchscript {torch.__version__} {platform.machine()}"
 
 
 class TorchScriptEngine(Engine):
     """The traced module, run without gradients."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.manifest)
+    def __init__(self, path: Path, shape: InputShape) -> None:
+        super().__init__(shape)
         try:
-            self._module = _load(bundle.file("model.ts"))
+            self._module = _load(path)
         except RuntimeError as error:
-            raise DeviceError(f"torch {torch.__version__} cannot load {bundle.path}: {error}") from error
+            raise DeviceError(f"torch {torch.__version__} cannot load {path}: {error}") from error
 
     def _infer(self, images: Picture, out: Picture) -> None:
         try:
@@ -58,7 +67,7 @@ class TorchScriptEngine(Engine):
 
 def _load(path: Path) -> torch.jit.ScriptModule:
     with warnings.catch_warnings():
-        # torch.jit is deprecated as a way to write new programs; existing files still have to be read.
+        # torch.jit is deprecated for new programs; existing files still have to be read.
         warnings.simplefilter("ignore", DeprecationWarning)
         module: torch.jit.ScriptModule = torch.jit.load(path, map_location="cpu")
     return module

@@ -17,7 +17,7 @@ from nstopt.bundle import NetInfo
 from nstopt.errors import ExportError
 from nstopt.export.contract import PictureModule, check_keeps_size
 from nstopt.export.metadata import ExportInfo, write_info
-from nstopt.export.onnx_file import fixed_shape, fulfils_contract, read_onnx
+from nstopt.export.onnx_file import fixed_shape, fulfills_contract, read_onnx
 from nstopt.export.onnx_source import OnnxReference, wrap_onnx
 from nstopt.export.parity import check_parity
 from nstopt.export.run_onnx import OnnxRun
@@ -111,10 +111,10 @@ def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Expor
     progress.step(f"reading {spec.checkpoint.name}")
     source = read_onnx(spec.checkpoint)
     info = NetInfo(spec.onnx.stem, "custom", (), 0, sha256_file(spec.checkpoint))
-    if fulfils_contract(source):
+    if fulfills_contract(source):
         raise ExportError(f"{spec.checkpoint}: takes and gives uint8 pictures already: go on with nstopt build-engine")
     shape = fixed_shape(source, spec.checkpoint)
-    size = shape.size
+    size = shape.sizes.only
     if size and spec.size and size != spec.size:
         raise ExportError(
             f"{spec.checkpoint}: this graph takes {size} only, not {spec.size}; export it again for that size"

@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from nstopt.bundle import InputShape
 from nstopt.errors import ExportError
+from nstopt.pictures.size import Size
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -24,7 +25,7 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     return model
 
 
-def fulfils_contract(model: onnx.ModelProto) -> bool:
+def fulfills_contract(model: onnx.ModelProto) -> bool:
     """Whether the graph already takes and gives uint8 [N, H, W, 3]."""
     ends = [graph_inputs(model.graph), list(model.graph.output)]
     return all(
@@ -56,7 +57,7 @@ def fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
                 f"{shape}; wanted FLOAT [N, 3, H, W]"
             )
     batch, height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value or None for axis in (0, 2, 3))
-    return InputShape(batch, height, width)
+    return InputShape.of(batch, Size(height, width) if height and width else None)
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from nstopt.errors import ExportError
+from nstopt.ort import ORT_ERRORS, VERSION, session
 
 
 class OnnxRun:
@@ -18,19 +18,17 @@ class OnnxRun:
     def __init__(self, name: str, model: onnx.ModelProto) -> None:
         """Raises ExportError if ONNX Runtime does not take the graph."""
         self._name = name
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # what it logs is in the exception too
         try:
-            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions share no base class
-            raise ExportError(f"ONNX Runtime {ort.__version__} cannot load {name}: {_one_line(error)}") from error
+            self._session = session(model.SerializeToString())
+        except ORT_ERRORS as error:
+            raise ExportError(f"ONNX Runtime {VERSION} cannot load {name}: {_one_line(error)}") from error
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
         """Raises ExportError if the graph fails on an array of this shape."""
         try:
             result: NDArray[Any] = self._session.run(None, {self._input: array})[0]
-        except Exception as error:
+        except ORT_ERRORS as error:
             raise ExportError(
                 f"ONNX Runtime cannot run {self._name} on an array of shape {list(array.shape)}: {_one_line(error)}; "
                 "if the net takes certain sizes only, state them with --res or --multiple"

@@ -11,7 +11,6 @@ from onnxscript import ir
 from onnxscript.rewriter import RewriteRuleSet
 
 from nstopt.errors import RewriteError
-from nstopt.graph.forms import default_form
 from nstopt.graph.rule import Context, Event, Layer, Rule
 from nstopt.graph.rules.affine_into_conv import AffineIntoConv
 from nstopt.graph.rules.affine_out_of_conv import AffineOutOfConv
@@ -60,13 +59,13 @@ class Rewritten(NamedTuple):
     events: tuple[Event, ...]
 
 
-def rewrite(model: onnx.ModelProto, backend: str, choose: Callable[[Layer], str] | None = None) -> Rewritten:
+def rewrite(model: onnx.ModelProto, choose: Callable[[Layer], str]) -> Rewritten:
     """Apply every pass to `model` (shapes inferred, convolutions named). `choose` names the form of each layer that has
-    several; by default the one that is best as a rule on `backend`.
+    several.
 
     The graph is checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
     """
-    context = Context(choose or (lambda layer: default_form(layer, backend)))
+    context = Context(choose)
     graph = ir.from_proto(model)
     for kind in PASSES:
         if (result := _applied(graph, kind, context)) is not None:

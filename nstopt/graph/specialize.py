@@ -1,4 +1,4 @@
-"""A graph for any size → the graph of one size, with everything folded that is known then.
+"""Fix the free dimensions of a graph and fold everything that is constant then.
 
 image [N, H, W, 3] → Shape → Div → Concat → Pad → …   ⇒   image [1, 333, 517, 3] → Pad(0, 3, 0, 3) → …
 """
@@ -13,12 +13,13 @@ from nstopt.bundle import InputShape
 
 
 def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
-    """A copy of `model` (the I/O contract's graph) whose free dimensions are set from `shape` as far as it states them,
-    constants folded, and with the shape of every tensor written down."""
+    """Return a copy of `model` (which fulfills the I/O contract) whose batch is that of `shape` and whose height and
+    width are those of its only size; what `shape` leaves free stays free. Constants are folded, and the shape of every
+    tensor is written down."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     for value in (model.graph.input[0], model.graph.output[0]):
         dims = value.type.tensor_type.shape.dim
-        for dim, number in zip(dims, (shape.batch, shape.height, shape.width), strict=False):
+        for dim, number in zip(dims, (shape.batch, *(shape.sizes.only or ())), strict=False):
             if number is not None:
                 dim.Clear()
                 dim.dim_value = number
@@ -29,7 +30,7 @@ def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """Vectors of one number too, which onnxscript leaves alone by default: torch's older exporter makes the amounts of
-    a padding of them. None stands for the default."""
+    """Fold vectors of one number too, which onnxscript leaves alone by default: torch's older exporter makes the
+    amounts of a padding from them. None stands for the default."""
     shape = node.outputs[0].shape
     return True if node.op_type == "ConstantOfShape" and shape is not None and len(shape) == 1 else None

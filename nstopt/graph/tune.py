@@ -1,7 +1,7 @@
-"""Which of several equal forms a layer takes, by measuring each on the backend at hand.
+"""Choose the form of a layer by measuring all its forms on the backend at hand.
 
-A layer's forms are timed on a small graph that holds the layer alone, in its shape, in turns, so that noise of the
-machine hits all alike. What was measured is kept on disk, by backend, version, device, precision, kind and shape.
+The forms are timed in turns on a small graph that holds the layer alone, in its shape, so that noise of the machine
+affects all of them. Measurements are kept on disk by backend, version, device, precision, kind and shape.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx
 
 from nstopt.bundle import TunedInfo
 from nstopt.files import atomic_path, cache_folder
-from nstopt.graph.forms import CHOICES
+from nstopt.graph.forms import CHOICES, PLAIN, choose_by_kind
 from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import Layer
 
@@ -25,16 +25,15 @@ Times = dict[str, float]
 
 
 def cache_path() -> Path:
-    """Where measurements are kept."""
+    """Return the file that measurements are kept in."""
     return cache_folder() / "tuning.json"
 
 
 @dataclass
 class Tuner:
-    """`choose` is the function that `rewrite` asks. `key` names backend, version and device; `on_layer` is told which
-    layer is being measured; `chosen` collects what was found."""
+    """`choose` is the function that `rewrite` asks for forms. `key` names backend, version and device; `on_layer`
+    receives the layer that is being measured; `chosen` collects the results."""
 
-    backend: str
     precision: str
     key: str
     measure: MeasureModels
@@ -43,9 +42,9 @@ class Tuner:
     chosen: dict[Layer, TunedInfo] = field(default_factory=dict)
 
     def choose(self, layer: Layer) -> str:
-        """The fastest form of the layer. A layer of unknown size cannot be measured and keeps its default."""
+        """Return the fastest form of the layer. OSError is raised if the file of measurements cannot be written."""
         if self.precision != "fp32" and CHOICES[layer.kind].is_fp32_only:
-            return "plain"
+            return PLAIN
         if layer not in self.chosen:
             times = self._known(layer) or self._measured(layer)
             best = min(times, key=times.__getitem__)
@@ -62,7 +61,7 @@ class Tuner:
         self.on_layer(str(layer))
         choice = CHOICES[layer.kind]
         plain = choice.example(layer.shape)
-        graphs = [rewrite(plain, self.backend, _force(layer.kind, form)).model for form in choice.forms]
+        graphs = [rewrite(plain, choose_by_kind({layer.kind: form})).model for form in choice.forms]
         times = dict(zip(choice.forms, self.measure(graphs), strict=True))
         known = read_cache(self.path)
         known[self._key(layer)] = times
@@ -71,12 +70,8 @@ class Tuner:
         return times
 
 
-def _force(kind: str, form: str) -> Callable[[Layer], str]:
-    return lambda layer: form if layer.kind == kind else "plain"
-
-
 def read_cache(path: Path) -> dict[str, Times]:
-    """Measurements by key; none if the file is missing or damaged, since they can be made again."""
+    """Return the measurements by key. A missing or damaged file holds none: they can be made again."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Times])
     except (OSError, msgspec.DecodeError):

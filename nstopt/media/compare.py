@@ -41,11 +41,10 @@ def compare(left: Engine, right: Engine, pictures: Iterable[Path]) -> Iterator[P
 
 def stylized(left: Engine, right: Engine, picture: Path) -> tuple[Picture, Picture]:
     """What either engine makes of a picture, uint8 RGB of one size."""
-    sizes = [size for size in (left.spec.size, right.spec.size) if size is not None]
+    sizes = [size for size in (left.shape.sizes.only, right.shape.sizes.only) if size is not None]
     if len(set(sizes)) > 1:
         raise BundleError(
-            f"cannot compare {left.manifest.net.name} at {sizes[0]} with {right.manifest.net.name} at {sizes[1]}: "
-            "build both for one size"
+            f"cannot compare {left.name} at {sizes[0]} with {right.name} at {sizes[1]}: build both for one size"
         )
     rgb = read_picture(picture).rgb
     if sizes:

@@ -57,7 +57,7 @@ def measure(engines: Sequence[Path], path: Path, progress: Progress | None = Non
     """
     with contextlib.ExitStack() as opened:
         loaded = [opened.enter_context(load(engine)) for engine in engines]
-        sizes = {engine.spec.size for engine in loaded} - {None}
+        sizes = {engine.shape.sizes.only for engine in loaded} - {None}
         if len(sizes) > 1:
             raise BundleError(f"engines of {' and '.join(map(str, sizes))} cannot be compared: build them for one size")
         clip = read_clip(path, next(iter(sizes), None), FRAMES, progress)

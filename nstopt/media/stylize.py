@@ -81,8 +81,8 @@ def stylize(engine: Engine, rgb: Picture) -> tuple[Picture, Size]:
     the result is cropped and scaled back.
     """
     height, width = rgb.shape[:2]
-    fixed = engine.spec.size
-    if fixed is None or fixed == (height, width):
+    fixed = engine.shape.sizes.nearest(height, width)
+    if fixed == (height, width):
         return _run(engine, rgb), Size(height, width)
     scale = min(fixed.height / height, fixed.width / width)
     inner = Size(max(1, round(height * scale)), max(1, round(width * scale)))
@@ -95,7 +95,7 @@ def stylize(engine: Engine, rgb: Picture) -> tuple[Picture, Size]:
 
 def _run(engine: Engine, rgb: Picture) -> Picture:
     """An engine of a fixed batch stylizes that many copies of the one picture."""
-    batch = engine.spec.batch or 1
+    batch = engine.shape.batch or 1
     images: Picture = np.repeat(rgb[None], batch, axis=0)
     result: Picture = engine(images)[0]
     return result

@@ -105,10 +105,12 @@ def _batching(bundle: Bundle, served: Served, max_batch: int | None) -> tuple[in
 def _config(shape: InputShape, served: Served, name: str, limit: int) -> Message:
     """A ModelConfig message. Dims are those of one picture where Triton makes the batches, else those of a request."""
     proto = _schema()
-    dims = [shape.batch or -1, shape.height or -1, shape.width or -1, 3][1 if limit else 0 :]
-    height, width = shape.size or next(iter(shape.sizes), (WARM_UP_SIDE, WARM_UP_SIDE))
+    dims = [shape.batch or -1, *(shape.sizes.only or (-1, -1)), 3][1 if limit else 0 :]
+    height, width = shape.sizes.first
     warm = [shape.batch or 1, height, width, 3][1 if limit else 0 :]
-    profiles = [str(index) for index in range(len(shape.sizes))]  # a TensorRT plan has one for each size
+    profiles = [
+        str(index) for index in range(len(shape.sizes.listed) if shape.sizes.only is None else 0)
+    ]  # a TensorRT plan has one for each size
     kind = proto.ModelInstanceGroup.KIND_GPU if served.on_gpu else proto.ModelInstanceGroup.KIND_CPU
     config: Message = proto.ModelConfig(
         name=name,

@@ -17,11 +17,11 @@ from nstopt import engines
 from nstopt.bundle import MANIFEST, SUFFIX
 from nstopt.errors import BuildError, DeviceError
 from nstopt.export.metadata import read_info
-from nstopt.export.onnx_file import fulfils_contract, read_onnx
-from nstopt.pictures.size import Size
+from nstopt.export.onnx_file import fulfills_contract, read_onnx
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
-from nstopt.pipeline.freshness import is_engine_of, is_export_of
-from nstopt.pipeline.spec import BuildSpec, require_calibration
+from nstopt.pipeline.fingerprint import is_engine_up_to_date, is_export_up_to_date
+from nstopt.pipeline.spec import DEFAULT_PSNR_DB, BuildSpec, require_calibration
 from nstopt.precisions import is_quantized, require_known
 from nstopt.progress import Progress, Silent
 
@@ -43,7 +43,7 @@ class SweepSpec:
     batches: Sequence[int] = (1,)
     calib: Path | None = None
     val: Path | None = None
-    min_psnr_db: float = 40.0
+    min_psnr_db: float = DEFAULT_PSNR_DB
     net_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,7 +71,7 @@ def sweep(spec: SweepSpec, progress: Progress | None = None) -> Swept:
     info = read_info(read_onnx(model), model)
     require_calibration(spec.net, spec.precisions, spec.calib, info, ", or leave int8 out of --precision")
     wanted = [_build_spec(spec, model, *one) for one in product(spec.sizes, spec.batches, pairs)]
-    missing = [one for one in wanted if not is_engine_of(one, info)]
+    missing = [one for one in wanted if not is_engine_up_to_date(one, info)]
     absent: dict[str, str] = {}
     for number, one in enumerate(missing, start=1):
         if one.backend in absent:
@@ -101,13 +101,13 @@ def export(
 
     if not net.exists():
         raise CheckpointError(f"{net}: no such file; name a checkpoint, an ONNX file or an engine bundle")
-    if net.suffix == ".onnx" and fulfils_contract(read_onnx(net)):
+    if net.suffix == ".onnx" and fulfills_contract(read_onnx(net)):
         return net
     said = {name: value for name, value in options.items() if value not in (None, (), 1.0)}
     mark = f"-{hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:8]}" if said else ""
     model = folder / f"{net.stem}{mark}.onnx"
     files = [model, model.with_suffix(".ts")] if with_torchscript else [model]
-    if not is_export_of(files, net, options):
+    if not is_export_up_to_date(files, net, options):
         script = model.with_suffix(".ts") if with_torchscript else None
         export_net(ExportSpec(net, model, script, **options), progress)
     return model
@@ -140,7 +140,7 @@ def _build_spec(spec: SweepSpec, model: Path, size: Size, batch: int, pair: tupl
         folder=spec.folder,
         precision=precision,
         backend=backend,
-        size=size,
+        sizes=Sizes(size),
         batch=batch,
         calib=spec.calib,
         val=spec.val,

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import onnx
 
+from nstopt import engines
 from nstopt.bundle import InputShape
 from nstopt.graph.cost import LayerCost, Total, costs, total
-from nstopt.graph.nodes import name_convolutions
-from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import Event
-from nstopt.graph.specialize import specialize
+from nstopt.pipeline.lower import lower
 
 # A layer is shown as changed if it is another operator, or if its work differs by more than this share, and if it moves
 # at least this share of all bytes or multiplies.
@@ -48,17 +47,15 @@ class Explanation(NamedTuple):
 
 
 def explain(model: onnx.ModelProto, shape: InputShape, backend: str) -> Explanation:
-    """Rewrite a copy of the exported `model` as a build for that shape would, and compare. Raises RewriteError."""
-    graph = specialize(model, shape)
-    name_convolutions(graph)
-    rewritten = rewrite(graph, backend)
-    before, after = costs(graph), costs(rewritten.model)
+    """Lower a copy of the exported `model` as an FP32 build for `shape` would, and compare. Raises RewriteError."""
+    lowered = lower(model, shape, engines.backend(backend), "fp32")
+    before, after = costs(lowered.reference), costs(lowered.model)
     return Explanation(
-        f"Rewrites for {backend} at {shape.size or 'any size'}",
+        f"Rewrites for {backend} at {shape.sizes}",
         total(before),
         total(after),
         tuple(_changes(before, after)),
-        tuple(_effects(rewritten.events)),
+        tuple(_effects(lowered.events)),
     )
 
 

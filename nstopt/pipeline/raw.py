@@ -1,42 +1,29 @@
-"""A model as it is → engine, without rewrites, calibration or judging: what peers and probes run in."""
+"""Build a model as it is, without rewriting, calibrating or judging it: for peers and probes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from nstopt import engines
-from nstopt.bundle import (
-    FORMAT_VERSION,
-    BackendInfo,
-    Bundle,
-    InputShape,
-    Manifest,
-    NetInfo,
-    PrecisionInfo,
-    write_bundle,
-)
-from nstopt.engines.base import BuildOptions
+from nstopt.bundle import FORMAT_VERSION, BackendInfo, Bundle, InputShape, Manifest, NetInfo, PrecisionInfo, new_bundle
+from nstopt.engines.base import Backend, Source
 
-RAW = BuildOptions(own_norms=True)
 NET = NetInfo("raw", "custom", (), 0, "0" * 64)
 
 
-def build_raw(model: Path, backend: str, shape: InputShape, precision: str, path: Path) -> Bundle:
-    """Write the bundle of `model`, a file that the backend takes and that fulfils the I/O contract. Raises BuildError
-    or DeviceError."""
-
-    def fill(folder: Path) -> Manifest:
-        built = engines.backend(backend).build(model, shape, precision, folder, RAW)
-        return Manifest(
-            format_version=FORMAT_VERSION,
-            net=NET,
-            shape=shape,
-            precision=PrecisionInfo(precision, built.computes, {}),
-            calibration=None,
-            quality=None,
-            backend=BackendInfo(backend, built.device, built.versions),
-            files={},
-            created="",
+def build_raw(source: Source, backend: Backend, shape: InputShape, precision: str, path: Path) -> Bundle:
+    """Write the bundle of a model that fulfills the I/O contract to `path`. Raises BuildError or DeviceError."""
+    with new_bundle(path) as draft:
+        built = backend.build(source, shape, precision, draft.folder)
+        return draft.commit(
+            Manifest(
+                format_version=FORMAT_VERSION,
+                net=NET,
+                shape=shape,
+                precision=PrecisionInfo(precision, built.computes, {}),
+                calibration=None,
+                quality=None,
+                backend=BackendInfo(backend.name, built.device, built.versions),
+                files={},
+                created="",
+            )
         )
-
-    return write_bundle(path, fill)

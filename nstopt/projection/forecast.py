@@ -52,7 +52,8 @@ def on_gpu(
     gpu = gpus.gpu(target)
     for subject in subjects:
         measured = _measured_on_gpu(records, models, subject.precision)
-        yield project(subject, of_gpu(gpu), measured or gpu_efficiency(gpu, subject.precision), target)
+        there = subject._replace(generation=gpu.architecture)
+        yield project(there, of_gpu(gpu), measured or gpu_efficiency(gpu, subject.precision), target)
 
 
 def here(records: Sequence[Record], models: Mapping[str, Path]) -> tuple[list[Projected], list[str]]:

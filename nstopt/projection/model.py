@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nstopt.errors import BuildError
-from nstopt.gpu.facts import OPS_PER_MULTIPLY_ADD, Gpu
+from nstopt.gpu.facts import OPS_PER_MULTIPLY_ADD, Architecture, Gpu
 from nstopt.graph.work import Work
 from nstopt.pictures.size import Size
-from nstopt.precisions import is_quantized, require_known
+from nstopt.precisions import require_known
 from nstopt.projection.kernels import (
     KINDS,
     MOVING,
@@ -41,7 +41,6 @@ from nstopt.runs.projected import Projected
 if TYPE_CHECKING:
     import onnx
 
-    from nstopt.bundle import InputShape
 
 MIB = 2**20
 # How strongly a fit holds on to the common efficiency, beside one measurement; and how many times better than it a
@@ -88,7 +87,8 @@ class DeviceModel:
 
 
 class Workload(NamedTuple):
-    """A net as a build would compile it: its export, precision, size, batch, and the backend whose forms it takes."""
+    """A net as a build would compile it: its export, precision, size, batch, and the backend and the GPU generation
+    whose forms it takes (None: this machine's)."""
 
     net: str
     model: Path
@@ -96,6 +96,7 @@ class Workload(NamedTuple):
     size: Size
     batch: int = 1
     backend: str = "tensorrt"
+    generation: Architecture | None = None
 
 
 class Observation(NamedTuple):
@@ -145,40 +146,28 @@ def gpu_efficiency(gpu: Gpu, precision: str) -> Efficiency:
     }
 
 
-def graph_of(subject: Workload) -> onnx.ModelProto:
-    """The graph that a build would compile, but with made-up INT8 ranges, on which no time depends. Raises
-    BuildError."""
+def graph_of(workload: Workload) -> onnx.ModelProto:
+    """Return the graph that a build would compile, with placeholder INT8 ranges, on which no time depends. Raises
+    BuildError or ExportError."""
+    require_known(workload.precision)
+    changed_ns = workload.model.stat().st_mtime_ns if workload.model.exists() else 0
+    return _lowered(workload, changed_ns)
+
+
+@functools.lru_cache(maxsize=32)
+def _lowered(workload: Workload, changed_ns: int) -> onnx.ModelProto:
+    """Lower the export of a workload; `changed_ns` is when its file was changed."""
     import onnx
 
+    from nstopt import engines
     from nstopt.bundle import InputShape
-    from nstopt.calib.fp16 import to_fp16
-    from nstopt.calib.int8 import quantize, quantized_tensors
-    from nstopt.calib.int8_fp16 import to_int8_fp16
-    from nstopt.calib.ranges import QuantParams
-
-    require_known(subject.precision)
-    changed_ns = subject.model.stat().st_mtime_ns if subject.model.exists() else 0
-    graph = _rewritten(subject.model, changed_ns, InputShape(subject.batch, *subject.size), subject.backend)
-    if is_quantized(subject.precision):
-        graph = quantize(graph, {name: QuantParams(1.0, 0) for name in quantized_tensors(graph.graph)})
-    if subject.precision == "int8-fp16":
-        graph = to_int8_fp16(graph)
-    elif subject.precision == "fp16":
-        graph = to_fp16(graph)
-    return onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
-
-
-@functools.lru_cache(maxsize=8)
-def _rewritten(model: Path, changed_ns: int, shape: InputShape, backend: str) -> onnx.ModelProto:
-    """The FP32 graph that all precisions are made from; `changed_ns` is when the file was changed."""
     from nstopt.export.onnx_file import read_onnx
-    from nstopt.graph.nodes import name_convolutions
-    from nstopt.graph.passes import rewrite
-    from nstopt.graph.specialize import specialize
+    from nstopt.pipeline.lower import lower
 
-    graph = specialize(read_onnx(model), shape)
-    name_convolutions(graph)
-    return rewrite(graph, backend).model
+    shape = InputShape.of(workload.batch, workload.size)
+    backend, generation = engines.backend(workload.backend), workload.generation
+    graph = lower(read_onnx(workload.model), shape, backend, workload.precision, generation=generation).model
+    return onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
 
 
 def floors_ms(found: Sequence[Kernel], device: DeviceModel, precision: str) -> dict[str, float]:

@@ -69,12 +69,14 @@ def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
 def _profile(model: onnx.ModelProto, backend: str, side: int) -> list[LayerTime]:
     import onnx
 
-    if engines.backend(backend).capabilities.takes != ".onnx":
+    from nstopt.engines.base import Source
+
+    found = engines.backend(backend)
+    if not found.capabilities.compiles_onnx:
         raise DeviceError(f"the {backend} backend gives no per-layer times")
-    shape = InputShape(1, side, side)
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
-        path = Path(folder) / "probe.onnx"
-        onnx.save(model, path)
-        build_raw(path, backend, shape, "fp32", Path(folder) / "probe.nst")
+        source = Source(Path(folder) / "probe.onnx")
+        onnx.save(model, source.onnx)
+        build_raw(source, found, InputShape.of(1, Size(side, side)), "fp32", Path(folder) / "probe.nst")
         with engines.load(Path(folder) / "probe.nst") as engine:
             return engine.profile(noise(Size(side, side), 1), RUNS)

@@ -83,7 +83,7 @@ def _reach(question: Question, precision: str) -> Reach:
 
 
 def _projected(question: Question, precision: str, size: Size) -> Projected:
-    subject = Workload(question.net, question.model, precision, size)
+    subject = Workload(question.net, question.model, precision, size, generation=question.gpu.architecture)
     return project(subject, of_gpu(question.gpu), gpu_efficiency(question.gpu, precision), question.gpu.key)
 
 

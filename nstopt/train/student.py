@@ -27,7 +27,7 @@ from nstopt.gpu import facts as gpus
 from nstopt.graph.cost import costs, total
 from nstopt.graph.specialize import specialize
 from nstopt.nets import Net, johnson
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 from nstopt.progress import Progress
@@ -75,7 +75,7 @@ def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fittin
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "student.onnx"
             onnx.save(_exported(replace(student, width=width), size), model)
-            subject = Workload(f"student of width {width}", model, "int8", size)
+            subject = Workload(f"student of width {width}", model, "int8", size, generation=gpu.architecture)
             return project(subject, of_gpu(gpu), gpu_efficiency(gpu, "int8"), target)
 
     # From wide to narrow: all that are too slow, then all that are fast enough.
@@ -127,6 +127,6 @@ class _Built(NamedTuple):
 
 def _built(net: Path, stem: Path, size: Size, options: dict[str, Any], progress: Progress) -> _Built:
     exported = export_net(ExportSpec(net, stem.with_suffix(".onnx"), size=size, **options), progress)
-    bundle = build_engine(BuildSpec(exported.onnx, stem.parent, size=size), progress)
-    graph = specialize(onnx.load(exported.onnx), InputShape(1, *size))
+    bundle = build_engine(BuildSpec(exported.onnx, stem.parent, sizes=Sizes(size)), progress)
+    graph = specialize(onnx.load(exported.onnx), InputShape.of(1, size))
     return _Built(bundle.path, total(costs(graph)).macs / 1e9)

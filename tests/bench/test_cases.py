@@ -14,7 +14,7 @@ from nstopt.errors import BuildError, BundleError
 from nstopt.pictures.size import Size
 
 SMALL, WIDE = Size(32, 32), Size(24, 48)
-AT_SMALL = InputShape(1, 32, 32)
+AT_SMALL = InputShape.of(1, Size(32, 32))
 
 
 def test_without_sizes_all_run_at_the_sizes_that_were_built(make_bundle: MakeBundle) -> None:
@@ -76,7 +76,7 @@ def test_a_peer_runs_wherever_a_bundle_does(make_bundle: MakeBundle) -> None:
 
 
 def test_a_peer_stands_beside_the_bundles_of_each_batch(make_bundle: MakeBundle) -> None:
-    bundles = [make_bundle("one", AT_SMALL), make_bundle("four", InputShape(4, 32, 32)), make_bundle("free")]
+    bundles = [make_bundle("one", AT_SMALL), make_bundle("four", InputShape.of(4, Size(32, 32))), make_bundle("free")]
     cases = plan_cases(bundles, peers=[Peer("torch", Path("net.pth"))])
     assert [(case.label, case.batch) for case in cases] == [
         ("one.nst", 1),

@@ -21,7 +21,7 @@ from nstopt.bundle import InputShape
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
 from nstopt.cli.render.layers import render
-from nstopt.engines.base import LayerTime
+from nstopt.engines.base import LayerTime, Source
 from nstopt.errors import BundleError, DeviceError
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialize import specialize
@@ -53,15 +53,14 @@ def build(tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     def bundle(backend: str, precision: str) -> Path:
         folder = tmp_path_factory.mktemp("bundle")
-        shape = InputShape(1, *SIZE) if precision == "int8" else InputShape(None, None, None)
+        shape = InputShape.of(1, SIZE) if precision == "int8" else InputShape.of(None, None)
         model = specialize(onnx.load(tiny_onnx), shape)
         name_convolutions(model)
         if precision == "int8":
             model = quantize(model, {name: QuantParams(2.0, 128) for name in quantized_tensors(model.graph)})
         onnx.save(model, folder / "model.onnx")
-        takes = engines.backend(backend).capabilities.takes
-        source = folder / "model.onnx" if takes == ".onnx" else tiny_onnx.with_suffix(takes)
-        return build_raw(source, backend, shape, precision, folder / "tiny.nst").path
+        source = Source(folder / "model.onnx", tiny_onnx.with_suffix(".ts"))
+        return build_raw(source, engines.backend(backend), shape, precision, folder / "tiny.nst").path
 
     return bundle
 

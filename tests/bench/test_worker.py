@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nstopt.bench.worker import COPIES, WARNINGS, serve
-from nstopt.engines.base import Picture
+from nstopt.pictures.files import Picture
 
 
 class Part(NamedTuple):

@@ -12,10 +12,10 @@ from conftest import SMALL
 from nstopt.bundle import InputShape
 from nstopt.calib.int8 import quantized_tensors
 from nstopt.calib.observe import Histogram, observe
-from nstopt.engines.onnxruntime import session
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialize import specialize
+from nstopt.ort import session
 from nstopt.pictures.files import Picture
 
 MakeGraph = Callable[[str], onnx.ModelProto]
@@ -27,7 +27,7 @@ def make_graph(tiny_onnx: Path, export_family: Callable[[str], Exported]) -> Mak
 
     def make(name: str) -> onnx.ModelProto:
         path = tiny_onnx if name == "johnson" else export_family(name).onnx
-        graph = specialize(onnx.load(path), InputShape(1, *SMALL))
+        graph = specialize(onnx.load(path), InputShape.of(1, SMALL))
         name_convolutions(graph)
         return graph
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from made import by_default
 from onnx import TensorProto, helper, numpy_helper
 
 from nstopt.graph.nodes import cast_to
@@ -65,10 +66,10 @@ def run_rounded(model: onnx.ModelProto, pictures: Sequence[Picture]) -> list[Pic
 def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     """With the recipe that a build's search finds, and in the form that a build gives TensorRT."""
     from nstopt.bundle import InputShape
+    from nstopt.calib.calibrate import Calibration, calibrate
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8_fp16 import to_int8_fp16
     from nstopt.calib.picture_sets import MAX_CALIBRATION, MAX_JUDGED, at_most, from_path
-    from nstopt.calib.precision import Calibration, to_precision
     from nstopt.calib.quality import psnr_db
     from nstopt.calib.ranges import SYMMETRIC
     from nstopt.engines import backend
@@ -84,17 +85,17 @@ def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     size = Size(side, side)
     with tempfile.TemporaryDirectory() as folder:
         export = onnx.load(export_net(ExportSpec(net, Path(folder) / "net.onnx")).onnx)
-    graph = specialize(export, InputShape(1, *size))
+    graph = specialize(export, InputShape.of(1, size))
     name_convolutions(graph)
-    ours = rewrite(graph, "tensorrt").model
+    ours = rewrite(graph, by_default("tensorrt")).model
 
     def render(model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
         run = backend("onnxruntime").compile(model.SerializeToString())
         return [run({model.graph.input[0].name: picture[None]})[0][0] for picture in pictures], 1.0
 
     pictures = at_most(from_path(calib), MAX_CALIBRATION)
-    calibration = Calibration(pictures, size, 1, SYMMETRIC, render, "", BuildSpec(net, Path()).aim())
-    int8 = to_precision(ours, "int8", calibration, Silent()).model
+    calibration = Calibration(pictures, size, 1, SYMMETRIC, render, "", BuildSpec(net, Path()).search_target())
+    int8 = calibrate(ours, calibration, Silent()).model
     shown = list(at_most(from_path(val), MAX_JUDGED).load(size))
     exact = render(graph, shown)[0]
     for title, model in (("fp16", to_fp16(ours)), ("int8", int8), ("int8-fp16", to_int8_fp16(int8))):

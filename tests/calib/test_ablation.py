@@ -7,8 +7,8 @@ from pathlib import Path
 from conftest import SMALL
 
 from nstopt.calib.ablation import ablate
+from nstopt.calib.calibrate import Calibration
 from nstopt.calib.picture_sets import from_folder, split
-from nstopt.calib.precision import Calibration
 from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.search import QualityTarget
 from nstopt.progress import Silent
@@ -20,7 +20,7 @@ def test_parts_are_judged_on_held_out_pictures(make_graph: MakeGraph, photos: Pa
     model = make_graph("fast-style")
     pictures, held_out = split(from_folder(photos))
     calibration = Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), render, "onnxruntime", QualityTarget(0, 0))
-    found = ablate(model, calibration, pictures, held_out, {"itself": model}, Silent())
+    found = ablate(model, calibration, held_out, {"itself": model}, Silent())
     by_way = {one.way: one.psnr_db_mean for one in found}
     assert next(iter(by_way)) == "the recipe found"
     assert "every layer in one INT8 convolution" not in by_way  # nothing was raised

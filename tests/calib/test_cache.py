@@ -11,8 +11,8 @@ import pytest
 from conftest import SMALL
 
 from nstopt.calib import cache
+from nstopt.calib.calibrate import Calibration, Quantized, calibrate
 from nstopt.calib.picture_sets import PictureSet, at_most, from_folder
-from nstopt.calib.precision import Calibration, Precise, to_precision
 from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.search import QualityTarget
 from nstopt.pictures.files import Picture
@@ -34,13 +34,13 @@ class Counting:
 
 def build(
     model: onnx.ModelProto, pictures: PictureSet, counting: Counting, aim: float = 0, judge: str = "a"
-) -> Precise:
+) -> Quantized:
     calibration = Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), counting, judge, QualityTarget(aim, aim))
-    return to_precision(model, "int8", calibration, Silent())
+    return calibrate(model, calibration, Silent())
 
 
 @pytest.fixture(scope="module")
-def searched(make_graph: MakeGraph, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Precise]:
+def searched(make_graph: MakeGraph, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Quantized]:
     """A cache after one search, and what that found."""
     folder, counting = tmp_path_factory.mktemp("cache"), Counting()
     with pytest.MonkeyPatch.context() as patch:
@@ -51,14 +51,14 @@ def searched(make_graph: MakeGraph, photos: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def first(searched: tuple[Path, Precise], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Precise:
+def first(searched: tuple[Path, Quantized], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Quantized:
     """What was found; a copy of the cache is in use."""
     shutil.copytree(searched[0], tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return searched[1]
 
 
-def test_the_same_inputs_are_searched_once(first: Precise, make_graph: MakeGraph, photos: Path) -> None:
+def test_the_same_inputs_are_searched_once(first: Quantized, make_graph: MakeGraph, photos: Path) -> None:
     counting = Counting()
     assert build(make_graph("johnson"), from_folder(photos), counting) == first
     assert counting.models == 0

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import SMALL
+from made import by_default
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from nstopt.calib.equalize import equalize, factors, streams
@@ -21,7 +22,7 @@ FAMILIES = ["johnson", "fast-style", "instance norm", "frn"]
 
 @pytest.mark.parametrize(("family", "exponent"), [*((family, 0.5) for family in FAMILIES), ("frn", 0.0), ("frn", 1.0)])
 def test_the_picture_stays(make_graph: MakeGraph, photographs: list[Picture], family: str, exponent: float) -> None:
-    model = rewrite(make_graph(family), "openvino").model
+    model = rewrite(make_graph(family), by_default("openvino")).model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:2]]
     seen = histograms(model, pictures)
     chosen = [
@@ -40,7 +41,7 @@ def test_the_picture_stays(make_graph: MakeGraph, photographs: list[Picture], fa
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_activations_are_divided(make_graph: MakeGraph, photographs: list[Picture], family: str) -> None:
-    model = rewrite(make_graph(family), "openvino").model
+    model = rewrite(make_graph(family), by_default("openvino")).model
     pictures = [cover(photographs[0], SMALL)]
     seen = histograms(model, pictures)
     stream = streams(model.graph)[0]
@@ -53,7 +54,7 @@ def test_activations_are_divided(make_graph: MakeGraph, photographs: list[Pictur
 
 
 def test_a_residual_stream_is_one(make_graph: MakeGraph) -> None:
-    graph = rewrite(make_graph("fast-style"), "openvino").model.graph
+    graph = rewrite(make_graph("fast-style"), by_default("openvino")).model.graph
     (residual,) = [stream for stream in streams(graph) if len(stream.writers) > 1]
     assert [node.op_type for node in residual.writers] == ["InstanceNormalization"] * 2
     assert [node.op_type for node in residual.readers] == ["Conv", "ConvTranspose"]
@@ -82,7 +83,7 @@ def test_only_what_passes_a_factor_through(between: str, count: int) -> None:
 
 
 def test_dead_channels_keep_their_scale(make_graph: MakeGraph, photographs: list[Picture]) -> None:
-    model = rewrite(make_graph("johnson"), "openvino").model
+    model = rewrite(make_graph("johnson"), by_default("openvino")).model
     seen = histograms(model, [cover(photographs[0], SMALL)])
     stream = streams(model.graph)[0]
     for name in stream.tensors & seen.keys():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import SMALL
+from made import by_default
 from onnx import numpy_helper
 
 from nstopt.calib.ranges import Int8Inputs
@@ -21,7 +22,7 @@ from .conftest import MakeGraph, render
 
 @pytest.fixture
 def search(make_graph: MakeGraph, photographs: list[Picture]) -> Search:
-    model = rewrite(make_graph("fast-style"), "openvino").model
+    model = rewrite(make_graph("fast-style"), by_default("openvino")).model
     pictures = [cover(rgb, SMALL) for rgb in photographs[:3]]
     return Search(model, collect(model, pictures), Int8Inputs(("Conv",)), render, pictures)
 

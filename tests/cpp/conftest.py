@@ -16,6 +16,7 @@ from conftest import SMALL
 
 from cpp.data import prepare, prepare_plans, prepare_variants
 from nstopt.bundle import Bundle
+from nstopt.pictures.size import Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 
@@ -80,7 +81,7 @@ def any_bundle(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathF
     """The tiny net for any size and any number of pictures, in OpenVINO and FP32."""
     one = tmp_path_factory.mktemp("one")
     shutil.copyfile(photos / "0.png", one / "0.png")
-    return build_engine(BuildSpec(tiny_onnx, one, size=None, batch=None, val=one))
+    return build_engine(BuildSpec(tiny_onnx, one, sizes=Sizes(), batch=None, val=one))
 
 
 @pytest.fixture(scope="session")

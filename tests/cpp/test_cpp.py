@@ -17,7 +17,7 @@ from cpp.data import DAMAGES, ONLY_CPP, prepare
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.errors import BundleError
 from nstopt.export.exporter import ExportSpec, export_net
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 from nstopt.samples import SAMPLE
@@ -35,8 +35,8 @@ def test_the_library_with_sanitizers(sanitized: Path, data: Path) -> None:
 def test_the_bundled_net_in_fp32_and_int8(built: Path, tmp_path: Path) -> None:
     model, size = tmp_path / "sample.onnx", Size(96, 128)
     export_net(ExportSpec(SAMPLE, model))
-    precise = build_engine(BuildSpec(model, tmp_path, size=size, batch=None))
-    int8 = build_engine(BuildSpec(model, tmp_path, precision="int8", size=size, min_psnr_db=30))
+    precise = build_engine(BuildSpec(model, tmp_path, sizes=Sizes(size), batch=None))
+    int8 = build_engine(BuildSpec(model, tmp_path, precision="int8", sizes=Sizes(size), min_psnr_db=30))
     folder = tmp_path / "data"
     folder.mkdir()
     prepare(folder, [(precise, 2, *size), (int8, 1, *size)])

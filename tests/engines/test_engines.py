@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from conftest import SMALL, noise
@@ -16,12 +15,12 @@ from PIL import Image
 
 import nstopt
 from nstopt import engines
-from nstopt.bundle import Bundle, open_bundle
+from nstopt.bundle import Bundle, InputShape, open_bundle
 from nstopt.engines.base import Engine
-from nstopt.engines.onnxruntime import session
 from nstopt.errors import BuildError, BundleError, DeviceError
+from nstopt.ort import session
 from nstopt.pictures.files import Picture
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 
@@ -41,7 +40,16 @@ def build(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactor
         key = (backend, size, precision, batch)
         if key not in made:
             spec = BuildSpec(
-                tiny_onnx, folder, None, precision, backend, size, batch, calib=photos, val=one, min_psnr_db=20
+                tiny_onnx,
+                folder,
+                None,
+                precision,
+                backend,
+                InputShape.of(batch, size).sizes,
+                batch,
+                calib=photos,
+                val=one,
+                min_psnr_db=20,
             )
             made[key] = build_engine(spec)
         return made[key]
@@ -72,7 +80,7 @@ def test_a_picture_and_a_batch_of_one(engine: Engine, net: Callable[[Picture], P
     assert result.dtype == np.uint8
     assert differ(result, net(picture)) <= 1
     np.testing.assert_array_equal(engine(picture[None]), result[None])
-    assert engine.spec.size == SMALL
+    assert engine.shape.sizes.only == SMALL
 
 
 def test_the_picture_is_not_changed_and_results_are_not_shared(engine: Engine) -> None:
@@ -170,7 +178,7 @@ def test_threads_share_an_engine(engine: Engine) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_engine_for_any_size(build: Build, net: Callable[[Picture], Picture], backend: str) -> None:
     with engines.load(build(backend, size=None).path) as engine:
-        assert engine.spec.size is None
+        assert engine.shape.sizes.is_any
         for size in ((16, 16), (33, 51), (48, 64), (17, 90), (33, 51)):
             picture = noise(*size)
             assert differ(engine(picture), net(picture)) <= 1
@@ -193,7 +201,7 @@ def test_an_engine_of_any_batch(build: Build, net: Callable[[Picture], Picture],
     bundle = build(backend, batch=None)
     assert bundle.path.stem.startswith("tiny-48x64-fp32-bany")
     with engines.load(bundle.path) as engine:
-        assert (engine.spec.batch, engine.spec.size) == (None, SMALL)
+        assert (engine.shape.batch, engine.shape.sizes.only) == (None, SMALL)
         for count in (1, 3, 2):
             pictures = np.stack([noise(*SMALL, seed) for seed in range(count)])
             for picture, result in zip(pictures, engine(pictures), strict=True):
@@ -264,10 +272,11 @@ def test_a_request_gives_its_result_once(engine: Engine) -> None:
 
 def test_an_engine_for_a_list_of_sizes_takes_no_other(engine: Engine) -> None:
     sizes = (Size(*SMALL), Size(64, 96))
-    several = msgspec.structs.replace(engine.manifest.shape, height=None, width=None, sizes=sizes)
-    engine.manifest = msgspec.structs.replace(engine.manifest, shape=several)
+    engine.shape = InputShape(1, Sizes(*sizes))
     assert engine(noise(*SMALL)).shape == (*SMALL, 3)
-    with pytest.raises(BundleError, match="is built for pictures of 48x64, 64x96, not 32x32; build with --res 32x32"):
+    with pytest.raises(
+        BundleError, match=r"is built for pictures of .* 1 x 48x64, 64x96, not 1 x 32x32; build with --res 32x32"
+    ):
         engine(noise(32, 32))
 
 
@@ -287,7 +296,7 @@ def test_files_that_match_their_hash_but_not_the_runtime(build: Build, tmp_path:
     for name in names:
         (tmp_path / name).write_bytes(b"nonsense")
     with pytest.raises(DeviceError, match=r"cannot load .*: \S") as raised:
-        engines.backend(backend).load(Bundle(tmp_path, good.manifest))
+        engines.backend(backend).load(tmp_path, good.manifest.shape)
     assert len(str(raised.value).splitlines()) == 1
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from nstopt.errors import ExportError
 from nstopt.export.exporter import Exported, ExportSpec, export_net
-from nstopt.export.onnx_file import fulfils_contract, read_onnx
+from nstopt.export.onnx_file import fulfills_contract, read_onnx
 from nstopt.nets import Convention
 from nstopt.pictures.size import Size
 
@@ -143,8 +143,8 @@ def test_what_is_no_image_net(tmp_path: Path, model: onnx.ModelProto, message: s
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_what_fulfils_the_contract_already(tiny_onnx: Path, tmp_path: Path) -> None:
-    assert fulfils_contract(read_onnx(tiny_onnx))
-    assert not fulfils_contract(mixer())
+def test_what_fulfills_the_contract_already(tiny_onnx: Path, tmp_path: Path) -> None:
+    assert fulfills_contract(read_onnx(tiny_onnx))
+    assert not fulfills_contract(mixer())
     with pytest.raises(ExportError, match=r"takes and gives uint8 pictures already: go on with nstopt build-engine$"):
         export_net(ExportSpec(tiny_onnx, tmp_path / "out.onnx"))

@@ -13,11 +13,11 @@ import onnx
 import pytest
 import torch
 from conftest import noise as picture
+from made import by_default
 from nets import layouts
 from onnxscript import ir
 
 from nstopt.bundle import InputShape
-from nstopt.engines.onnxruntime import session
 from nstopt.errors import RewriteError
 from nstopt.export.contract import PictureModule
 from nstopt.export.onnx_source import wrap_onnx
@@ -28,12 +28,13 @@ from nstopt.graph.passes import PASSES, apply, rewrite
 from nstopt.graph.rule import Context, Layer, Rule, Tape
 from nstopt.graph.specialize import specialize
 from nstopt.nets import Convention, load_net
+from nstopt.ort import session
 from nstopt.pictures.files import Picture, cover
 from nstopt.pictures.size import Size
 
 from .rules.equivalence import Graph, noise, operators
 
-EVEN, ODD, ANY = InputShape(1, 48, 64), InputShape(2, 37, 51), InputShape(None, None, None)
+EVEN, ODD, ANY = InputShape.of(1, Size(48, 64)), InputShape.of(2, Size(37, 51)), InputShape.of(None, None)
 FAMILIES = ("johnson", "fast-style", "reconet", "reconet-frn", "adain", "custom")
 Export = Callable[[str], onnx.ModelProto]
 
@@ -111,7 +112,7 @@ def reference(exported: Export, photographs: list[Picture]) -> Reference:
     def paint(family: str, shape: InputShape) -> tuple[onnx.ModelProto, Picture, Picture]:
         graph = specialize(exported(family), shape)
         name_convolutions(graph)
-        batch, size = (shape.batch or 2), (shape.size or Size(37, 51))
+        batch, size = (shape.batch or 2), (shape.sizes.only or Size(37, 51))
         images = np.stack([cover(photo, size) for photo in photographs[:batch]])
         expected = painted(graph, images)
         assert np.ptp(expected) > 100
@@ -139,7 +140,7 @@ def assert_same_pictures(graph: onnx.ModelProto, images: Picture, expected: Pict
 @pytest.mark.parametrize("family", FAMILIES)
 def test_defaults(reference: Reference, backend: str, family: str, shape: InputShape) -> None:
     graph, images, expected = reference(family, shape)
-    result = rewrite(graph, backend)
+    result = rewrite(graph, by_default(backend))
     assert_same_pictures(result.model, images, expected)
     kinds = operators(result.model)
     assert "Resize" not in kinds
@@ -155,7 +156,7 @@ def test_defaults(reference: Reference, backend: str, family: str, shape: InputS
 @pytest.mark.parametrize("family", ["johnson", "fast-style", "adain", "custom"])
 def test_a_backend_without_defaults_keeps_the_forms(reference: Reference, family: str) -> None:
     graph, images, expected = reference(family, ODD)
-    result = rewrite(graph, "torchscript")
+    result = rewrite(graph, by_default("torchscript"))
     assert_same_pictures(result.model, images, expected)
     kinds = operators(result.model)
     for kind in ("Conv", "ConvTranspose", "Resize", "InstanceNormalization"):
@@ -174,7 +175,7 @@ def test_forced_forms(reference: Reference, family: str, shape: InputShape, numb
         asked.add(layer.kind)
         return CHOICES[layer.kind].forms[number]
 
-    result = rewrite(graph, "openvino", choose)
+    result = rewrite(graph, choose)
     assert_same_pictures(result.model, images, expected)
     assert "Resize" not in operators(result.model)
     assert ("transposed-conv" if family == "fast-style" else "upsample-conv") in asked
@@ -183,12 +184,12 @@ def test_forced_forms(reference: Reference, family: str, shape: InputShape, numb
 def test_transposes_that_cancel_are_gone(reference: Reference) -> None:
     assert operators(custom()).count("Transpose") == 4
     graph, _, _ = reference("custom", EVEN)
-    assert operators(rewrite(graph, "openvino").model).count("Transpose") == 2
+    assert operators(rewrite(graph, by_default("openvino")).model).count("Transpose") == 2
 
 
 def test_the_log_says_what_was_done_and_what_was_not(reference: Reference) -> None:
     graph, _, _ = reference("custom", ANY)
-    events = rewrite(graph, "openvino").events
+    events = rewrite(graph, by_default("openvino")).events
     assert any(event.applied and event.rule == "UpsampleConv" and "transposed form" in event.reason for event in events)
     assert any(not event.applied and "not any" in event.reason for event in events)
     assert len(set(events)) == len(events)
@@ -218,5 +219,5 @@ def test_the_model_given_stays_as_it_is() -> None:
     g = Graph((1, 4, 6, 6))
     model = g.model(g.Conv(g.Mul("x", np.float32(2)), noise(2, 4, 3, 3)))
     before = model.SerializeToString()
-    assert operators(rewrite(model, "openvino").model) == ["Conv"]
+    assert operators(rewrite(model, by_default("openvino")).model) == ["Conv"]
     assert model.SerializeToString() == before

@@ -8,9 +8,10 @@ import pytest
 from conftest import noise
 
 from nstopt.bundle import InputShape
-from nstopt.engines.onnxruntime import session
 from nstopt.graph.nodes import shapes
 from nstopt.graph.specialize import specialize
+from nstopt.ort import session
+from nstopt.pictures.size import Size
 
 from .rules.equivalence import operators
 
@@ -25,7 +26,7 @@ def exported(tiny_onnx: Path) -> onnx.ModelProto:
 @pytest.mark.parametrize(("batch", "height", "width"), [(1, 48, 64), (2, 37, 51), (None, 37, 64)])
 def test_one_size(exported: onnx.ModelProto, batch: int | None, height: int, width: int) -> None:
     before = exported.SerializeToString()
-    graph = specialize(exported, InputShape(batch, height, width))
+    graph = specialize(exported, InputShape.of(batch, Size(height, width)))
     assert exported.SerializeToString() == before
     assert not COMPUTED & set(operators(graph))
     known = shapes(graph.graph)
@@ -40,11 +41,11 @@ def test_one_size(exported: onnx.ModelProto, batch: int | None, height: int, wid
 
 
 def test_any_size(exported: onnx.ModelProto) -> None:
-    graph = specialize(exported, InputShape(None, None, None))
+    graph = specialize(exported, InputShape.of(None, None))
     assert shapes(graph.graph)["image"] == (None, None, None, 3)
     assert "Div" in operators(graph)
 
 
 def test_a_batch_alone(exported: onnx.ModelProto) -> None:
-    graph = specialize(exported, InputShape(2, None, None))
+    graph = specialize(exported, InputShape.of(2, None))
     assert shapes(graph.graph)["image"] == shapes(graph.graph)["stylized"] == (2, None, None, 3)

@@ -11,10 +11,12 @@ import onnxruntime as ort
 import pytest
 
 from nstopt import engines
-from nstopt.graph.forms import CHOICES, default_form
+from nstopt.gpu.facts import Architecture, architectures
+from nstopt.graph.forms import CHOICES
 from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import Layer
 from nstopt.graph.tune import Tuner, cache_path, read_cache
+from nstopt.precisions import PRECISIONS
 
 SHAPES = {
     "upsample-conv": (6, 5, 3, 3, 7, 9),
@@ -41,7 +43,7 @@ class Stopwatch:
 
 
 def tuner(path: Path, stopwatch: Stopwatch, key: str = "backend 1 device", precision: str = "fp32") -> Tuner:
-    return Tuner("openvino", precision, key, stopwatch, lambda _: None, path)
+    return Tuner(precision, key, stopwatch, lambda _: None, path)
 
 
 @pytest.mark.parametrize("kind", list(CHOICES))
@@ -54,7 +56,7 @@ def test_every_form_of_an_example_is_another_graph_and_equal(kind: str) -> None:
     results = []
     for form in choice.forms:
         wanted = {kind: form}
-        after = rewrite(plain, "openvino", lambda layer, wanted=wanted: wanted.get(layer.kind, "plain"))  # type: ignore[misc]
+        after = rewrite(plain, lambda layer, wanted=wanted: wanted.get(layer.kind, "plain"))  # type: ignore[misc]
         assert any(event.applied and form in event.reason for event in after.events) == (form != "plain")
         results.append(ort.InferenceSession(after.model.SerializeToString()).run(None, feed)[0].astype(np.float64))
     assert len(results) > 1
@@ -104,10 +106,12 @@ def test_the_cache_lies_where_caches_lie(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert cache_path() == tmp_path / "nstopt" / "tuning.json"
 
 
-def test_without_measuring_there_is_a_default() -> None:
-    for kind, choice in CHOICES.items():
-        assert default_form(Layer(kind, ()), "another") == "plain"
-        assert set(choice.defaults.values()) <= set(choice.forms)
+@pytest.mark.parametrize("backend", list(engines.BACKENDS))
+@pytest.mark.parametrize("generation", [None, *architectures().values()])
+def test_default_forms_exist(backend: str, generation: Architecture | None) -> None:
+    for precision in PRECISIONS:
+        for kind, form in engines.backend(backend).forms(precision, generation).items():
+            assert form in CHOICES[kind].forms
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])

@@ -14,7 +14,7 @@ from nstopt.bundle import Bundle
 from nstopt.engines.base import Engine
 from nstopt.errors import BundleError, MediaError
 from nstopt.media.compare import PictureDifference, compare, side_by_side, stylized, worst_first
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 
@@ -47,7 +47,7 @@ def test_pictures_have_the_size_that_is_fixed(pair: tuple[Engine, Engine], photo
 def test_two_sizes_cannot_be_compared(
     pair: tuple[Engine, Engine], tiny_onnx: Path, photos: Path, tmp_path: Path
 ) -> None:
-    other = build_engine(BuildSpec(tiny_onnx, tmp_path, size=Size(32, 32), val=photos))
+    other = build_engine(BuildSpec(tiny_onnx, tmp_path, sizes=Sizes(Size(32, 32)), val=photos))
     with nstopt.load(other.path) as engine, pytest.raises(BundleError, match="at 48x64 with tiny at 32x32: build both"):
         list(compare(pair[1], engine, [photos / "0.png"]))
 

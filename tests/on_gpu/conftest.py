@@ -17,11 +17,11 @@ from nstopt.bundle import (
     Manifest,
     NetInfo,
     PrecisionInfo,
-    write_bundle,
+    new_bundle,
 )
 from nstopt.engines.tensorrt.requirements import installed, is_typed, timing_cache_name
 from nstopt.gpu.driver import devices
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 
 from .models import SEVERAL, SIZES, make, name
 
@@ -65,25 +65,26 @@ def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
             pytest.skip("INT8 with FP16 between needs TensorRT 10")
         sizes = () if size else tuple(Size(*one) for one in SIZES)
         model = models / (name(precision, size) if size else SEVERAL)
-        shape = InputShape(1, size[0], size[1]) if size else InputShape(1, None, None, sizes)
+        shape = InputShape.of(1, Size(*size)) if size else InputShape(1, Sizes(*sizes))
 
-        def fill(target: Path) -> Manifest:
+        path = folder / f"{precision}-{size or 'several'}.nst".replace(" ", "")
+        with new_bundle(path) as draft:
             cache = folder / timing_cache_name(device)
             request = BuildRequest(str(model), "", precision, tuple((1, *one) for one in sizes), None, str(cache))
-            version = build_plan(request, target, cache, Silent())
-            return Manifest(
-                FORMAT_VERSION,
-                NetInfo("sample", "johnson", (), 0, ""),
-                shape,
-                PrecisionInfo(precision, precision, {}),
-                None,
-                None,
-                BackendInfo("tensorrt", device.name, {"tensorrt": version}),
-                {},
-                "",
+            version = build_plan(request, draft.folder, cache, Silent())
+            done[precision, size] = draft.commit(
+                Manifest(
+                    FORMAT_VERSION,
+                    NetInfo("sample", "johnson", (), 0, ""),
+                    shape,
+                    PrecisionInfo(precision, precision, {}),
+                    None,
+                    None,
+                    BackendInfo("tensorrt", device.name, {"tensorrt": version}),
+                    {},
+                    "",
+                )
             )
-
-        done[precision, size] = write_bundle(folder / f"{precision}-{size or 'several'}.nst".replace(" ", ""), fill)
         return done[precision, size]
 
     return bundle

@@ -36,11 +36,11 @@ def make(folder: Path) -> None:
     import onnx
 
     from nstopt.bundle import InputShape
-    from nstopt.engines.onnxruntime import session
     from nstopt.engines.tensorrt.lowering import ready
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.specialize import specialize
+    from nstopt.ort import session
     from nstopt.pictures.files import cover, demo_photographs
     from nstopt.pictures.size import Size
     from nstopt.samples import SAMPLE
@@ -48,35 +48,37 @@ def make(folder: Path) -> None:
     raw = onnx.load(export_net(ExportSpec(SAMPLE, folder / "sample.onnx")).onnx)
     photograph = demo_photographs()[0][1]
     for size in SIZES:
-        model = specialize(raw, InputShape(1, *size))
+        model = specialize(raw, InputShape.of(1, Size(*size)))
         name_convolutions(model)
         image = cover(photograph, Size(*size))[None]
         expected = session(model.SerializeToString()).run(None, {"image": image})[0]
         np.savez(folder / reference_name(size), image=image, expected=expected)
         for precision in PRECISIONS:
             (folder / name(precision, size)).write_bytes(ready(_precise(model, precision, size), PASCAL))
-    free = specialize(raw, InputShape(1, None, None))
+    free = specialize(raw, InputShape.of(1, None))
     name_convolutions(free)
     (folder / SEVERAL).write_bytes(ready(_rewritten(free).SerializeToString(), PASCAL))
 
 
 def _rewritten(model: Any) -> Any:
-    from nstopt.graph.forms import default_form
+    from nstopt import engines
+    from nstopt.gpu.facts import architectures
+    from nstopt.graph.forms import choose_by_kind
     from nstopt.graph.passes import rewrite
 
-    return rewrite(
-        model, "tensorrt", lambda one: "phase" if one.kind == "transposed-conv" else default_form(one, "tensorrt")
-    ).model
+    return rewrite(model, choose_by_kind(engines.backend("tensorrt").forms("int8", architectures()["pascal"]))).model
 
 
 def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
     """The rewritten graph in `precision`; INT8 with TensorRT's zero points of 0, searched by ONNX Runtime."""
     from nstopt import engines
     from nstopt.calib import picture_sets as sets
-    from nstopt.calib.precision import Calibration, to_precision
+    from nstopt.calib.calibrate import Calibration, calibrate
     from nstopt.calib.ranges import SYMMETRIC
     from nstopt.calib.search import QualityTarget
     from nstopt.pictures.size import Size
+    from nstopt.pipeline.lower import finish, to_precision
+    from nstopt.precisions import is_quantized
     from nstopt.progress import Silent
 
     judge = engines.backend("onnxruntime")
@@ -88,8 +90,13 @@ def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
     calibration = Calibration(
         sets.demo(), Size(*size), 1, SYMMETRIC, render, judge.identity(), QualityTarget(mean_db=38, worst_db=34)
     )
-    precise: bytes = to_precision(_rewritten(model), precision, calibration, Silent()).model.SerializeToString()
-    return precise
+    rewritten = _rewritten(model)
+    if is_quantized(precision):
+        lowered = finish(calibrate(rewritten, calibration, Silent()).model, precision)
+    else:
+        lowered = to_precision(rewritten, precision, SYMMETRIC)
+    serialized: bytes = lowered.SerializeToString()
+    return serialized
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from tritonclient.grpc import model_config_pb2
 from nstopt.bundle import BackendInfo, Bundle, InputShape
 from nstopt.errors import BuildError, BundleError
 from nstopt.package.triton import BACKENDS, package
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 
-FREE = InputShape(None, None, None)
+FREE = InputShape.of(None, None)
 
 
 def bundle(folder: Path, like: Bundle, backend: str, shape: InputShape) -> Bundle:
@@ -70,7 +70,7 @@ def test_a_bundle_of_one_picture(int8_bundle: Bundle, tmp_path: Path) -> None:
 def test_bundles_of_any_number_of_pictures(
     int8_bundle: Bundle, tmp_path: Path, backend: str, served: str, file: str, kind: str
 ) -> None:
-    folder, told = package(bundle(tmp_path, int8_bundle, backend, InputShape(None, 480, 640)), tmp_path)
+    folder, told = package(bundle(tmp_path, int8_bundle, backend, InputShape.of(None, Size(480, 640))), tmp_path)
     config = read(folder)
     assert told == "dynamic batching of up to 8 pictures"
     assert (config.backend, config.max_batch_size, config.HasField("dynamic_batching")) == (served, 8, True)
@@ -91,7 +91,7 @@ def test_any_size_is_warmed_up_with_one(int8_bundle: Bundle, tmp_path: Path) -> 
 
 
 def test_a_plan_for_several_sizes_is_used_with_all_its_profiles(int8_bundle: Bundle, tmp_path: Path) -> None:
-    shape = InputShape(1, None, None, (Size(96, 128), Size(48, 64)))
+    shape = InputShape(1, Sizes(Size(96, 128), Size(48, 64)))
     folder, _ = package(bundle(tmp_path, int8_bundle, "tensorrt", shape), tmp_path / "repository")
     config = read(folder)
     assert list(config.instance_group[0].profile) == ["0", "1"]

@@ -23,7 +23,7 @@ from nstopt.bundle import Bundle, InputShape, NetInfo, open_bundle
 from nstopt.calib.picture_sets import from_folder, split
 from nstopt.errors import BuildError, CalibrationError, ExportError
 from nstopt.export.exporter import ExportSpec, export_net
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 
@@ -35,7 +35,7 @@ def test_what_a_bundle_says_of_itself(
     source = hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest()
     assert int8_bundle.path == tiny_onnx.with_name("tiny-48x64-int8.nst")
     assert manifest.net == NetInfo("tiny", "johnson", layouts.WIDTHS, 1, source)
-    assert manifest.shape == InputShape(1, *SMALL)
+    assert manifest.shape == InputShape.of(1, SMALL)
     assert manifest.precision.layers
     assert set(manifest.precision.layers.values()) == {"int8"}
     calibration, held_out = split(from_folder(photos))
@@ -98,27 +98,27 @@ def test_names(fields: dict[str, object], name: str) -> None:
 
 
 def test_a_graph_of_one_size(tiny_fixed_onnx: Path, photos: Path, tmp_path: Path) -> None:
-    for size, asked in ((Size(64, 64), "64x64"), (None, "any size")):
+    for sizes, asked in ((Sizes(Size(64, 64)), "64x64"), (Sizes(), "any size")):
         with pytest.raises(
             BuildError, match=rf"exported for 33x50, not for {asked}; build with --res 33x50, or export"
         ):
-            build_engine(BuildSpec(tiny_fixed_onnx, tmp_path, size=size, val=photos))
-    bundle = build_engine(BuildSpec(tiny_fixed_onnx, tmp_path, size=Size(33, 50), val=photos))
-    assert bundle.manifest.shape.size == (33, 50)
+            build_engine(BuildSpec(tiny_fixed_onnx, tmp_path, sizes=sizes, val=photos))
+    bundle = build_engine(BuildSpec(tiny_fixed_onnx, tmp_path, sizes=Sizes(Size(33, 50)), val=photos))
+    assert bundle.manifest.shape.sizes.only == (33, 50)
 
 
 def test_a_graph_of_one_batch(photos: Path, tmp_path: Path) -> None:
-    onnx.save(inverter(InputShape(1, None, None)), tmp_path / "net.onnx")
-    spec = BuildSpec(tmp_path / "net.onnx", tmp_path, size=SMALL, val=photos)
+    onnx.save(inverter(InputShape.of(1, None)), tmp_path / "net.onnx")
+    spec = BuildSpec(tmp_path / "net.onnx", tmp_path, sizes=Sizes(SMALL), val=photos)
     assert build_engine(spec).manifest.shape.batch == 1
     with pytest.raises(BuildError, match=r"net\.onnx: this graph takes 1 pictures at a time; build with --batch 1"):
-        build_engine(BuildSpec(spec.model, tmp_path, size=SMALL, batch=2, val=photos))
+        build_engine(BuildSpec(spec.model, tmp_path, sizes=Sizes(SMALL), batch=2, val=photos))
 
 
 def test_a_graph_that_nstopt_did_not_export(photos: Path, tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
-    onnx.save(inverter(InputShape(None, None, None)), model)
-    bundle = build_engine(BuildSpec(model, tmp_path, size=SMALL, val=photos))
+    onnx.save(inverter(InputShape.of(None, None)), model)
+    bundle = build_engine(BuildSpec(model, tmp_path, sizes=Sizes(SMALL), val=photos))
     assert bundle.manifest.net == NetInfo("net", "custom", (), 0, hashlib.sha256(model.read_bytes()).hexdigest())
     with nstopt.load(bundle.path) as engine:
         np.testing.assert_array_equal(engine(noise(*SMALL)), 255 - noise(*SMALL))
@@ -129,12 +129,12 @@ def test_notes_that_are_damaged(tiny_onnx: Path, photos: Path, tmp_path: Path) -
     onnx.helper.set_model_props(model, {"nstopt.export": "nonsense"})
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ExportError, match=r"net\.onnx: what nstopt noted in it is damaged"):
-        build_engine(BuildSpec(tmp_path / "net.onnx", tmp_path, size=SMALL, val=photos))
+        build_engine(BuildSpec(tmp_path / "net.onnx", tmp_path, sizes=Sizes(SMALL), val=photos))
 
 
 def test_the_torchscript_file_of_another_export_is_not_taken(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     shutil.copyfile(tiny_onnx, tmp_path / "tiny.onnx")
-    spec = BuildSpec(tmp_path / "tiny.onnx", tmp_path, backend="torchscript", size=SMALL, val=photos)
+    spec = BuildSpec(tmp_path / "tiny.onnx", tmp_path, backend="torchscript", sizes=Sizes(SMALL), val=photos)
     (tmp_path / "tiny.ts").write_bytes(b"another")
     with pytest.raises(BuildError, match=r"needs the TorchScript file of the same export beside it; export again with"):
         build_engine(spec)
@@ -151,7 +151,7 @@ def test_what_cannot_be_asked_for(tiny_onnx: Path, tmp_path: Path) -> None:
 
 
 def test_an_engine_too_far_from_fp32_is_not_written(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
-    spec = BuildSpec(tiny_onnx, tmp_path, precision="fp16", backend="onnxruntime", size=SMALL, val=photos)
+    spec = BuildSpec(tiny_onnx, tmp_path, precision="fp16", backend="onnxruntime", sizes=Sizes(SMALL), val=photos)
     with pytest.raises(
         BuildError, match=r"tiny\.onnx: the FP16 engine gives \d+\.\d dB mean .* wanted 99 and .* lower --min-psnr, or"
     ):
@@ -181,7 +181,7 @@ def test_a_real_net(shared_folder: Path, tmp_path: Path) -> None:
     calib, val = (
         some(shared_folder / "images" / name, tmp_path / name, count) for name, count in (("calib", 4), ("val", 2))
     )
-    spec = BuildSpec(done.onnx, tmp_path, precision="int8", size=size, calib=calib, val=val, min_psnr_db=30)
+    spec = BuildSpec(done.onnx, tmp_path, precision="int8", sizes=Sizes(size), calib=calib, val=val, min_psnr_db=30)
     bundle = build_engine(spec)
     quality = bundle.manifest.quality
     assert quality

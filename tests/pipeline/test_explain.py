@@ -12,10 +12,11 @@ from rich.console import Console
 from nstopt.bundle import InputShape
 from nstopt.cli.render.explain import render
 from nstopt.graph.rule import Event
+from nstopt.pictures.size import Size
 from nstopt.pipeline import explain
 from nstopt.pipeline.explain import Effect, Explanation
 
-AT_512 = InputShape(1, 512, 512)
+AT_512 = InputShape.of(1, Size(512, 512))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def test_reconet_in_pytorch_on_a_gtx_1060(tmp_path: Path) -> None:
     checkpoint = tmp_path / "reconet.pth"
     torch.save(layouts.reconet(frn=True, widths=(48, 96, 192), blocks=4), checkpoint)
     model = to_onnx(PictureModule(load_net(checkpoint)).eval(), PUBLISHED_SIZE)
-    graph = specialize(model, InputShape(1, *PUBLISHED_SIZE))
+    graph = specialize(model, InputShape.of(1, PUBLISHED_SIZE))
     found = kernels(graph, fused=False)
     assert round(sum(kernel.work.macs for kernel in found) / 1e9, 1) == 76.8
     floors = floors_ms(found, of_gpu(gpus.gpu("gtx-1060")), "fp32")

@@ -19,6 +19,7 @@ from selenium.webdriver.common.by import By
 from nstopt.bundle import MANIFEST, InputShape
 from nstopt.errors import NstoptError
 from nstopt.files import sha256_file
+from nstopt.pictures.size import Size
 from nstopt.report import charts, page, tables
 from nstopt.report.before_after import Missing, Pair, before_after
 from nstopt.report.series import nets, pareto
@@ -35,7 +36,7 @@ PHONE = (390, 844)
 def full_run(make_bundle: MakeBundle, make_record: MakeRecord, make_run: MakeRun) -> RunFile:
     """Two sizes, two precisions of engines that exist, a peer with a name that HTML would misread, layers, a
     projection, a warning."""
-    bundles = {name: make_bundle(name, InputShape(1, 48, 48)) for name in ("fp32", "int8")}
+    bundles = {name: make_bundle(name, InputShape.of(1, Size(48, 48))) for name in ("fp32", "int8")}
     records = []
     for precision, bundle in bundles.items():
         small = {

@@ -21,6 +21,7 @@ from nstopt.bench.peers.from_export import (
     write_nncf,
     write_raw_export,
     write_raw_tensorrt,
+    write_raw_torchscript,
 )
 from nstopt.bench.peers.in_torch import torch_channels_last, torch_compile, torch_cuda, torch_eager
 from nstopt.bench.peers.peer import Kind, Peer, PeerSubject
@@ -32,9 +33,7 @@ PEERS = {
     "torch": Kind("torch eager", "torch", "fp32", torch_eager),
     "torch-channels-last": Kind("torch channels-last", "torch", "fp32", torch_channels_last),
     "torch-compile": Kind("torch.compile", "torch", "fp32", torch_compile),
-    "torchscript": Kind(
-        "TorchScript", "torchscript", "fp32", partial(from_bundle, partial(write_raw_export, "torchscript"))
-    ),
+    "torchscript": Kind("TorchScript", "torchscript", "fp32", partial(from_bundle, write_raw_torchscript)),
     "onnxruntime": Kind(
         "ONNX Runtime", "onnxruntime", "fp32", partial(from_bundle, partial(write_raw_export, "onnxruntime"))
     ),

@@ -13,8 +13,8 @@ import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
 from nstopt.bench.subject import Stylize
-from nstopt.engines.base import Picture
 from nstopt.errors import BuildError, DeviceError
+from nstopt.pictures.files import Picture
 
 
 def from_bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) -> Stylize:
@@ -60,28 +60,38 @@ def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
 def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
     """Export the peer's net for its size and batch and compile it as it is, into a bundle."""
     from nstopt import engines
-    from nstopt.bundle import InputShape
+    from nstopt.engines.base import Source
+    from nstopt.pipeline.raw import build_raw
+
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
+        source = Source(Path(folder) / "raw.onnx")
+        _save_raw_onnx(subject, source.onnx)
+        build_raw(source, engines.backend(backend), subject.shape, "fp32", path)
+
+
+def write_raw_torchscript(subject: PeerSubject, path: Path) -> None:
+    """Trace the peer's net to TorchScript, into a bundle."""
+    from nstopt import engines
+    from nstopt.engines.base import Source
     from nstopt.export.to_onnx import to_torchscript
     from nstopt.pipeline.raw import build_raw
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
-        model = Path(folder) / f"raw{engines.backend(backend).capabilities.takes}"
-        if model.suffix == ".onnx":
-            _save_raw_onnx(subject, model)
-        else:
-            to_torchscript(picture_module(subject), model, subject.size)
-        build_raw(model, backend, InputShape(subject.batch, *subject.size), "fp32", path)
+        source = Source(Path(folder) / "raw.onnx", Path(folder) / "raw.ts")
+        to_torchscript(picture_module(subject), Path(folder) / "raw.ts", subject.size)
+        build_raw(source, engines.backend("torchscript"), subject.shape, "fp32", path)
 
 
 def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
     """The raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
-    from nstopt.bundle import InputShape
+    from nstopt.engines.base import Source
+    from nstopt.engines.tensorrt import WITH_OWN_NORMS
     from nstopt.pipeline.raw import build_raw
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
-        model = Path(folder) / "raw.onnx"
-        _save_raw_onnx(subject, model, fp16=True)
-        build_raw(model, "tensorrt", InputShape(subject.batch, *subject.size), "fp16", path)
+        source = Source(Path(folder) / "raw.onnx")
+        _save_raw_onnx(subject, source.onnx, fp16=True)
+        build_raw(source, WITH_OWN_NORMS, subject.shape, "fp16", path)
 
 
 def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None:
@@ -91,11 +101,10 @@ def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None
 
     model = name_dimensions(to_onnx(picture_module(subject), subject.size), subject.size, subject.batch)
     if fp16:
-        from nstopt.bundle import InputShape
         from nstopt.calib.fp16 import to_fp16
         from nstopt.graph.specialize import specialize
 
-        model = to_fp16(specialize(model, InputShape(subject.batch, *subject.size)))
+        model = to_fp16(specialize(model, subject.shape))
     onnx.save(model, path)
 
 
@@ -107,8 +116,9 @@ def write_nncf(subject: PeerSubject, path: Path) -> None:
         raise BuildError("the peer nncf is not installed: pip install 'nstopt[peers]'") from error
     import openvino as ov
 
-    from nstopt.bundle import InputShape
+    from nstopt import engines
     from nstopt.calib.picture_sets import demo
+    from nstopt.engines.base import Source
     from nstopt.pipeline.raw import build_raw
 
     pictures = (np.repeat(picture[None], subject.batch, axis=0) for picture in demo().load(subject.size))
@@ -118,4 +128,4 @@ def write_nncf(subject: PeerSubject, path: Path) -> None:
         data = nncf.Dataset(list(pictures))
         quantized = nncf.quantize(model, data, preset=nncf.QuantizationPreset.PERFORMANCE)
         ov.save_model(quantized, Path(folder) / "quantized.xml", compress_to_fp16=False)
-        build_raw(Path(folder) / "quantized.xml", "openvino", InputShape(subject.batch, *subject.size), "int8", path)
+        build_raw(Source(Path(folder) / "quantized.xml"), engines.backend("openvino"), subject.shape, "int8", path)

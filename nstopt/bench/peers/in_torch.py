@@ -9,8 +9,8 @@ import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
 from nstopt.bench.subject import Stylize
-from nstopt.engines.base import Picture
 from nstopt.errors import BuildError, DeviceError
+from nstopt.pictures.files import Picture
 
 
 def torch_eager(subject: PeerSubject) -> Stylize:

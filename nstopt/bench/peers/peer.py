@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nstopt.bench.subject import Stylize
+from nstopt.bundle import InputShape
 from nstopt.errors import CheckpointError
 from nstopt.pictures.size import Size
 
@@ -31,6 +32,11 @@ class PeerSubject:
     source_sha256: str
     size: Size
     batch: int
+
+    @property
+    def shape(self) -> InputShape:
+        """The pictures that it runs on."""
+        return InputShape.of(self.batch, self.size)
 
     def open(self) -> Stylize:
         """Raises CheckpointError if the checkpoint is unreadable or is not the one of the engines."""

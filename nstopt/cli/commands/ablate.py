@@ -10,6 +10,7 @@ import typer
 from nstopt.cli import defaults as artifacts
 from nstopt.cli.console import Bar, console, took
 from nstopt.cli.options import Res
+from nstopt.pictures.size import Sizes
 
 
 def ablate_command(
@@ -24,15 +25,16 @@ def ablate_command(
 ) -> None:
     """Take the parts of INT8 away one after the other, and show how far the pictures then are from FP32."""
     from nstopt.cli.render.bundle import ablated
-    from nstopt.pipeline.build import ablate_int8
-    from nstopt.pipeline.spec import DEFAULT_SIZE, BuildSpec
+    from nstopt.pictures.size import DEFAULT_SIZE
+    from nstopt.pipeline.ablate import ablate_int8
+    from nstopt.pipeline.spec import BuildSpec
 
     spec = BuildSpec(
         model=model or took(artifacts.newest_onnx()),
         folder=artifacts.FOLDER,
         precision="int8",
         backend=backend,
-        size=res or DEFAULT_SIZE,
+        sizes=Sizes(res or DEFAULT_SIZE),
         calib=calib,
         val=val,
     )

@@ -64,19 +64,18 @@ def build_command(
     if plot_file and not int8:
         raise typer.BadParameter("--plot draws the search for INT8: give --int8 with it")
     from nstopt.calib import plot
+    from nstopt.pictures.size import DEFAULT_SIZE, Sizes
     from nstopt.pipeline.build import build_engine
-    from nstopt.pipeline.spec import DEFAULT_SIZE, BuildSpec
+    from nstopt.pipeline.spec import BuildSpec
 
     asked = tuple(dict.fromkeys(size for sizes in res or () for size in sizes))
-    one = asked[0] if len(asked) == 1 else None
     spec = BuildSpec(
         model=model or took(artifacts.newest_onnx()),
         folder=artifacts.FOLDER,
         output=output,
         precision="-".join(name for name, asked in (("int8", int8), ("fp16", fp16)) if asked) or "fp32",
         backend=backend,
-        size=None if dynamic else one if asked else DEFAULT_SIZE,
-        sizes=asked if not one else (),
+        sizes=Sizes() if dynamic else Sizes(*asked or (DEFAULT_SIZE,)),
         workspace_mib=workspace,
         force=force,
         batch=None if any_batch else batch,

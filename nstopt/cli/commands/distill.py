@@ -72,7 +72,7 @@ def distill_command(
         raise typer.BadParameter("--target chooses the width: leave --width out")
     from nstopt.cli.render.bundle import distilled
     from nstopt.nets import load_net
-    from nstopt.pipeline.spec import DEFAULT_SIZE
+    from nstopt.pictures.size import DEFAULT_SIZE
     from nstopt.train.distill import Distill, DistillSpec, StudentSpec
     from nstopt.train.student import compare, fitting
 

@@ -83,8 +83,8 @@ def _explain(model: Path, size: Size | None, backend: str) -> None:
     from nstopt.bundle import InputShape
     from nstopt.cli.render.explain import render
     from nstopt.export.onnx_file import read_onnx
+    from nstopt.pictures.size import DEFAULT_SIZE
     from nstopt.pipeline.explain import explain
-    from nstopt.pipeline.spec import DEFAULT_SIZE
 
-    shape = InputShape(1, *(size or DEFAULT_SIZE))
+    shape = InputShape.of(1, size or DEFAULT_SIZE)
     console.print(render(explain(read_onnx(model), shape, backend)))

@@ -40,9 +40,9 @@ def plan_command(
     alpha: Alpha = 1.0,
 ) -> None:
     """Say what to deploy on a GPU that need not be here: size for each precision, memory, software, what to change."""
-    from nstopt.bench.cases import DEFAULT_SIZE
     from nstopt.errors import BuildError
     from nstopt.gpu import facts as gpus
+    from nstopt.pictures.size import DEFAULT_SIZE
     from nstopt.pipeline.ensure import export, is_bundle
     from nstopt.projection.plan import Question, advise, check_free_size
 

@@ -35,7 +35,9 @@ def stylize_command(
     for one in done:
         if one.error is None:
             scaled = (
-                "" if one.ran_at == one.size else f", the net ran at {one.ran_at} (its engine takes {engine.spec.size})"
+                ""
+                if one.ran_at == one.size
+                else f", the net ran at {one.ran_at} (its engine takes {engine.shape.sizes})"
             )
             say(f"wrote {one.job.target}: {one.size}{scaled}")
     failed = [one.error for one in done if one.error is not None]

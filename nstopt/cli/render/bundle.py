@@ -21,14 +21,12 @@ def rows(bundle: Bundle) -> list[tuple[str, str]]:
     """(name, value) in reading order. The bundle's hashes have been checked, or it could not be here."""
     manifest = bundle.manifest
     net, shape, precision, quality = manifest.net, manifest.shape, manifest.precision, manifest.quality
-    size = ", ".join(map(str, shape.sizes)) or "x".join(str(side or "any") for side in (shape.height, shape.width))
-    dims = f"{shape.batch or 'any'}x{size}"
     counts = Counter(precision.layers.values())
     found = [
         ("bundle", f"{bundle.path} (format {manifest.format_version}, every hash matches)"),
         ("net", f"{net.name}: {net.family} {'/'.join(map(str, net.widths))}, {net.blocks} blocks"),
         ("source", f"sha256 {net.source_sha256}"),
-        ("pictures", f"uint8 RGB, batch x height x width {dims}"),
+        ("pictures", f"uint8 RGB, batch x height x width: {shape}"),
         ("precision", f"{precision.asked}, computed in {precision.computes}"),
         ("convolutions", ", ".join(f"{count} in {kind}" for kind, count in counts.items())),
     ]

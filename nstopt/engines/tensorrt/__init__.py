@@ -9,11 +9,11 @@ Nothing native is touched where there is no GPU: TensorRT's runtime would end th
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from nstopt.bundle import Bundle, InputShape
-from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine
+from nstopt.bundle import InputShape, Manifest
+from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine, Source
 from nstopt.engines.tensorrt.requirements import (
     check_built_for,
     check_precision,
@@ -24,45 +24,65 @@ from nstopt.engines.tensorrt.requirements import (
     timing_cache_name,
 )
 from nstopt.files import cache_folder, make_folder
-from nstopt.gpu.driver import GpuDevice
-from nstopt.gpu.facts import architecture_of
+from nstopt.gpu.driver import GpuDevice, devices
+from nstopt.gpu.facts import Architecture, architecture_of
+from nstopt.pictures.size import Sizes
 from nstopt.precisions import PRECISIONS, is_quantized
 
-if TYPE_CHECKING:
-    from nstopt.graph.rule import Layer
+PLAN, LAYERS = "engine.plan", "layers.json"
 
 
 class TensorRTBackend(Backend):
+    """Builds in a process of its own and runs on the first GPU. With `own_norms`, instance norms stay TensorRT's own
+    operator from version 10 on, as a user of TensorRT has them; by default they are written in basic operators."""
+
     name = "tensorrt"
     capabilities = Capabilities(
         precisions=frozenset(PRECISIONS),
-        free_zero_point=frozenset(),
-        dynamic_sizes=False,
+        files=(PLAN, LAYERS),
         unsigned=False,
+        # Predicted, not measured: docs/gpu.md gives the reasons.
+        forms={"upsample-conv": "phase", "few-outputs": "phase"},
+        dynamic_sizes=False,
         several_sizes=True,
         workspace_limit=True,
     )
+
+    def __init__(self, own_norms: bool = False) -> None:
+        self._own_norms = own_norms
 
     def require(self, precision: str, force: bool) -> None:
         check_precision(require_gpu("build an engine"), precision, force)
         check_types(str(installed()), precision)
 
+    def require_built_for_here(self, manifest: Manifest) -> None:
+        check_built_for(manifest, require_gpu(f"load {manifest.net.name}"))
+
     def build(
-        self, model: Path, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
+        self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         device = require_gpu("build an engine")
-        version = _plan(model.read_bytes(), device, precision, shape, folder, folder.parent, options)
+        version = self._plan(source.onnx.read_bytes(), device, precision, shape, folder, folder.parent, options)
         return Built(precision, device.name, {"tensorrt": version, "cuda": device.cuda})
 
-    def load(self, bundle: Bundle) -> Engine:
-        check_built_for(bundle, require_gpu(f"load {bundle.path}"))
+    def load(self, folder: Path, shape: InputShape) -> Engine:
+        require_gpu(f"load {folder}")
         from nstopt.engines.tensorrt.engine import TensorRTEngine
 
-        return TensorRTEngine(bundle)
+        return TensorRTEngine(folder, shape)
 
     def identity(self) -> str:
-        device = require_gpu("measure layers")
+        device = require_gpu("build or measure")
         return f"tensorrt {installed()} {device.name} sm_{device.sm[0]}{device.sm[1]}"
+
+    def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
+        """An INT8 transposed convolution is written as plain convolutions, by phases, where the GPU has no kernel for
+        it."""
+        gpus = devices() if generation is None else ()
+        generation = architecture_of(gpus[0].sm, gpus[0].name) if gpus else generation
+        if is_quantized(precision) and generation is not None and not generation.has_int8_transposed_convolution:
+            return {**self.capabilities.forms, "transposed-conv": "phase"}
+        return self.capabilities.forms
 
     def compile(self, model: bytes) -> CompiledModel:
         device = require_gpu("compile a graph")
@@ -71,46 +91,41 @@ class TensorRTBackend(Backend):
 
         make_folder(cache_folder())
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
-            folder, fixed = Path(temporary), InputShape(None, None, None)
-            _plan(model, device, precision_of(model), fixed, folder, cache_folder(), NO_OPTIONS)
-            return Session((folder / "engine.plan").read_bytes())
+            folder, fixed = Path(temporary), InputShape(None, Sizes())
+            self._plan(model, device, precision_of(model), fixed, folder, cache_folder(), NO_OPTIONS)
+            return Session((folder / PLAN).read_bytes())
 
-    def default_form(self, layer: Layer, precision: str) -> str:
-        """Where there are no INT8 transposed convolutions, they are plain ones, by phases."""
-        if layer.kind == "transposed-conv" and is_quantized(precision):
-            generation = architecture_of(require_gpu("choose forms of layers").sm)
-            if generation is not None and not generation.has_int8_transposed_convolution:
-                return "phase"
-        return super().default_form(layer, precision)
+    def _plan(
+        self,
+        model: bytes,
+        device: GpuDevice,
+        precision: str,
+        shape: InputShape,
+        folder: Path,
+        caches: Path,
+        options: BuildOptions,
+    ) -> str:
+        """Check `model` and build its plan into `folder`; keep tactic timings in `caches`. Returns TensorRT's
+        version."""
+        from nstopt.engines.tensorrt.build import build_plan
+        from nstopt.engines.tensorrt.lowering import ready
+        from nstopt.engines.tensorrt.messages import BuildRequest
 
-
-def _plan(
-    model: bytes,
-    device: GpuDevice,
-    precision: str,
-    shape: InputShape,
-    folder: Path,
-    caches: Path,
-    options: BuildOptions,
-) -> str:
-    """Check `model`, build its plan into `folder`, keep what was measured in `caches`; TensorRT's version."""
-    from nstopt.engines.tensorrt.build import build_plan
-    from nstopt.engines.tensorrt.lowering import ready
-    from nstopt.engines.tensorrt.messages import BuildRequest
-
-    with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
-        file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
-        own_norms = options.own_norms and has_own_norm(str(installed()))
-        file.write_bytes(ready(model, device.sm, own_norms))
-        request = BuildRequest(
-            model=str(file),
-            folder=str(folder),
-            precision=precision,
-            sizes=tuple((shape.batch or 1, *size) for size in shape.sizes),
-            workspace_mib=options.workspace_mib,
-            timing_cache=str(cache),
-        )
-        return build_plan(request, folder, cache, options.progress)
+        with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
+            file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
+            file.write_bytes(ready(model, device.sm, self._own_norms and has_own_norm(str(installed()))))
+            is_fixed = shape.sizes.only is not None
+            request = BuildRequest(
+                model=str(file),
+                folder=str(folder),
+                precision=precision,
+                sizes=() if is_fixed else tuple((shape.batch or 1, *size) for size in shape.sizes),
+                workspace_mib=options.workspace_mib,
+                timing_cache=str(cache),
+            )
+            return build_plan(request, folder, cache, options.progress)
 
 
 BACKEND = TensorRTBackend()
+# The engine that a user of TensorRT gets from the raw export: a peer in benchmarks.
+WITH_OWN_NORMS = TensorRTBackend(own_norms=True)

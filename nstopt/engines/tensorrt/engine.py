@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorrt as trt
 
-from nstopt.bundle import Bundle
-from nstopt.engines.base import Engine, InferRequest, LayerTime, Picture
+from nstopt.bundle import InputShape
+from nstopt.engines.base import Engine, InferRequest, LayerTime
 from nstopt.engines.tensorrt.arrays import DeviceArray, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.cuda import DeviceMemory
 from nstopt.engines.tensorrt.lane import Lane, Shape, Split
 from nstopt.engines.tensorrt.layer_report import read_layers
 from nstopt.engines.tensorrt.pool import INPUT, Pool
 from nstopt.errors import BundleError, DeviceError
+from nstopt.pictures.files import Picture
 
 PROFILE_WARMUP = 2
 
@@ -48,12 +50,12 @@ class TensorRTEngine(Engine):
     """Calls may come from several threads and run side by side; each holds a lane of its own while it runs. At most
     MAX_LANES are in use at a time; further calls wait. Submitted requests leave one to calls."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.manifest)
+    def __init__(self, folder: Path, shape: InputShape) -> None:
+        super().__init__(shape)
         self._lock = contextlib.nullcontext()
         self._pool: Pool | None = None
-        self._report = bundle.file("layers.json").read_text()
-        engine, self._runtime = deserialize(bundle.file("engine.plan").read_bytes(), str(bundle.path))
+        self._report = (folder / "layers.json").read_text()
+        engine, self._runtime = deserialize((folder / "engine.plan").read_bytes(), str(folder))
         self._pool = Pool(engine)
 
     @property

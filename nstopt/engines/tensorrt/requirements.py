@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import re
 
-from nstopt.bundle import Bundle
+from nstopt.bundle import Manifest
 from nstopt.errors import BuildError, DeviceError
 from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import Architecture, architecture_of, release_line
@@ -102,14 +102,18 @@ def check_types(version: str, precision: str) -> None:
         )
 
 
-def check_built_for(bundle: Bundle, device: GpuDevice) -> None:
+def check_built_for(manifest: Manifest, device: GpuDevice) -> None:
     """A plan runs on the TensorRT version and the GPU that it was built with only. Raises DeviceError."""
-    backend = bundle.manifest.backend
+    backend = manifest.backend
     built, here = backend.versions.get("tensorrt", ""), installed() or ""
     if here != UNKNOWN and built.split(".post")[0] != here.split(".post")[0]:
-        raise DeviceError(f"{bundle.path}: built with TensorRT {built}, but {here} is installed; build it again here")
+        raise DeviceError(
+            f"{manifest.net.name}: built with TensorRT {built}, but {here} is installed; build it again here"
+        )
     if backend.device != device.name:
-        raise DeviceError(f"{bundle.path}: built for {backend.device}, but this is {device.name}; build it again here")
+        raise DeviceError(
+            f"{manifest.net.name}: built for {backend.device}, but this is {device.name}; build it again here"
+        )
 
 
 def timing_cache_name(device: GpuDevice) -> str:

@@ -20,10 +20,12 @@ from unittest import mock
 
 import onnx
 import tensorrt_rtx as rtx
+from made import by_default
 
 from nstopt.bundle import InputShape
 from nstopt.engines.tensorrt.lowering import prepare
 from nstopt.engines.tensorrt.messages import BuildRequest
+from nstopt.pictures.size import Size
 
 ITEM_BYTES = {"Float": 4, "Half": 2, "Int8": 1, "UInt8": 1, "Int32": 4, "Int64": 8, "Bool": 1}
 CONVOLUTIONS = ("correlation", "deconv")
@@ -134,9 +136,9 @@ def _table(net: Path, side: int) -> Iterator[str]:
 
     with tempfile.TemporaryDirectory() as folder:
         export = onnx.load(export_net(ExportSpec(net, Path(folder) / "net.onnx")).onnx)
-    export = specialize(export, InputShape(1, side, side))
+    export = specialize(export, InputShape.of(1, Size(side, side)))
     name_convolutions(export)
-    ours = rewrite(export, "tensorrt").model
+    ours = rewrite(export, by_default("tensorrt")).model
     int8 = quantize(ours, {name: symmetric(1.0) for name in quantized_tensors(ours.graph)})
     in_form: Callable[[onnx.ModelProto], bytes] = lambda model: prepare(model).SerializeToString()  # noqa: E731
     for title, precision, model in (

@@ -25,10 +25,10 @@ from nstopt.bundle import (
     Manifest,
     NetInfo,
     PrecisionInfo,
-    write_bundle,
+    new_bundle,
 )
 from nstopt.errors import BundleError, DeviceError
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 
 from .host_cuda import HostCuda
 from .host_tensorrt import Shape, World, plan_of, session_of
@@ -119,22 +119,22 @@ class Host:
         shapes: list[Shape] = [(batch, *size, 3) for size in sizes for _ in range(copies)]
         plan = plan_of(painter(batch, "h", "w"), shapes) if sizes else plan_of(painter(batch))
 
-        def fill(target: Path) -> Manifest:
-            (target / "engine.plan").write_bytes(plan)
-            (target / "layers.json").write_text(REPORT)
-            return Manifest(
-                FORMAT_VERSION,
-                NetInfo("painter", "johnson", (), 0, ""),
-                InputShape(batch, None, None, several) if sizes else InputShape(batch, *SMALL),
-                PrecisionInfo("fp32", "fp32", {}),
-                None,
-                None,
-                BackendInfo("tensorrt", "host", {"tensorrt": self.trt.__version__}),
-                {},
-                "",
+        with new_bundle(self._folder / "painter.nst") as draft:
+            (draft.folder / "engine.plan").write_bytes(plan)
+            (draft.folder / "layers.json").write_text(REPORT)
+            return draft.commit(
+                Manifest(
+                    FORMAT_VERSION,
+                    NetInfo("painter", "johnson", (), 0, ""),
+                    InputShape(batch, Sizes(*several)) if sizes else InputShape.of(batch, Size(*SMALL)),
+                    PrecisionInfo("fp32", "fp32", {}),
+                    None,
+                    None,
+                    BackendInfo("tensorrt", "host", {"tensorrt": self.trt.__version__}),
+                    {},
+                    "",
+                )
             )
-
-        return write_bundle(self._folder / "painter.nst", fill)
 
     def load(self, *arguments: Any, **options: Any) -> Any:
         """A TensorRTEngine of `bundle`."""

@@ -16,6 +16,7 @@ from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import convolutions, name_convolutions
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
+from nstopt.pictures.size import Size
 
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu12, which there is for Linux on x86-64")
 from .compiler import CONVOLUTIONS, Kernel, Log, as_exported, compile_for, moved_bytes
@@ -28,7 +29,7 @@ TURING = (7, 5)
 # GTX 16xx and RTX 20xx, RTX 30xx, RTX 40xx, RTX 50xx. For the first, this compiler has no convolution in INT8.
 GENERATIONS = (("SM75", "fp16"), ("SM86", "int8"), ("SM89", "int8"), ("SM120", "int8"))
 FAMILIES = ("fast-style", "instance norm", "frn")
-FIXED, LARGE, ANY = InputShape(1, 96, 128), InputShape(1, 256, 384), InputShape(1, None, None)
+FIXED, LARGE, ANY = InputShape.of(1, Size(96, 128)), InputShape.of(1, Size(256, 384)), InputShape.of(1, None)
 TYPES = {"fp32": "Float", "fp16": "Half", "int8": "Int8", "int8-fp16": "Int8"}
 Export = Callable[[str], Exported]
 
@@ -46,7 +47,7 @@ def precise(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
 
 
 def in_form(model: onnx.ModelProto, precision: str) -> bytes:
-    return ready(precise(rewrite(model, "tensorrt", phases).model, precision).SerializeToString(), TURING)
+    return ready(precise(rewrite(model, phases).model, precision).SerializeToString(), TURING)
 
 
 def multiplying(log: Log) -> list[Kernel]:

@@ -8,37 +8,39 @@ import numpy as np
 import onnx
 import pytest
 from conftest import noise
+from made import by_default
 
 from nstopt.bundle import InputShape
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.ranges import QuantParams, symmetric
-from nstopt.engines.onnxruntime import session
+from nstopt.engines.tensorrt import BACKEND
 from nstopt.engines.tensorrt.lowering import precision_of, prepare, ready
 from nstopt.engines.tensorrt.validation import violations
 from nstopt.errors import BuildError
 from nstopt.export.exporter import Exported
-from nstopt.graph.forms import default_form
+from nstopt.gpu.facts import architectures
+from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import rewrite
-from nstopt.graph.rule import Layer
 from nstopt.graph.specialize import specialize
+from nstopt.ort import session
+from nstopt.pictures.size import Size
 
 PASCAL = (6, 1)
-SHAPES = [InputShape(1, 48, 64), InputShape(2, 37, 51), InputShape(1, None, None)]
+SHAPES = [InputShape.of(1, Size(48, 64)), InputShape.of(2, Size(37, 51)), InputShape.of(1, None)]
 Export = Callable[[str], Exported]
 
 
-def phases(layer: Layer) -> str:
-    """What the backend chooses for INT8 on Pascal."""
-    return "phase" if layer.kind == "transposed-conv" else default_form(layer, "tensorrt")
+# The forms that the backend chooses for INT8 on Pascal.
+phases = choose_by_kind(BACKEND.forms("int8", architectures()["pascal"]))
 
 
 def rewritten(exported: Exported, shape: InputShape) -> onnx.ModelProto:
     model = specialize(onnx.load(exported.onnx), shape)
     name_convolutions(model)
-    return rewrite(model, "tensorrt", phases).model
+    return rewrite(model, phases).model
 
 
 def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,7 +48,7 @@ def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def differ(left: onnx.ModelProto, right: onnx.ModelProto, shape: InputShape) -> int:
-    images = np.stack([noise(shape.height or 40, shape.width or 56, seed) for seed in range(shape.batch or 1)])
+    images = np.stack([noise(*(shape.sizes.only or (40, 56)), seed) for seed in range(shape.batch or 1)])
     results = [session(model.SerializeToString()).run(None, {"image": images})[0] for model in (left, right)]
     assert np.ptp(results[0]) > 50
     return int(np.abs(results[0].astype(int) - results[1]).max())
@@ -106,7 +108,7 @@ def test_asymmetric_ranges_are_refused(export_family: Export) -> None:
 def test_transposed_int8_is_refused_on_pascal_only(export_family: Export) -> None:
     model = specialize(onnx.load(export_family("fast-style").onnx), SHAPES[0])
     name_convolutions(model)
-    plain = to_int8(rewrite(model, "tensorrt").model).SerializeToString()
+    plain = to_int8(rewrite(model, by_default("tensorrt")).model).SerializeToString()
     assert ready(plain, (8, 6))
     with pytest.raises(BuildError, match=r"no INT8 transposed convolution on compute capability 6\.1"):
         ready(plain, PASCAL)

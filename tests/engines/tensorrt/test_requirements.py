@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
 
-from nstopt.bundle import BackendInfo, Bundle
+from nstopt.bundle import BackendInfo, Bundle, Manifest
 from nstopt.engines.tensorrt import requirements as gate
 from nstopt.errors import BuildError, DeviceError
 from nstopt.gpu.driver import GpuDevice
@@ -64,13 +62,13 @@ def test_blackwell_needs_a_new_one() -> None:
 
 
 def test_a_plan_is_for_one_version_and_one_gpu(int8_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    def built_by(version: str, device: str) -> Bundle:
+    def built_by(version: str, device: str) -> Manifest:
         info = BackendInfo("tensorrt", device, {"tensorrt": version})
-        return Bundle(Path("a.nst"), msgspec.structs.replace(int8_bundle.manifest, backend=info))
+        return msgspec.structs.replace(int8_bundle.manifest, backend=info)
 
     monkeypatch.setattr(gate, "installed", lambda: "8.6.1.post1")
     gate.check_built_for(built_by("8.6.1", GTX_1060.name), GTX_1060)
-    with pytest.raises(DeviceError, match=r"a\.nst: built with TensorRT 8\.5\.3\.1, but 8\.6\.1\.post1 is installed"):
+    with pytest.raises(DeviceError, match=r"tiny: built with TensorRT 8\.5\.3\.1, but 8\.6\.1\.post1 is installed"):
         gate.check_built_for(built_by("8.5.3.1", GTX_1060.name), GTX_1060)
     with pytest.raises(
         DeviceError, match=r"built for NVIDIA GeForce GTX 1060 6GB, but this is NVIDIA GeForce RTX 4060"

@@ -1,0 +1,18 @@
+"""INT8 with placeholder ranges, for measuring and projecting speed: no time depends on a range."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from nstopt.calib.int8 import quantize, quantized_tensors
+from nstopt.calib.ranges import Distribution, Int8Inputs, min_max_range
+
+# Values as a ReLU leaves them.
+ANY_VALUES = Distribution(np.array([0.0, 8.0]), np.ones(2), 0.0, 8.0)
+
+
+def quantize_with_placeholders(model: onnx.ModelProto, inputs: Int8Inputs) -> onnx.ModelProto:
+    """Return a copy of FP32 `model` whose convolutions all multiply INT8, on the grids that `inputs` allows."""
+    tensors = quantized_tensors(model.graph).items()
+    return quantize(model, {name: min_max_range(ANY_VALUES, inputs.grid(readers)) for name, readers in tensors})
