@@ -87,9 +87,9 @@ def test_int8_of_a_batch(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     ("fields", "name"),
     [
         ({}, "net-512x512-fp32.nst"),
-        ({"size": Size(480, 640), "precision": "int8"}, "net-480x640-int8.nst"),
+        ({"sizes": Sizes(Size(480, 640)), "precision": "int8"}, "net-480x640-int8.nst"),
         ({"precision": "int8-fp16", "backend": "tensorrt"}, "net-512x512-int8-fp16-tensorrt.nst"),
-        ({"size": None, "backend": "onnxruntime", "batch": 4}, "net-dynamic-fp32-b4-onnxruntime.nst"),
+        ({"sizes": Sizes(), "backend": "onnxruntime", "batch": 4}, "net-dynamic-fp32-b4-onnxruntime.nst"),
     ],
 )
 def test_names(fields: dict[str, object], name: str) -> None:
