@@ -131,8 +131,8 @@ def _config(manifest: Manifest, served: Served, name: str, limit: int) -> Messag
 
 
 def _profiles(manifest: Manifest) -> list[str]:
-    """Return the first optimization profile of each size; none for an engine of one size or any size. Triton gives each profile of
-    an instance its own execution context, so the further profiles of a size would only cost memory."""
+    """Return the first optimization profile of each size; none for an engine of one size or any size. Triton makes an
+    execution context for each listed profile, so further profiles of a size would only cost memory."""
     sizes = manifest.shape.sizes
     if sizes.is_any or sizes.only is not None:
         return []
