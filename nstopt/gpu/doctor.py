@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nstopt.gpu.driver import GpuDevice, devices
-from nstopt.gpu.facts import Architecture, Gpu, architecture_of, gpu, recognize, release_line
+from nstopt.gpu.facts import Architecture, Gpu, architecture_of, gpu, is_supported, recognize, release_line
 
 PRECISIONS = ("fp32", "fp16", "int8")
 # What the doctor looks for; a line's packages are alternatives.
@@ -134,7 +134,7 @@ def _software(generation: Architecture, device: GpuDevice | None) -> list[Line]:
         elif what == "TensorRT" and _needs_newer_driver(device):
             found.append(Line(what, f"{version} installed, for CUDA 13, which the driver does not run", False))
         else:
-            found.append(Line(what, f"{version} installed; runs here: {runs}", _within(version, first, last)))
+            found.append(Line(what, f"{version} installed; runs here: {runs}", is_supported(version, first, last)))
     return found
 
 
@@ -182,8 +182,3 @@ def _installed(names: Sequence[str]) -> str | None:
         except importlib.metadata.PackageNotFoundError:
             continue
     return None
-
-
-def _within(version: str, first: str | None, last: str | None) -> bool:
-    line = release_line(version)
-    return (first is None or line >= release_line(first)) and (last is None or line <= release_line(last))

@@ -25,6 +25,8 @@ TABLE = Path(__file__).with_name("gpus.toml")
 OPS_PER_MULTIPLY_ADD = 2
 # A precision is fast where it multiplies at least this much faster than FP32.
 FAST = 1.5
+# The first compute capability for which TensorRT has INT8 deconvolution kernels.
+INT8_DECONVOLUTION_SM = (7, 2)
 
 
 class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,8 +82,8 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def has_int8_transposed_convolution(self) -> bool:
-        """TensorRT's INT8 deconvolution kernels start at compute capability 7.2."""
-        return self.sm >= (7, 2)
+        """Return True if TensorRT has INT8 deconvolution kernels for this generation."""
+        return self.sm >= INT8_DECONVOLUTION_SM
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -183,3 +185,10 @@ def release_line(version: str) -> tuple[int, int]:
     """`8.6.1.post1` → (8, 6), to compare a version with a `*_first` or `*_last`."""
     numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
     return (numbers[0], numbers[1] if len(numbers) > 1 else 0)
+
+
+def is_supported(version: str, first: str | None, last: str | None) -> bool:
+    """Return True if the release line of `version` lies from `first` to `last`; None is no limit. A last line such as
+    `10.4` includes all its releases."""
+    line = release_line(version)
+    return (first is None or line >= release_line(first)) and (last is None or line <= release_line(last))

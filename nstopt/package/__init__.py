@@ -1,1 +1,1 @@
-"""Engine bundle → what a server wants to find; one format a file."""
+"""Packages engine bundles for servers; one format a module."""

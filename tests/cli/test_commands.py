@@ -99,7 +99,7 @@ def test_an_engine_for_any_number_of_pictures_is_packaged(folder: Path, cli: Cli
     assert ran.out.splitlines() == ["dynamic batching of up to 4 pictures", "wrote models/any"]
     assert Path("models/any/1/model.onnx").read_bytes() == Path("any.nst/model.onnx").read_bytes()
     assert "max_batch_size: 4" in Path("models/any/config.pbtxt").read_text()
-    assert cli("package", "any.nst", "-o", "models").err.startswith("error: models/any: it is there already")
+    assert cli("package", "any.nst", "-o", "models").err.startswith("error: models/any: already exists")
 
 
 def test_a_users_own_net(folder: Path, cli: Cli) -> None:

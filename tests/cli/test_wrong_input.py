@@ -83,7 +83,7 @@ WRONG: dict[str, str] = {
     "package": r"no engine bundle in \./nstopt-out",
     "package changed.nst": r"changed\.nst: model\.bin does not match its hash",
     "package net.nst --max-batch 4": r"net\.nst: its engine takes batches of 1 only",
-    "package net.nst --name a/b": r"'a/b' is no name for a model",
+    "package net.nst --name a/b": r"'a/b' is not a model name",
     "inspect changed.nst": r"changed\.nst: model\.bin does not match its hash",
 }  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""Engines for the GPU tests. Needs a GPU and TensorRT; of nstopt only what runs engines, so that these tests also run
-where torch and onnx are not, with the models made elsewhere (see models.py)."""
+"""Bundles for the GPU tests. They need a GPU and TensorRT, but neither torch nor onnx if the models were made elsewhere
+(see models.py)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Build = Callable[..., Bundle]
 
 @pytest.fixture(scope="session", autouse=True)
 def _gpu() -> None:
-    """Skips where there is nothing to test."""
+    """Skips all tests on a machine without a GPU or TensorRT."""
     if not devices():
         pytest.skip("needs an NVIDIA GPU")
     if installed() is None:
@@ -39,7 +39,7 @@ def _gpu() -> None:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of $NSTOPT_GPU_MODELS, or one made now."""
+    """Returns the folder $NSTOPT_GPU_MODELS, or makes the models in a new one."""
     if given := os.environ.get("NSTOPT_GPU_MODELS"):
         return Path(given)
     folder = tmp_path_factory.mktemp("models")
@@ -49,30 +49,30 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Builds a bundle of a precision and a size, or of all sizes in one plan, each once."""
+    """Builds the bundle of a precision for one size, or for all sizes in one plan if the size is None; each once."""
     from nstopt.engines.tensorrt.build import build_plan
     from nstopt.engines.tensorrt.messages import BuildRequest
     from nstopt.progress import Silent
 
-    done: dict[tuple[str, Sequence[int] | None], Bundle] = {}
+    built: dict[tuple[str, Sequence[int] | None], Bundle] = {}
     folder = tmp_path_factory.mktemp("bundles")
     device = devices()[0]
 
     def bundle(precision: str, size: Sequence[int] | None) -> Bundle:
-        if (precision, size) in done:
-            return done[precision, size]
+        if (precision, size) in built:
+            return built[precision, size]
         if precision == "int8-fp16" and not is_typed(str(installed())):
             pytest.skip("INT8 with FP16 between needs TensorRT 10")
-        sizes = () if size else tuple(Size(*one) for one in SIZES)
+        sizes = () if size else tuple(Size(*each) for each in SIZES)
         model = models / (name(precision, size) if size else SEVERAL)
         shape = InputShape.of(1, Size(*size)) if size else InputShape(1, Sizes(*sizes))
 
         path = folder / f"{precision}-{size or 'several'}.nst".replace(" ", "")
         with new_bundle(path) as draft:
             cache = folder / timing_cache_name(device)
-            request = BuildRequest(str(model), "", precision, tuple((1, *one) for one in sizes), None, str(cache))
+            request = BuildRequest(str(model), "", precision, tuple((1, *each) for each in sizes), None, str(cache))
             version = build_plan(request, draft.folder, cache, Silent())
-            done[precision, size] = draft.commit(
+            built[precision, size] = draft.commit(
                 Manifest(
                     FORMAT_VERSION,
                     NetInfo("sample", "johnson", (), 0, ""),
@@ -85,6 +85,6 @@ def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
                     "",
                 )
             )
-        return done[precision, size]
+        return built[precision, size]
 
     return bundle

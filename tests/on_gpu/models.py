@@ -1,7 +1,7 @@
-"""What the GPU tests build and judge: the bundled net at three sizes and in three precisions, in TensorRT's form, and
-the pictures it should paint. Made on a CPU, so that a GPU machine needs neither torch nor onnx:
+"""Models and reference pictures of the GPU tests: the bundled net at three sizes and in four precisions, in TensorRT's
+form, and its FP32 results. Made on a CPU, so that a GPU machine needs neither torch nor onnx:
 
-    python tests/gpu/models.py FOLDER        # here; then carry FOLDER to the GPU and set NSTOPT_GPU_MODELS to it
+    python tests/on_gpu/models.py FOLDER     # then copy FOLDER to the GPU machine and set NSTOPT_GPU_MODELS to it
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 
 SIZES = ((64, 96), (128, 128), (120, 200))
 PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
-# The strictest GPU that the graphs are checked for.
+# Compute capability for which the graphs are checked: the oldest.
 PASCAL = (6, 1)
 SEVERAL = "several.onnx"
 
 
 def name(precision: str, size: Sequence[int]) -> str:
-    """Of a model's file."""
+    """Return the file name of a model."""
     return f"{precision}-{size[0]}x{size[1]}.onnx"
 
 
 def reference_name(size: Sequence[int]) -> str:
-    """Of the file that holds `image`, uint8 [1, H, W, 3], and what the FP32 net paints of it, `expected`."""
+    """Return the name of the file with `image`, uint8 [1, H, W, 3], and the FP32 net's result for it, `expected`."""
     return f"reference-{size[0]}x{size[1]}.npz"
 
 
 def make(folder: Path) -> None:
-    """Write every model and reference picture."""
+    """Write all models and reference pictures into `folder`."""
     import onnx
 
     from nstopt.bundle import InputShape
@@ -70,7 +70,8 @@ def _rewritten(model: Any) -> Any:
 
 
 def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
-    """The rewritten graph in `precision`; INT8 with TensorRT's zero points of 0, searched by ONNX Runtime."""
+    """Return the rewritten graph in `precision`; INT8 with zero points of 0, as TensorRT needs, found with ONNX
+    Runtime."""
     from nstopt import engines
     from nstopt.calib import picture_sets as sets
     from nstopt.calib.calibrate import Calibration, calibrate

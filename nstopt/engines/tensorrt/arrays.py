@@ -1,5 +1,5 @@
-"""Arrays that lie on the GPU already: anything with __cuda_array_interface__ (torch, cupy, pycuda, numba) or DLPack is
-read and written where it lies.
+"""Device arrays of other libraries, read and written in place: anything with __cuda_array_interface__ (torch, cupy,
+pycuda, numba) or DLPack.
 
 Layouts: https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html (version 3) and
 https://dmlc.github.io/dlpack/latest/c_api.html.
@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 
 from nstopt.errors import BundleError
 
-CUDA, CUDA_MANAGED = 2, 13  # of DLDeviceType
-UNSIGNED = 1  # of DLDataTypeCode
+CUDA, CUDA_MANAGED = 2, 13  # DLDeviceType
+UNSIGNED = 1  # DLDataTypeCode
 CAPSULE = b"dltensor"
-# The handle of the default stream, which waits for the other streams of whoever uses it.
+# Handle of the legacy default stream. It synchronizes with all blocking streams of the process.
 DEFAULT_STREAM = 1
 
 
 class View(NamedTuple):
-    """uint8 values on the GPU, C-contiguous. `stream`: handle of the stream that may still be writing them, None if
-    none is. `owner` keeps the memory alive."""
+    """C-contiguous uint8 values in GPU memory. `pointer` is their device address. `stream` is the handle of the stream
+    that may still be writing them, None if no wait is needed. `owner` keeps the memory alive."""
 
     pointer: int
     shape: tuple[int, ...]
@@ -32,29 +32,30 @@ class View(NamedTuple):
 
 
 def is_on_device(array: Any) -> bool:
-    """Whether `array` lies on a GPU."""
-    return hasattr(array, "__cuda_array_interface__") or _speaks_dlpack(array)
+    """Return True if `array` is in GPU memory."""
+    return hasattr(array, "__cuda_array_interface__") or _has_device_dlpack(array)
 
 
-def _speaks_dlpack(array: Any) -> bool:
+def _has_device_dlpack(array: Any) -> bool:
     return hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
 
 
 def shape_of(array: Any) -> tuple[int, ...]:
-    """Of a device array."""
+    """Return the shape of a device array."""
     described = getattr(array, "__cuda_array_interface__", None)
     return tuple(described["shape"] if described else array.shape)
 
 
 def view(array: Any, stream: int) -> View:
-    """Look at a device array, whose owner shall have finished before the stream of handle `stream` goes on: through
-    DLPack where there is a choice, since torch's other interface does not tell its stream. Raises BundleError if it is
-    not uint8 or not C-contiguous."""
-    return from_dlpack(array, stream) if _speaks_dlpack(array) else from_interface(array)
+    """Return a view of a device array for use on the stream of handle `stream`. DLPack is preferred: its producer makes
+    `stream` wait for pending writes, while torch's __cuda_array_interface__ names no stream. Raises BundleError if the
+    array is not uint8 or not C-contiguous."""
+    return from_dlpack(array, stream) if _has_device_dlpack(array) else from_interface(array)
 
 
 def from_interface(array: Any) -> View:
-    """Through __cuda_array_interface__, version 2 or 3; before 3 it knew of no streams."""
+    """Return a view through __cuda_array_interface__, version 2 or 3. Version 2 has no stream, so the default stream is
+    assumed. Raises BundleError as `view`."""
     described = array.__cuda_array_interface__
     shape = tuple(described["shape"])
     if described["typestr"] != "|u1":
@@ -81,8 +82,8 @@ class _DLTensor(ctypes.Structure):
 
 
 def from_dlpack(array: Any, stream: int | None) -> View:
-    """Through __dlpack__, whose giver makes `stream` wait. The capsule is not consumed: it frees itself with the
-    view."""
+    """Return a view through __dlpack__, whose producer makes `stream` wait for pending writes. The capsule is not
+    consumed; it is freed with the view. Raises BundleError as `view`."""
     capsule = array.__dlpack__(stream=stream) if stream is not None else array.__dlpack__()
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
@@ -95,7 +96,8 @@ def from_dlpack(array: Any, stream: int | None) -> View:
 
 
 def _check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -> None:
-    """Strides of uint8 are the same in bytes and in elements; an axis of one may have any."""
+    """Raise BundleError if strides are not C-contiguous. For uint8, strides in bytes and in elements are the same. An
+    axis of length 1 may have any stride."""
     step = 1
     for side, stride in zip(reversed(shape), reversed(strides or ()), strict=False):
         if side != 1 and stride != step:
@@ -104,8 +106,8 @@ def _check_contiguous(shape: tuple[int, ...], strides: tuple[int, ...] | None) -
 
 
 class DeviceArray:
-    """uint8 [H, W, 3] or [N, H, W, 3] on the GPU, for any library that reads __cuda_array_interface__:
-    `torch.as_tensor(result, device="cuda")`, `cupy.asarray(result)`. Its memory is freed with it."""
+    """uint8 [H, W, 3] or [N, H, W, 3] in GPU memory, for any library that reads __cuda_array_interface__:
+    `torch.as_tensor(result, device="cuda")`, `cupy.asarray(result)`. Its memory is freed with the object."""
 
     def __init__(self, pointer: int, shape: tuple[int, ...], close: Callable[[], None]) -> None:
         self.shape = shape

@@ -1,4 +1,4 @@
-"""Starts the process that builds a plan, shows its progress, and ends it when the build is given up."""
+"""Starts the build process, shows its progress, and kills it if the build is interrupted."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nstopt.files import atomic_path
 from nstopt.progress import Progress
 
 WORKER = "nstopt.engines.tensorrt.worker"
-KEPT = ("engine.plan", "layers.json", "build.log")
+BUNDLE_FILES = ("engine.plan", "layers.json", "build.log")
 
 
 def build_plan(request: BuildRequest, folder: Path, timing_cache: Path, progress: Progress) -> str:
-    """Build what `request` asks for and move engine.plan, layers.json and build.log into `folder`; returns TensorRT's
-    version. What was measured is added to `timing_cache`. Raises BuildError; whatever is raised, KeyboardInterrupt too,
-    nothing of the build is left."""
+    """Build the plan of `request`, move engine.plan, layers.json and build.log into `folder`, and return TensorRT's
+    version. The updated timing cache replaces the file `timing_cache`. Raises BuildError. After any exception,
+    KeyboardInterrupt included, no file of the build is left."""
     with tempfile.TemporaryDirectory(prefix="nstopt-", dir=folder) as temporary:
         work = Path(temporary)
         request = msgspec.structs.replace(request, folder=temporary)
         (work / "request.json").write_bytes(msgspec.json.encode(request))
         version = run([sys.executable, "-m", WORKER, str(work / "request.json")], progress)
-        for name in KEPT:
+        for name in BUNDLE_FILES:
             shutil.move(work / name, folder / name)
         if (work / "timing.cache").is_file():
             with atomic_path(timing_cache) as target:
@@ -39,12 +39,13 @@ def build_plan(request: BuildRequest, folder: Path, timing_cache: Path, progress
 
 
 def run(command: Sequence[str], progress: Progress) -> str:
-    """Run a worker to its end; returns TensorRT's version. Raises BuildError with the reason if it fails or dies."""
+    """Run a worker process to its end and return TensorRT's version. Raises BuildError with the reason if the build
+    fails or the process dies."""
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr)
         assert process.stdout is not None
         try:
-            answer = _follow(process.stdout, progress)
+            answer = _last_answer(process.stdout, progress)
             status = process.wait()
         finally:
             process.kill()
@@ -55,13 +56,13 @@ def run(command: Sequence[str], progress: Progress) -> str:
         if isinstance(answer, Failed):
             raise BuildError(f"TensorRT cannot build this engine: {answer.reason}")
         stderr.seek(0)
-        said = stderr.read().decode(errors="replace").strip().splitlines()
-        died = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        raise BuildError(f"TensorRT's builder {died}: {said[-1] if said else 'it said nothing'}")
+        output = stderr.read().decode(errors="replace").strip().splitlines()
+        ending = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        raise BuildError(f"TensorRT's builder {ending}: {output[-1] if output else 'no error message'}")
 
 
-def _follow(lines: IO[bytes], progress: Progress) -> Answer | None:
-    """The worker's last answer, None if it died without one."""
+def _last_answer(lines: IO[bytes], progress: Progress) -> Answer | None:
+    """Report phases to `progress` and return the worker's last answer, None if it sent none."""
     last: Answer | None = None
     for line in lines:
         try:

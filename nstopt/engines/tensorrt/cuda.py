@@ -1,5 +1,5 @@
-"""CUDA's runtime, the little of it that an engine needs: streams, events, memory, graphs. The one module that names
-cuda-python. Every failure is a DeviceError with CUDA's own name for it."""
+"""The part of the CUDA runtime that an engine needs: streams, events, memory, graphs. The only module that imports
+cuda-python. Every failure raises DeviceError with CUDA's error name."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from numpy.typing import NDArray
 from nstopt.errors import DeviceError
 
 
-def call(what: str, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
-    """The result of one of CUDA's functions. Raises DeviceError; `what` says what was being done."""
+def call(action: str, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
+    """Call a CUDA function and return its result without the error code. Raises DeviceError, whose message names
+    `action`."""
     try:
         error, *values = function(*arguments)
-    except RuntimeError as missing:  # so cuda-python says that the driver has no such function
-        raise DeviceError(f"the GPU failed while {what}: {missing}") from missing
+    except RuntimeError as missing:  # cuda-python's report that the driver has no such function
+        raise DeviceError(f"the GPU failed while {action}: {missing}") from missing
     if error != cudart.cudaError_t.cudaSuccess:
         take_error()
-        raise DeviceError(f"the GPU failed while {what}: {_said(error)}")
+        raise DeviceError(f"the GPU failed while {action}: {_describe(error)}")
     return values[0] if values else None
 
 
 def take_error() -> str:
-    """What CUDA said of the last failure of this thread, empty if there was none. CUDA keeps it and gives it to whoever
-    asks next; afterwards it is forgotten."""
+    """Return and clear the last CUDA error of this thread; empty if there was none. CUDA keeps an error until it is
+    read, so one left behind would be blamed on the next call."""
     (error,) = cudart.cudaGetLastError()
-    return "" if error == cudart.cudaError_t.cudaSuccess else _said(error)
+    return "" if error == cudart.cudaError_t.cudaSuccess else _describe(error)
 
 
-def _said(error: Any) -> str:
+def _describe(error: Any) -> str:
     return f"{error.name}: {cudart.cudaGetErrorString(error)[1].decode()}"
 
 
 class Stream:
-    """A queue of work on the GPU that waits for no other queue."""
+    """A non-blocking CUDA stream: it does not synchronize with the default stream."""
 
     def __init__(self) -> None:
         self._stream = call("making a stream", cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
         self.handle = int(self._stream)
 
     def synchronize(self) -> None:
-        """Wait until everything in the queue is done."""
+        """Wait until all work in the stream is done. Raises DeviceError if any of it failed."""
         call("running the engine", cudart.cudaStreamSynchronize, self._stream)
 
     def wait_for(self, other: int) -> None:
-        """Let what comes next wait for what the stream of handle `other` has been given so far."""
+        """Make later work of this stream wait for all work that the stream of handle `other` holds now."""
         event = Event()
         try:
             call("waiting for another stream", cudart.cudaEventRecord, event.event, other)
@@ -58,28 +59,29 @@ class Stream:
             event.close()
 
     def upload(self, target: int, source: int, size: int) -> None:
-        """Copy from the host to the GPU."""
+        """Copy `size` bytes from host to device memory, asynchronously."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyHostToDevice
         call("copying to the GPU", cudart.cudaMemcpyAsync, target, source, size, kind, self._stream)
 
     def download(self, target: int, source: int, size: int) -> None:
-        """Copy from the GPU to the host."""
+        """Copy `size` bytes from device to host memory, asynchronously."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToHost
         call("copying from the GPU", cudart.cudaMemcpyAsync, target, source, size, kind, self._stream)
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Copy on the GPU."""
+        """Copy `size` bytes within device memory, asynchronously."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         call("copying on the GPU", cudart.cudaMemcpyAsync, target, source, size, kind, self._stream)
 
     def capture(self, enqueue: Callable[[], None]) -> Graph:
-        """What `enqueue` puts into this stream, as a graph. Raises DeviceError if it cannot be one."""
+        """Capture the work that `enqueue` puts into this stream as a CUDA graph. Raises DeviceError if it cannot be
+        captured."""
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         call("capturing a CUDA graph", cudart.cudaStreamBeginCapture, self._stream, mode)
         try:
             enqueue()
         except BaseException:
-            for graph in cudart.cudaStreamEndCapture(self._stream)[1:]:  # its own error says less
+            for graph in cudart.cudaStreamEndCapture(self._stream)[1:]:  # its error code says less than the exception
                 if graph is not None:
                     cudart.cudaGraphDestroy(graph)
             take_error()
@@ -91,7 +93,7 @@ class Stream:
 
 
 class Event:
-    """A moment in a stream."""
+    """A point in a stream whose time is recorded."""
 
     def __init__(self) -> None:
         self.event = call("making an event", cudart.cudaEventCreate)
@@ -100,7 +102,7 @@ class Event:
         call("timing the engine", cudart.cudaEventRecord, self.event, stream.handle)
 
     def ms_since(self, earlier: Event) -> float:
-        """Milliseconds on the GPU's clock; both moments must have passed."""
+        """Return the milliseconds since `earlier` on the GPU's clock. Both events must have completed."""
         return float(call("timing the engine", cudart.cudaEventElapsedTime, earlier.event, self.event))
 
     def close(self) -> None:
@@ -108,7 +110,7 @@ class Event:
 
 
 class Graph:
-    """Work that was captured from a stream and is handed to the GPU in one call."""
+    """An instantiated CUDA graph: captured work that is launched in one call."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -127,7 +129,7 @@ class Graph:
 
 
 class DeviceMemory:
-    """Bytes on the GPU."""
+    """`size` bytes of device memory."""
 
     def __init__(self, size: int) -> None:
         self.pointer = int(call(f"allocating {size} bytes", cudart.cudaMalloc, size))
@@ -137,7 +139,7 @@ class DeviceMemory:
 
 
 class PinnedMemory:
-    """Bytes of the host that the GPU copies by itself. `array` is a view of them."""
+    """Page-locked host memory, which the GPU copies without the CPU. `array` is a numpy view of it."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         size = int(np.prod(shape)) * dtype.itemsize
@@ -148,9 +150,3 @@ class PinnedMemory:
 
     def close(self) -> None:
         cudart.cudaFreeHost(self.pointer)
-
-
-def version() -> str:
-    """Of the CUDA runtime that cuda-python brings: `12.6`."""
-    number = int(call("asking for its version", cudart.cudaRuntimeGetVersion))
-    return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,4 +1,4 @@
-"""A loaded plan: pictures in, pictures out, several requests at a time."""
+"""A loaded engine plan that stylizes pictures, several requests at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROFILE_WARMUP = 2
 
 
 class ErrorLog(trt.ILogger):  # type: ignore[misc]
-    """Keeps TensorRT's last error, which its calls do not return."""
+    """Keeps TensorRT's last error message, which its calls do not return."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
@@ -35,20 +35,20 @@ class ErrorLog(trt.ILogger):  # type: ignore[misc]
             self.error = " ".join(message.split())
 
 
-def deserialize(plan: bytes, what: str) -> tuple[Any, Any]:
-    """(engine, its runtime, which must outlive it). Only where a GPU is: TensorRT's runtime ends the process elsewhere.
-    Raises DeviceError."""
+def deserialize(plan: bytes, source: str) -> tuple[Any, Any]:
+    """Return the ICudaEngine of a plan and its runtime, which must outlive it. Call it only on a machine with a GPU:
+    elsewhere TensorRT's runtime ends the process. Raises DeviceError, whose message names `source`."""
     log = ErrorLog()
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise DeviceError(f"TensorRT {trt.__version__} cannot load {what}: {log.error or 'it gave no reason'}")
+        raise DeviceError(f"TensorRT {trt.__version__} cannot load {source}: {log.error or 'it gave no reason'}")
     return engine, (runtime, log)
 
 
 class TensorRTEngine(Engine):
-    """Calls may come from several threads and run side by side; each holds a lane of its own while it runs. At most
-    MAX_LANES are in use at a time; further calls wait. Submitted requests leave one to calls."""
+    """Runs calls of several threads side by side, each on its own lane. At most MAX_LANES lanes are in use at a time;
+    further calls wait. Submitted requests always leave one lane to calls."""
 
     def __init__(self, folder: Path, shape: InputShape) -> None:
         super().__init__(shape)
@@ -68,17 +68,19 @@ class TensorRTEngine(Engine):
         return tuple(note for note in self.notes if note.startswith("no "))
 
     def __call__(self, image: Any, out: Any = None) -> Any:
-        """As Engine; a picture that lies on the GPU (__cuda_array_interface__ or DLPack) is read there, and the result
-        is written to `out` on the GPU too, or returned as a DeviceArray."""
+        """Stylize a picture as Engine does. A device array (__cuda_array_interface__ or DLPack, uint8 [H, W, 3] or
+        [N, H, W, 3]) is read in place; its result is written to `out`, also a device array, or returned as a
+        DeviceArray. Raises BundleError and DeviceError as Engine does."""
         on_device = is_on_device(image)
         if out is not None and is_on_device(out) != on_device:
-            raise BundleError("the picture and `out` must both lie on the GPU, or both in the host's memory")
+            raise BundleError("the picture and `out` must both be in GPU memory, or both in host memory")
         return self._call_on_device(image, out) if on_device else super().__call__(image, out)
 
     def submit(self, image: Picture) -> InferRequest:
-        """As Engine, for pictures of the host. Raises DeviceError if too many requests are in flight."""
+        """Start to stylize a picture in host memory, as Engine does. Raises BundleError for a device array, DeviceError
+        if too many requests are in flight."""
         if is_on_device(image):
-            raise BundleError("only pictures in the host's memory can be submitted: call the engine with this one")
+            raise BundleError("only pictures in host memory can be submitted: call the engine with this one")
         batch = self._checked(image)
         lanes = self._lanes
         lane = lanes.submit(batch.shape)
@@ -91,7 +93,8 @@ class TensorRTEngine(Engine):
         return InferRequest(image.shape, lambda out: self._finish(lanes, lane, out))
 
     def _finish(self, lanes: Pool, lane: Lane, out: Picture | None) -> None:
-        """Wait for the result of a submitted request and write it; of one that nobody wants, only free the lane."""
+        """Wait for the result of a submitted request, write it to `out`, and free the lane. If `out` is None, nobody
+        wants the result: only the lane is freed, and errors of the device are dropped."""
         try:
             with lanes.taken(lane):
                 lane.finish()
@@ -125,21 +128,22 @@ class TensorRTEngine(Engine):
             if out is None:
                 out = _empty(shape)
             target = _checked_out(view(out, lane.stream.handle), shape)
-            for one in (source, target):
-                if one.stream is not None:
-                    lane.stream.wait_for(one.stream)
+            for array in (source, target):
+                if array.stream is not None:
+                    lane.stream.wait_for(array.stream)
             lane.run_in_place(source.pointer, target.pointer)
         return out
 
     def split(self, images: Picture, runs: int) -> list[Split]:
-        """Upload, net and download of `images` [N, H, W, 3] that fit, timed by events on the GPU, over `runs` runs
-        after warm-up and without a CUDA graph. Raises DeviceError."""
+        """Time upload, net and download of `images`, uint8 [N, H, W, 3] that fit, with CUDA events: one Split for each
+        of `runs` runs after warm-up, without a CUDA graph. Raises DeviceError."""
         with self._lanes.borrow(images.shape) as lane:
             np.copyto(lane.host[INPUT].array, images)
             return [lane.split() for _ in range(PROFILE_WARMUP + runs)][PROFILE_WARMUP:]
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
-        """Without a CUDA graph, and waiting for every kernel."""
+        """Time each layer of `images`, uint8 [N, H, W, 3] that fit, over `runs` runs after warm-up. TensorRT's profiler
+        allows no CUDA graph and synchronizes after every kernel. Raises DeviceError."""
         times_ms: dict[str, list[float]] = {}
 
         class Profiler(trt.IProfiler):  # type: ignore[misc]
@@ -163,8 +167,7 @@ class TensorRTEngine(Engine):
         return times
 
     def close(self) -> None:
-        """Give the GPU's memory back, also that of requests whose results were not taken: these are lost. Waits for
-        calls at work in other threads."""
+        """Free all GPU memory. Waits for calls running in other threads; results that were not taken are lost."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
@@ -175,9 +178,9 @@ class TensorRTEngine(Engine):
 
 
 def _write(lane: Lane, out: Picture) -> None:
-    """The picture that a lane has made, as `out`, which has the batch's axis or not."""
-    made = lane.host[lane.outputs[0]].array
-    np.copyto(out.reshape(made.shape), made)
+    """Copy a lane's result to `out`, uint8 [H, W, 3] or [N, H, W, 3]."""
+    result = lane.host[lane.outputs[0]].array
+    np.copyto(out.reshape(result.shape), result)
 
 
 def _empty(shape: Shape) -> DeviceArray:

@@ -1,5 +1,5 @@
-"""One request's way through an engine: an execution context for one shape, a stream, memory allocated once, a CUDA
-graph."""
+"""A lane: all that one request needs at a time. An execution context for one shape, a stream, memory that is allocated
+once, and a CUDA graph."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nstopt.engines.tensorrt.cuda import DeviceMemory, Event, Graph, PinnedMemor
 from nstopt.errors import DeviceError
 
 Shape = tuple[int, ...]
-# trt.nptype of 8.x names numpy types that no longer exist.
+# trt.nptype is no use here: in 8.x it names numpy types that no longer exist.
 NUMPY = {
     "FLOAT": np.float32,
     "HALF": np.float16,
@@ -25,12 +25,12 @@ NUMPY = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# Of the addresses that TensorRT is given; all that cudaMalloc gives have it.
+# Bytes. TensorRT requires addresses with this alignment; those of cudaMalloc have it.
 ALIGNMENT = 256
 
 
 class Split(NamedTuple):
-    """Milliseconds of one run on the GPU's clock."""
+    """Milliseconds of the parts of one run, on the GPU's clock."""
 
     upload_ms: float
     net_ms: float
@@ -38,10 +38,12 @@ class Split(NamedTuple):
 
 
 class Lane:
-    """Runs one request at a time. `graph_note` says why there is no CUDA graph; empty where there is one."""
+    """Runs one request at a time. `host` holds the pinned memory of each tensor by name. `graph_note` says why there is
+    no CUDA graph; it is empty if there is one."""
 
     def __init__(self, engine: Any, shapes: Mapping[str, Shape], profile: int, use_graph: bool = True) -> None:
-        """`shapes` of the inputs; `profile` is the optimization profile they belong to. Raises DeviceError."""
+        """Allocate everything for an ICudaEngine, for input `shapes` by name and the index `profile` of their
+        optimization profile. Raises DeviceError."""
         self.shapes = dict(shapes)
         self.profile = profile
         self.context: Any = None
@@ -64,7 +66,7 @@ class Lane:
         if self.context is None:
             take_error()
             raise DeviceError("TensorRT cannot make an execution context: not enough GPU memory for another request")
-        # Only the first context of an engine starts with a profile, the first one.
+        # Only the first context of an engine starts with a profile, profile 0.
         if is_dynamic(engine) and not self.context.set_optimization_profile_async(self.profile, self.stream.handle):
             raise DeviceError(f"TensorRT refuses optimization profile {self.profile}")
         for name, shape in self.shapes.items():
@@ -79,14 +81,15 @@ class Lane:
             dtype: np.dtype[Any] = np.dtype(NUMPY[engine.get_tensor_dtype(name).name])
             self.host[name] = PinnedMemory(tuple(self.context.get_tensor_shape(name)), dtype)
             self._device[name] = DeviceMemory(self.host[name].array.nbytes)
-            self._point(name, self._device[name].pointer)
+            self._bind(name, self._device[name].pointer)
 
-    def _point(self, name: str, pointer: int) -> None:
+    def _bind(self, name: str, pointer: int) -> None:
         if not self.context.set_tensor_address(name, pointer):
             raise DeviceError(f"TensorRT refuses the address {pointer:#x} for '{name}'")
 
     def _capture(self) -> None:
-        """TensorRT does its last preparations in the first run after a shape was set, which a graph must not hold."""
+        """Capture a run as a CUDA graph. TensorRT finishes its setup in the first run after a shape was set, so one run
+        comes before the capture."""
         self._enqueue()
         self.stream.synchronize()
         try:
@@ -113,7 +116,7 @@ class Lane:
             raise DeviceError(f"the GPU failed while starting the engine: {take_error() or 'TensorRT refused'}")
 
     def start(self) -> None:
-        """Send what is in the inputs' `host` memory on its way; does not wait."""
+        """Start a run on the inputs' `host` memory without waiting for it."""
         if self._graph is not None:
             self._graph.launch(self.stream)
         else:
@@ -124,35 +127,36 @@ class Lane:
         self.stream.synchronize()
 
     def run_plain(self) -> None:
-        """Run on what is in the inputs' `host` memory without the CUDA graph, and wait."""
+        """Run on the inputs' `host` memory without the CUDA graph, and wait."""
         self._enqueue()
         self.finish()
 
     def run_in_place(self, source: int, target: int) -> None:
-        """Run on memory of the caller's, and wait. Without a CUDA graph, whose addresses are fixed. Memory that the net
-        cannot use, because it overlaps or is not aligned, is copied on the GPU."""
-        (read, size), (written, _) = self._own(self.inputs[0]), self._own(self.outputs[0])
-        used = source if source % ALIGNMENT == 0 and abs(source - target) >= size else read
-        made = target if target % ALIGNMENT == 0 else written
+        """Run on the caller's device memory at the addresses `source` and `target`, and wait. A CUDA graph is not used,
+        since its addresses are fixed. Memory that overlaps or is not aligned is copied on the GPU. Raises
+        DeviceError."""
+        (own_input, size), (own_output, _) = self._own(self.inputs[0]), self._own(self.outputs[0])
+        read = source if source % ALIGNMENT == 0 and abs(source - target) >= size else own_input
+        written = target if target % ALIGNMENT == 0 else own_output
         try:
-            self._point(self.inputs[0], used)
-            self._point(self.outputs[0], made)
-            if used != source:
-                self.stream.copy(used, source, size)
+            self._bind(self.inputs[0], read)
+            self._bind(self.outputs[0], written)
+            if read != source:
+                self.stream.copy(read, source, size)
             self._run()
-            if made != target:
-                self.stream.copy(target, made, size)
+            if written != target:
+                self.stream.copy(target, written, size)
             self.stream.synchronize()
         finally:
-            self._point(self.inputs[0], read)
-            self._point(self.outputs[0], written)
+            self._bind(self.inputs[0], own_input)
+            self._bind(self.outputs[0], own_output)
 
     def _own(self, name: str) -> tuple[int, int]:
-        """(address, bytes) of the lane's device memory for a tensor."""
+        """Return the address and the size in bytes of the lane's device memory for a tensor."""
         return self._device[name].pointer, self.host[name].array.nbytes
 
     def split(self) -> Split:
-        """Run once, timed by events on the GPU."""
+        """Run once without the CUDA graph, timed with CUDA events. Raises DeviceError."""
         with contextlib.ExitStack() as stack:
             events = [stack.enter_context(contextlib.closing(Event())) for _ in range(4)]
             events[0].record(self.stream)
@@ -163,7 +167,7 @@ class Lane:
             return Split(*(later.ms_since(earlier) for earlier, later in itertools.pairwise(events)))
 
     def close(self) -> None:
-        """Wait for what is under way, then give everything back."""
+        """Wait for the stream, then free everything."""
         with contextlib.suppress(DeviceError):
             self.stream.synchronize()
         if self._graph is not None:
@@ -176,7 +180,7 @@ class Lane:
         self.stream.close()
 
     def __call__(self, feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Copies of the outputs for these inputs."""
+        """Run on arrays of the inputs by name and return copies of the outputs. Raises DeviceError."""
         for name in self.inputs:
             np.copyto(self.host[name].array, feed[name])
         self.start()
@@ -185,6 +189,7 @@ class Lane:
 
 
 def is_dynamic(engine: Any) -> bool:
-    """Whether an input of this TensorRT engine has a free side, so that its contexts need an optimization profile."""
+    """Return True if a tensor of an ICudaEngine has a dynamic dimension, so that contexts need an optimization
+    profile."""
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     return any(-1 in tuple(engine.get_tensor_shape(name)) for name in names)

@@ -1,5 +1,4 @@
-"""TensorRT's report of an engine's layers (layers.json, by its engine inspector) → what each kernel does and has to
-do."""
+"""Reads the layer report of TensorRT's engine inspector (layers.json): kind and work of each kernel."""
 
 from __future__ import annotations
 
@@ -10,16 +9,19 @@ from typing import Any
 
 from nstopt.graph.work import Work, convolution_macs
 
-# How "Format/Datatype" names a type, and its bytes.
-ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "fp16": 2, "half": 2, "bf16": 2, "fp32": 4, "float": 4, "int32": 4}
-ITEM_BYTES |= {"int64": 8}
-# Put in by TensorRT; no layer of the graph asks for them.
-OWN = frozenset({"Reformat", "NoOp"})
+# Bytes of a type, by the word for it in "Format/Datatype".
+ITEM_BYTES = {
+    **{"int8": 1, "uint8": 1, "bool": 1},
+    **{"fp16": 2, "half": 2, "bf16": 2},
+    **{"fp32": 4, "float": 4, "int32": 4, "int64": 8},
+}
+# Layers that TensorRT inserts; no layer of the graph asks for them.
+INSERTED = frozenset({"Reformat", "NoOp"})
 
 
 def read_layers(report: str) -> dict[str, tuple[str, Work | None]]:
-    """(kind, work) of each layer by its name. Work is None where TensorRT put the layer in by itself. An engine that
-    was built without details gives names only, and no entries here."""
+    """Return (kind, work) of each layer by its name. Work is None for layers that TensorRT inserted. A report of an
+    engine that was built without detailed profiling verbosity lists names only, and yields no entries."""
     layers = json.loads(report).get("Layers", [])
     return {layer["Name"]: (_kind(layer), _work(layer)) for layer in layers if isinstance(layer, dict)}
 
@@ -30,15 +32,14 @@ def _kind(layer: Mapping[str, Any]) -> str:
 
 
 def _work(layer: Mapping[str, Any]) -> Work | None:
-    if layer.get("LayerType") in OWN or layer.get("ParameterType") in OWN:
+    if layer.get("LayerType") in INSERTED or layer.get("ParameterType") in INSERTED:
         return None
     read, written = layer.get("Inputs", []), layer.get("Outputs", [])
     weights = layer.get("Weights")
     count = int(weights.get("Count", 0)) if isinstance(weights, dict) else 0
-    kind = str(layer.get("ParameterType", layer.get("LayerType", "")))
     macs = 0
     if count and read and written:
-        transposed = "deconvolution" in kind.lower()
+        transposed = "deconvolution" in _kind(layer).lower()
         macs = convolution_macs([count], _dims(read[0]), _dims(written[0]), transposed)
     int8 = macs > 0 and _item_bytes(read[0]) == 1
     stored = count * (1 if int8 else _item_bytes(read[0]) if read else 4)
@@ -54,6 +55,6 @@ def _bytes(tensor: Mapping[str, Any]) -> int:
 
 
 def _item_bytes(tensor: Mapping[str, Any]) -> int:
-    """From text such as "Thirty-two wide channel vectorized row major Int8 format"."""
+    """Bytes of an element, from text such as "Thirty-two wide channel vectorized row major Int8 format"."""
     words = str(tensor.get("Format/Datatype", tensor.get("Datatype", ""))).lower().split()
     return next((ITEM_BYTES[word] for word in words if word in ITEM_BYTES), 4)

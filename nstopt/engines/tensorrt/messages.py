@@ -1,4 +1,4 @@
-"""What is sent to the process that builds a plan, and what it says back, one JSON line each."""
+"""The messages between nstopt and the build process: one request, and answers of one JSON line each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import msgspec
 
 
 class BuildRequest(msgspec.Struct, frozen=True):
-    """Build `model` (an ONNX file in TensorRT's form) into `folder`: engine.plan, layers.json, build.log, and
-    timing.cache grown from the one given. `sizes`: pictures (batch, height, width) of a graph whose height and width
-    are free; empty where the graph's own shape is fixed."""
+    """A request to build `model`, an ONNX file in TensorRT's form, into `folder`: engine.plan, layers.json, build.log,
+    and timing.cache, which extends the file `timing_cache`. `sizes` lists (batch, height, width) of the optimization
+    profiles of a graph with dynamic height and width; it is empty for a graph of static shape."""
 
     model: str
     folder: str
@@ -19,7 +19,7 @@ class BuildRequest(msgspec.Struct, frozen=True):
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
-    """A step of the build that is `done` of `total` (0: of unknown length)."""
+    """Progress of a build phase: `done` of `total` steps; `total` is 0 if unknown."""
 
     name: str
     done: int
@@ -27,13 +27,13 @@ class Phase(msgspec.Struct, frozen=True, tag="phase"):
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """The plan is written."""
+    """The plan is written. `version` is TensorRT's."""
 
     version: str
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """There is no plan; `reason` is one line."""
+    """The build failed. `reason` is one line."""
 
     reason: str
 

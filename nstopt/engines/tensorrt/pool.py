@@ -1,8 +1,8 @@
-"""Which lane serves which request of an engine: how many there are, who waits for one, what happens to them when the
-engine is closed.
+"""The pool of an engine's lanes: assigns lanes to requests, limits their number, and closes them with the engine.
 
-A lane is free, at work for a call, or holds a request that was submitted and whose result was not taken yet. Calls end
-by themselves, submitted requests do not; so nobody waits for these, and one place is always left to calls.
+A lane is free, working for a call, or held by a submitted request whose result was not taken yet. A call ends by
+itself; a submitted request ends only when its result is taken. Therefore nobody waits for submitted requests, and one
+lane is always left to calls.
 """
 
 from __future__ import annotations
@@ -23,42 +23,43 @@ MAX_LANES = 8
 
 
 class Pool:
-    """The lanes of one engine. Its methods may be called from any thread; results of submitted requests, too, may be
-    taken in another than the one that submitted them."""
+    """The lanes of one ICudaEngine. Methods may be called from any thread; a result may be taken in another thread than
+    the one that submitted the request."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self._is_dynamic = is_dynamic(engine)
         self._fitting: dict[Shape, tuple[int, ...]] = {}
-        self._free: list[Lane] = []  # the one used last at the end
+        self._free: list[Lane] = []  # the most recently used one is last
         self._working: list[Lane] = []
         self._submitted: list[Lane] = []
         self._graph_notes: dict[str, None] = {}
         self._closed = False
-        # Reentrant: a request that is dropped gives its lane back wherever the garbage collector happens to run.
+        # Reentrant: a dropped request gives its lane back in whichever thread the garbage collector runs.
         self._changed = threading.Condition(threading.RLock())
 
     @property
     def graph_notes(self) -> tuple[str, ...]:
-        """The different `graph_note`s of the lanes that there were."""
+        """The distinct `graph_note`s of all lanes so far."""
         with self._changed:
             return tuple(self._graph_notes)
 
     @contextlib.contextmanager
     def borrow(self, shape: Shape, reusable: bool = True) -> Iterator[Lane]:
-        """A lane for pictures of this shape, for as long as a call lasts; waits while all are at work. It is not used
-        again if it is not `reusable`, or anything but a BundleError (nothing ran) comes out. Raises DeviceError."""
+        """Lend a lane for pictures of `shape` (N, H, W, 3) to a call; waits while all lanes are working. The lane is
+        closed afterwards if it is not `reusable`, or if the call raises anything but BundleError, after which nothing
+        ran. Raises DeviceError."""
         with self._lent(self._take(shape, self._working), reusable) as lane:
             yield lane
 
     def submit(self, shape: Shape) -> Lane:
-        """A lane that is kept until `taken` or `drop`. Raises DeviceError if too many are."""
+        """Return a lane that is held until `taken` or `drop`. Raises DeviceError if too many requests are in flight."""
         return self._take(shape, self._submitted)
 
     @contextlib.contextmanager
     def taken(self, lane: Lane) -> Iterator[None]:
-        """While the result of a submitted request is taken; its lane is free afterwards, or not used again if anything
-        goes wrong. Raises DeviceError if the engine was closed."""
+        """Mark the lane of a submitted request as working while its result is taken. Afterwards the lane is free, or
+        closed if an exception was raised. Raises DeviceError if the engine was closed."""
         with self._changed:
             if lane not in self._submitted:
                 raise DeviceError("the engine was closed before the result was taken")
@@ -83,10 +84,10 @@ class Pool:
                     self._free.append(lane)
                 else:
                     lane.close()
-                self._changed.notify_all()  # they may wait for different profiles
+                self._changed.notify_all()  # the waiting calls may need different profiles
 
     def drop(self, lane: Lane) -> None:
-        """Do not use this lane of a submitted request again."""
+        """Close the lane of a submitted request whose result nobody will take."""
         with self._changed:
             if lane in self._submitted:
                 self._submitted.remove(lane)
@@ -94,8 +95,7 @@ class Pool:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Give everything back; waits for calls that are at work in other threads. Results that were not taken are
-        lost."""
+        """Close all lanes. Waits for calls running in other threads; results that were not taken are lost."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -125,21 +125,21 @@ class Pool:
                 self._changed.wait()
 
     def _profiles(self, shape: Shape) -> tuple[Sequence[int], bool]:
-        """(the optimization profiles for a shape, whether several lanes may use one at a time)."""
+        """Return the optimization profiles for a shape, and True if several lanes may use one of them at a time."""
         if not self._is_dynamic:
             return (0,), True
         if shape not in self._fitting:
-            every = range(self._engine.num_optimization_profiles)
-            fitting = [i for i in every if tuple(self._engine.get_tensor_profile_shape(INPUT, i)[2]) == shape]
+            indices = range(self._engine.num_optimization_profiles)
+            fitting = [i for i in indices if tuple(self._engine.get_tensor_profile_shape(INPUT, i)[2]) == shape]
             if not fitting:
                 raise BundleError(f"the plan has no profile for shape {list(shape)}; build the engine again")
             self._fitting[shape] = tuple(fitting)
         return self._fitting[shape], shares_profiles(trt.__version__)
 
     def _check_room(self, profiles: Sequence[int], shared: bool) -> None:
-        """Raise DeviceError if a further submitted request would leave no lane to calls."""
-        alike = len(self._submitted) if shared else sum(lane.profile in profiles for lane in self._submitted)
-        if alike >= (MAX_LANES if shared else len(profiles)) - 1 or len(self._submitted) >= MAX_LANES - 1:
+        """Raise DeviceError if another submitted request would leave no lane to calls."""
+        of_profiles = len(self._submitted) if shared else sum(lane.profile in profiles for lane in self._submitted)
+        if of_profiles >= (MAX_LANES if shared else len(profiles)) - 1 or len(self._submitted) >= MAX_LANES - 1:
             raise DeviceError(f"{len(self._submitted)} requests are in flight: take a result before the next submit")
 
     def _idle(self, shape: Shape) -> Lane | None:
@@ -149,11 +149,11 @@ class Pool:
         return None
 
     def _new(self, shape: Shape, profiles: Sequence[int], shared: bool) -> Lane | None:
-        """None while all are at work that there may be at a time. If there is not enough memory, what idle lanes of
-        other shapes hold is given back."""
+        """Make a lane; None if as many are in use as may be. If memory is short, idle lanes of other shapes are
+        closed."""
         busy = [*self._working, *self._submitted]
         taken = set() if shared else {lane.profile for lane in (*busy, *self._free)}
-        profile = next((one for one in profiles if one not in taken), None)
+        profile = next((index for index in profiles if index not in taken), None)
         if profile is None or len(busy) >= MAX_LANES:
             return None
         if len(busy) + len(self._free) >= MAX_LANES:

@@ -1,4 +1,4 @@
-"""A plan of any graph as a function of its inputs by name: for tuning, searches and peaks."""
+"""Runs the plan of any graph on inputs by name: for tuning, searches and peak rates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nstopt.errors import DeviceError
 
 
 class Session:
-    """Runs a plan of fixed shapes. Raises DeviceError if TensorRT cannot load it."""
+    """Runs a plan of static shapes. Raises DeviceError if TensorRT cannot load it."""
 
     def __init__(self, plan: bytes) -> None:
         self._lane: Lane | None = None
-        self._engine, self._runtime = deserialize(plan, "the graph that it compiled")
+        self._engine, self._runtime = deserialize(plan, "the plan that it built")
 
     def __call__(self, feed: Feed) -> list[NDArray[Any]]:
-        """Raises DeviceError; the next call begins anew."""
+        """Return the outputs for the inputs `feed`. Raises DeviceError; the next call then makes a new lane."""
         if self._lane is None:
             self._lane = Lane(self._engine, {name: array.shape for name, array in feed.items()}, 0)
         try:
@@ -30,7 +30,7 @@ class Session:
             raise
 
     def close(self) -> None:
-        """Give the GPU's memory back; a further call takes it again."""
+        """Free the lane's GPU memory; another call allocates it again."""
         lane, self._lane = self._lane, None
         if lane is not None:
             lane.close()

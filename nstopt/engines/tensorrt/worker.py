@@ -1,9 +1,9 @@
-"""The process that builds a plan: ONNX file → engine.plan. Started by build.py as
+"""The build process: ONNX file → engine.plan. Started by build.py as
 
     python -m nstopt.engines.tensorrt.worker REQUEST.json
 
-A process of its own can be ended at any moment, which TensorRT's builder itself cannot before version 10; a crash of
-the vendor's library becomes an error message, and the memory that the builder took is free afterwards.
+A separate process can be killed at any moment, while TensorRT's builder cannot be interrupted before version 10. A
+crash of TensorRT becomes an error message, and the builder's memory is freed with the process.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from typing import Any
 import msgspec
 import tensorrt as trt
 
-from nstopt.engines.tensorrt.flags import flags_for, mask, shares_profiles
+from nstopt.engines.tensorrt.flags import flags_for, mask, profiles_per_size
 from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, Phase
 
 MIB = 1 << 20
-# Where each request in flight needs an optimization profile of its own: two that were submitted, and a call.
-PROFILES_PER_SIZE = 3
-NO_TYPE_OF_ITS_OWN = frozenset({"CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "IDENTITY"})
+# Errors of the parser that a message lists.
+MAX_LISTED = 3
+# Layers whose precision cannot be pinned.
+UNTYPED_LAYERS = frozenset({"CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "IDENTITY"})
 
 
 class BuildLog(trt.ILogger):  # type: ignore[misc]
-    """Writes to build.log; keeps what was an error."""
+    """Writes messages above verbose to build.log and keeps the errors."""
 
     def __init__(self, path: Path) -> None:
         trt.ILogger.__init__(self)
@@ -41,7 +42,8 @@ class BuildLog(trt.ILogger):  # type: ignore[misc]
 
 
 def build(request: BuildRequest, log: BuildLog) -> None:
-    """Write the plan and what belongs to it. Raises RuntimeError with the reason where TensorRT gives no plan."""
+    """Write engine.plan, timing.cache and layers.json into the request's folder. Raises RuntimeError with the reason if
+    TensorRT builds no plan."""
     folder = Path(request.folder)
     builder = trt.Builder(log)
     network, _parser = parse(builder, request, log)
@@ -54,25 +56,26 @@ def build(request: BuildRequest, log: BuildLog) -> None:
     cache = config.get_timing_cache()
     if cache is not None:
         (folder / "timing.cache").write_bytes(bytes(cache.serialize()))
-    (folder / "layers.json").write_text(_layers(serialized, log))
+    (folder / "layers.json").write_text(_layer_report(serialized, log))
 
 
 def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
-    """(network, its parser, which must outlive it) of the request's model, its FP32 layers pinned where types are not
-    those of the graph. Raises RuntimeError."""
+    """Parse the request's model. Return the network and its parser, which must outlive it. FP32 layers are pinned if
+    the network is not strongly typed. Raises RuntimeError if the parser refuses the graph."""
     flags = flags_for(trt, request.precision)
     network = builder.create_network(mask(trt.NetworkDefinitionCreationFlag, flags.network))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(request.model):
-        found = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        raise RuntimeError(f"its parser refuses the graph: {'; '.join(found[:3])}")
+        errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        raise RuntimeError(f"its parser refuses the graph: {'; '.join(errors[:MAX_LISTED])}")
     if flags.pin_fp32:
         _pin_fp32(network)
     return network, parser
 
 
 def configure(builder: Any, request: BuildRequest) -> Any:
-    """The builder's configuration: flags, limits, timing cache, sizes, and someone to tell the progress to."""
+    """Return the builder configuration: flags, workspace limit, timing cache, optimization profiles and progress
+    monitor."""
     flags = flags_for(trt, request.precision)
     config = builder.create_builder_config()
     for name in flags.enable:
@@ -85,34 +88,34 @@ def configure(builder: Any, request: BuildRequest) -> Any:
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if request.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_mib * MIB)
-    known = Path(request.timing_cache)
-    cache = config.create_timing_cache(known.read_bytes() if known.is_file() else b"")
-    cache = cache or config.create_timing_cache(b"")  # a damaged one is measured again
+    file = Path(request.timing_cache)
+    cache = config.create_timing_cache(file.read_bytes() if file.is_file() else b"")
+    cache = cache or config.create_timing_cache(b"")  # a damaged cache is replaced by an empty one
     config.set_timing_cache(cache, ignore_mismatch=False)
-    copies = 1 if shares_profiles(trt.__version__) else PROFILES_PER_SIZE
-    for size in [size for size in request.sizes for _ in range(copies)]:
-        profile = builder.create_optimization_profile()
-        shape = (*size, 3)
-        profile.set_shape("image", shape, shape, shape)
-        config.add_optimization_profile(profile)
+    for size in request.sizes:
+        for _ in range(profiles_per_size(trt.__version__)):
+            profile = builder.create_optimization_profile()
+            shape = (*size, 3)
+            profile.set_shape("image", shape, shape, shape)
+            config.add_optimization_profile(profile)
     if hasattr(trt, "IProgressMonitor"):
         config.progress_monitor = _monitor()
     return config
 
 
 def _pin_fp32(network: Any) -> None:
-    """Tell each layer whose result is FP32 in the graph to stay in FP32."""
+    """Pin to FP32 each layer whose outputs are all FP32 in the graph."""
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         outputs = [layer.get_output(number) for number in range(layer.num_outputs)]
-        if layer.type.name not in NO_TYPE_OF_ITS_OWN and all(out.dtype == trt.DataType.FLOAT for out in outputs):
+        if layer.type.name not in UNTYPED_LAYERS and all(out.dtype == trt.DataType.FLOAT for out in outputs):
             layer.precision = trt.DataType.FLOAT
             for number in range(layer.num_outputs):
                 layer.set_output_type(number, trt.DataType.FLOAT)
 
 
 def _monitor() -> Any:
-    """Reports TensorRT's outermost phases; it has one from version 10 on."""
+    """Return a progress monitor that reports TensorRT's outermost phases. TensorRT has monitors since version 10."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -135,8 +138,8 @@ def _monitor() -> Any:
     return Monitor()
 
 
-def _layers(plan: bytes, log: BuildLog) -> str:
-    """TensorRT's own report of the engine's layers, as JSON."""
+def _layer_report(plan: bytes, log: BuildLog) -> str:
+    """Return the JSON report of TensorRT's engine inspector on the layers of a plan."""
     engine = trt.Runtime(log).deserialize_cuda_engine(plan)
     if engine is None:
         raise RuntimeError("it cannot load the engine that it built")
@@ -144,18 +147,18 @@ def _layers(plan: bytes, log: BuildLog) -> str:
 
 
 def tell(answer: Answer) -> None:
-    """One line to the process that waits."""
+    """Send one JSON line to the waiting process."""
     sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
     sys.stdout.buffer.flush()
 
 
 def main(path: str) -> None:
-    """Build what the request in the file `path` asks for, and say how it ended."""
+    """Build the request in the file `path` and send Finished or Failed."""
     request = msgspec.json.decode(Path(path).read_bytes(), type=BuildRequest)
     log = BuildLog(Path(request.folder) / "build.log")
     try:
         build(request, log)
-    except Exception as error:  # TensorRT's bindings raise many kinds, TypeError for a failed constructor among them
+    except Exception as error:  # TensorRT's bindings raise many types, such as TypeError for a failed constructor
         reasons = dict.fromkeys([str(error) or type(error).__name__, *log.errors[-1:]])
         tell(Failed(" ".join(": ".join(reasons).split())))
     else:

@@ -1,8 +1,8 @@
-"""What a compiler of NVIDIA's own makes of a graph, on a CPU: TensorRT for RTX builds ahead of time, for GPUs that are
-not here. It has the API and the ONNX parser of TensorRT 10 and 11, strongly typed as they are. The plans are not run,
-and their kernels are not those of TensorRT: this shows that a graph is taken as it is meant, and what moves.
+"""Compiles graphs with TensorRT for RTX, which builds ahead of time on a CPU for GPUs that are not present. It has the
+API and the ONNX parser of TensorRT 10 and 11 and strongly typed networks. The plans are not run, and the kernels are
+not TensorRT's: this shows that a graph is taken as intended, and how many bytes its kernels move.
 
-    python tests/engines/tensorrt/compiler.py NET [SIDE]        # kernels, and the bytes that they read and write
+    python tests/engines/tensorrt/compiler.py NET [SIDE]        # number of kernels, and the bytes they read and write
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEGABYTE = 1e6
 
 
 class Tensor(NamedTuple):
-    """What a kernel reads or writes."""
+    """Type and shape of a tensor that a kernel reads or writes."""
 
     type: str
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ class Tensor(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A line of the compiler's list. Weights are not among `reads`."""
+    """An entry of the compiler's layer list. `reads` has no weights."""
 
     name: str
     kind: str
@@ -58,7 +58,7 @@ class Kernel(NamedTuple):
 
 
 class Log(rtx.ILogger):  # type: ignore[misc]
-    """Keeps everything that the compiler says."""
+    """Keeps all messages of the compiler."""
 
     def __init__(self) -> None:
         rtx.ILogger.__init__(self)
@@ -67,11 +67,11 @@ class Log(rtx.ILogger):  # type: ignore[misc]
     def log(self, severity: Any, message: str) -> None:
         self.lines.append((severity.name, message))
 
-    def said(self, *severities: str) -> list[str]:
+    def messages(self, *severities: str) -> list[str]:
         return [message for severity, message in self.lines if severity in severities]
 
     def kernels(self) -> list[Kernel]:
-        """What it made, in order."""
+        """Return the kernels of the plan in execution order."""
         listed = next(message for _, message in self.lines if message.startswith("Layers:"))
         pattern = r"Name: (.*?), LayerType: (\w+), Inputs: \[(.*)\], Constants: .*?Outputs: \[(.*)\], TacticName"
         found = re.findall(pattern, listed)
@@ -85,7 +85,7 @@ def _tensors(text: str) -> tuple[Tensor, ...]:
 
 @contextmanager
 def _worker() -> Iterator[Any]:
-    """The module that builds plans, with TensorRT for RTX as its TensorRT: 11, from which it has its API."""
+    """Import the worker module with TensorRT for RTX in place of TensorRT 11, whose API it has."""
     with mock.patch.dict(sys.modules, {"tensorrt": rtx}), mock.patch.object(rtx, "__version__", "11.0"):
         sys.modules.pop(WORKER, None)
         yield importlib.import_module(WORKER)
@@ -95,8 +95,8 @@ def _worker() -> Iterator[Any]:
 def compile_for(
     model: bytes, precision: str, generation: str = "SM86", sizes: Sequence[tuple[int, int, int]] = ()
 ) -> Log:
-    """Build a plan of `model`, which is in TensorRT's form, by our own builder's steps; returns what was said. Raises
-    RuntimeError where there is no plan."""
+    """Build a plan of `model`, which is in TensorRT's form, with the worker's own steps, and return the log. Raises
+    RuntimeError if no plan is built."""
     log = Log()
     with tempfile.TemporaryDirectory() as folder, _worker() as worker:
         file = Path(folder) / "model.onnx"
@@ -109,17 +109,17 @@ def compile_for(
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(rtx.ComputeCapability, generation), 0)
         if builder.build_serialized_network(network, config) is None:
-            raise RuntimeError(log.said("ERROR", "INTERNAL_ERROR"))
+            raise RuntimeError(log.messages("ERROR", "INTERNAL_ERROR"))
     return log
 
 
 def moved_bytes(log: Log) -> int:
-    """Read and written by all kernels, each counted as if nothing stayed in a cache. Without weights."""
+    """Bytes that all kernels read and write, without weights, as if no cache held any of them."""
     return sum(kernel.bytes for kernel in log.kernels())
 
 
 def as_exported(model: onnx.ModelProto) -> bytes:
-    """A graph as it is, with InstanceNormalization, which the compiler knows; only the bytes are at its ends."""
+    """Lower a graph with InstanceNormalization kept: the compiler has that operator."""
     serialized: bytes = prepare(model, own_norms=True).SerializeToString()
     return serialized
 

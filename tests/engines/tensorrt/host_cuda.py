@@ -1,11 +1,12 @@
-"""A double of cuda-python's `cuda.bindings.runtime` on the host, for testing what uses it where no GPU is.
+"""A double of cuda-python's `cuda.bindings.runtime` in host memory, for tests without a GPU.
 
-What is real: every stream is a queue with a thread of its own, so that work is late and a missing synchronization
-shows; events have times; a captured graph replays what it captured, with the addresses it had then; memory is real, and
-a copy copies. Names, parameters, return tuples, enums and error texts are those recorded of cuda-python in
-cuda_surfaces.json. What is not: it is not CUDA. There is one device, no kernels of its own (host_tensorrt.py brings
-work), no memory limit, no sticky errors, no implicit synchronization, no ordering with the default stream, nothing of
-speed. Frees that CUDA may forgive because it happens to synchronize are misuse here.
+Modeled: every stream is a queue with its own thread, so that work is late and a missing synchronization shows; events
+have times; a captured graph replays its work with the addresses of the capture; memory is allocated and copied. Names,
+parameters, return tuples, enums and error texts are those recorded from cuda-python in cuda_surfaces.json.
+
+Not modeled: there is one device without kernels (host_tensorrt.py adds work), no memory limit, no sticky errors, no
+implicit synchronization, no ordering with the default stream, and no speed. Frees that CUDA may tolerate because it
+happens to synchronize count as misuse.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from .host_device import PATIENCE_S, SURFACE, Capture, CaptureMode, CopyKind, CudaError, Error, HostDevice, Moment
+from .host_device import SURFACE, TIMEOUT_S, Capture, CaptureMode, CopyKind, CudaError, Error, HostDevice, Moment
 
 
 class Handle:
-    """An address in an object, as cuda-python hands out streams, events and graphs."""
+    """An object that wraps an address, like cuda-python's streams, events and graphs."""
 
     def __init__(self, value: int) -> None:
         self._value = value
@@ -31,8 +32,8 @@ class Handle:
 
 
 def api(values: int = 0, unsafe: bool = False) -> Callable[[Callable[..., Any]], Callable[..., tuple[Any, ...]]]:
-    """One of CUDA's functions: what it returns behind the error, or None for each of the `values` if it fails. One that
-    is `unsafe` breaks the capture that its thread is in."""
+    """Decorate a CUDA function: it returns the error code and `values` results, each None if it fails. An `unsafe`
+    function invalidates the capture of its thread."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
         @functools.wraps(function)
@@ -54,10 +55,10 @@ def api(values: int = 0, unsafe: bool = False) -> Callable[[Callable[..., Any]],
 
 
 class HostCuda(HostDevice):
-    """CUDA's functions by their names, on a device of one test."""
+    """CUDA's functions by their names, on the device of one test."""
 
     def module(self) -> ModuleType:
-        """As `cuda.bindings.runtime`."""
+        """Return the double of the module `cuda.bindings.runtime`."""
         module: Any = ModuleType("cuda.bindings.runtime")
         for name in SURFACE["functions"]:
             setattr(module, name, getattr(self, name))
@@ -88,20 +89,22 @@ class HostCuda(HostDevice):
     def cudaStreamWaitEvent(self, stream: Any, event: Any, flags: int) -> None:  # noqa: N802
         moment: Moment | None = self.get("event", event)[0]
         if moment is not None:
-            self.get("stream", stream).put(lambda: moment.passed.wait(PATIENCE_S))
+            self.get("stream", stream).put(lambda: moment.passed.wait(TIMEOUT_S))
 
     @api()
     def cudaStreamBeginCapture(self, stream: Any, mode: Any) -> None:  # noqa: N802
         found = self.get("stream", stream)
         if found.capture:
-            raise self.wrong("a stream is captured twice at a time")
+            raise self.wrong("a stream is captured while it is captured")
         found.capture = Capture()
 
     @api(values=1)
     def cudaStreamEndCapture(self, stream: Any) -> Handle:  # noqa: N802
         found = self.get("stream", stream)
         if not found.capture or found.capture.thread != threading.get_ident():
-            raise self.wrong("a capture is ended that this thread did not begin", "cudaErrorStreamCaptureWrongThread")
+            raise self.wrong(
+                "a capture is ended by a thread that did not begin it", "cudaErrorStreamCaptureWrongThread"
+            )
         capture, found.capture = found.capture, None
         self.check("capture")
         if capture.is_broken:
@@ -187,7 +190,3 @@ class HostCuda(HostDevice):
     @api(values=1)
     def cudaGetErrorString(self, error: Any) -> bytes:  # noqa: N802
         return SURFACE["errors"][error.name].encode()  # type: ignore[no-any-return]
-
-    @api(values=1)
-    def cudaRuntimeGetVersion(self) -> int:  # noqa: N802
-        return 13040

@@ -1,8 +1,8 @@
-"""A device on the host, on which host_cuda.py is built: memory, streams that work each in a thread of its own, failures
-on demand, and accounts of all that.
+"""A simulated device in host memory, on which host_cuda.py is built: memory, streams that work each in a thread,
+failures on demand, and records of all use.
 
-For tests: `fail` lets a function fail, `held` keeps all streams from working, `misuse` lists what was done wrong (freed
-twice, used after its free, ...), `alive` counts what was not given back, `calls` counts calls by name.
+For tests: `fail` makes a function fail, `held` stops all streams, `misuse` lists errors of use (double free, use after
+free, ...), `alive` counts objects that were not freed, `calls` counts calls by name.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ SURFACE = SURFACES["13.4.4"]
 
 
 def _enum(name: str) -> Any:
-    """As cuda-python has it, as far as it is recorded."""
+    """Return an enum with the members recorded from cuda-python."""
     return enum.IntEnum(name, list(SURFACE["enums"][name].items()))
 
 
 Error: Any = _enum("cudaError_t")
 CopyKind: Any = _enum("cudaMemcpyKind")
 CaptureMode: Any = _enum("cudaStreamCaptureMode")
-LATE_S = 0.0003  # what every task waits before it runs
-PATIENCE_S = 20.0
+LATE_S = 0.0003  # delay of every task
+TIMEOUT_S = 20.0
 ALIGNMENT = 256
-FRESH, FREED = 0xA5, 0x5A  # what memory holds before it is written and after it was freed
+FRESH, FREED = 0xA5, 0x5A  # fill bytes of memory that was not written yet, and of freed memory
 Task = Callable[[], None]
 
 
 class CudaError(Exception):
-    """A function, or the work of a stream, comes to this error."""
+    """Error of a function or of a stream's work."""
 
     def __init__(self, error: Any) -> None:
         super().__init__(error.name)
@@ -51,7 +51,7 @@ class CudaError(Exception):
 
 
 class Block:
-    """Memory. It is never given to somebody else, so that a use after its free is seen."""
+    """Allocated memory. It is never reused, so that a use after free is detected."""
 
     def __init__(self, kind: str, size: int) -> None:
         self.kind, self.size, self.is_freed = kind, size, False
@@ -62,7 +62,7 @@ class Block:
 
 
 class Moment:
-    """What an event was told to record."""
+    """A point in time that an event records."""
 
     def __init__(self) -> None:
         self.passed = threading.Event()
@@ -70,7 +70,7 @@ class Moment:
 
 
 class Capture:
-    """Of one stream, by one thread."""
+    """The capture of one stream by one thread."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -79,7 +79,7 @@ class Capture:
 
 
 class Stream:
-    """A queue and the thread that works on it. After a failure it does nothing until somebody was told of it."""
+    """A queue and its worker thread. After a failure, tasks are skipped until the error was reported."""
 
     def __init__(self, world: HostDevice) -> None:
         self.capture: Capture | None = None
@@ -89,27 +89,27 @@ class Stream:
         self._thread.start()
 
     def put(self, task: Task, always: bool = False) -> None:
-        """Have it done after the rest; `always`: also after a failure."""
+        """Append a task; if `always`, it runs even after a failure."""
         (self.capture.tasks.append if self.capture else self._tasks.put)((task, always))
 
     def wait(self) -> Any:
-        """The error of what was done up to now, which is then forgotten."""
+        """Wait for all tasks so far; return and clear their error."""
         done = Moment()
         self._tasks.put((done.passed.set, True))
-        if not done.passed.wait(PATIENCE_S):
-            raise AssertionError("a stream does not come to an end")
+        if not done.passed.wait(TIMEOUT_S):
+            raise AssertionError("a stream does not finish")
         error, self._error = self._error, Error.cudaSuccess
         return error
 
     def end(self, join: bool = False) -> None:
-        """After what it still has to do."""
+        """Stop the thread after the queued tasks."""
         self._tasks.put(None)
         if join:
-            self._thread.join(PATIENCE_S)
+            self._thread.join(TIMEOUT_S)
 
     def _work(self) -> None:
-        while (one := self._tasks.get()) is not None:
-            task, always = one
+        while (item := self._tasks.get()) is not None:
+            task, always = item
             self._world.gate.wait()
             time.sleep(LATE_S)
             try:
@@ -120,7 +120,7 @@ class Stream:
 
 
 class HostDevice:
-    """The device, as one test sees it."""
+    """The device of one test."""
 
     def __init__(self) -> None:
         self.calls: collections.Counter[str] = collections.Counter()
@@ -137,12 +137,12 @@ class HostDevice:
         self._lock = threading.RLock()
 
     def fail(self, name: str, error: str, skip: int = 0, times: int = 1) -> None:
-        """Let the function `name` (or the work called so) fail: not the first `skip` times, then `times` times."""
+        """Make the function or work `name` fail `times` times after `skip` successes."""
         with self._lock:
             self._failures[name] = [None] * skip + [getattr(Error, error)] * times
 
     def check(self, name: str) -> None:
-        """Raise the CudaError that is due."""
+        """Raise the planned CudaError of `name`, if any."""
         with self._lock:
             planned = self._failures.get(name)
             error = planned.pop(0) if planned else None
@@ -150,12 +150,12 @@ class HostDevice:
             raise CudaError(error)
 
     def note_error(self, error: Any) -> None:
-        """As the last one of this thread."""
+        """Set the last error of this thread."""
         self._last.error = error
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Meanwhile no stream goes on."""
+        """Stop all streams inside the `with` block."""
         self.gate.clear()
         try:
             yield
@@ -163,31 +163,31 @@ class HostDevice:
             self.gate.set()
 
     def alive(self) -> dict[str, int]:
-        """How many of each kind were not given back."""
+        """Return the number of objects of each kind that were not freed."""
         with self._lock:
             kinds = [kind for kind, _ in self._objects.values()]
             kinds += [block.kind for block in self._blocks.values() if not block.is_freed]
         return dict(collections.Counter(kinds))
 
     def end(self) -> None:
-        """Of all threads."""
+        """Stop all threads."""
         for stream in self._streams:
             stream.end(join=True)
 
     def wrong(self, what: str, error: str = "cudaErrorInvalidValue") -> CudaError:
-        """Note a misuse."""
+        """Record a misuse and return its error."""
         self.misuse.append(what)
         return CudaError(getattr(Error, error))
 
     def add(self, kind: str, thing: Any) -> int:
-        """A new handle of `thing`."""
+        """Return a new handle of `thing`."""
         with self._lock:
             handle = next(self._numbers)
             self._objects[handle] = (kind, thing)
         return handle
 
     def get(self, kind: str, handle: Any) -> Any:
-        """What a handle stands for."""
+        """Return the object of a handle. Raises CudaError if it is not of `kind`."""
         if kind == "stream" and int(handle) in (0, 1):
             self._default = self._default or self._new_stream()
             return self._default
@@ -198,27 +198,29 @@ class HostDevice:
         return thing
 
     def remove(self, kind: str, handle: Any) -> Any:
-        """It is given back."""
+        """Destroy a handle and return its object."""
         with self._lock:
             thing = self.get(kind, handle)
             del self._objects[int(handle)]
         return thing
 
     def bytes_at(self, address: int, size: int, kind: str = "device") -> NDArray[np.uint8]:
-        """Memory that must be of this kind and alive; the host's may also be such as CUDA does not know."""
+        """Return `size` bytes of live memory of a kind. Host memory may also be unknown to CUDA. Raises CudaError for
+        any other address."""
         with self._lock:
-            blocks = [one for one in self._blocks.values() if one.address <= address < one.address + one.size]
+            blocks = [b for b in self._blocks.values() if b.address <= address < b.address + b.size]
         if not blocks and kind == "pinned":
             return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
         if not blocks or blocks[0].kind != kind or address + size > blocks[0].address + blocks[0].size:
-            raise self.wrong(f"{size} bytes at {address:#x} are no {kind} memory", "cudaErrorIllegalAddress")
+            raise self.wrong(f"{size} bytes at {address:#x} are not {kind} memory", "cudaErrorIllegalAddress")
         if blocks[0].is_freed:
             raise self.wrong(f"{kind} memory at {address:#x} was used after its free", "cudaErrorIllegalAddress")
         start = address - blocks[0].address
         return blocks[0].bytes[start : start + size]
 
     def break_captures(self) -> None:
-        """Something was called that a capturing thread must not."""
+        """Invalidate the captures of this thread after a call that no capture allows. Raises CudaError if there are
+        any."""
         mine = [s.capture for s in self._streams if s.capture and s.capture.thread == threading.get_ident()]
         for capture in mine:
             capture.is_broken = True
@@ -239,6 +241,6 @@ class HostDevice:
         with self._lock:
             block = self._blocks.get(int(address))
             if block is None or block.kind != kind or block.is_freed:
-                raise self.wrong(f"{int(address):#x} was freed and is no {kind} memory, or not any more")
+                raise self.wrong(f"{int(address):#x} was freed twice, or is not {kind} memory")
             block.is_freed = True
             block.bytes[:] = FREED

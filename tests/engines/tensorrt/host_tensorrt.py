@@ -1,12 +1,11 @@
-"""A double of the runtime half of the `tensorrt` package, on the double of CUDA, for testing what uses it where no GPU
-is.
+"""A double of the runtime classes of the `tensorrt` package on the double of CUDA, for tests without a GPU.
 
-A "plan" holds an ONNX graph and the shapes of its optimization profiles. What `execute_async_v3` puts into a stream
-computes the graph with ONNX Runtime, from the bytes at the inputs' addresses to those at the outputs', so that real
-pictures come out. It refuses what TensorRT refuses: an input without shape, address or profile, a shape outside the
-profile, a profile that another context uses (before 8.6), a first run inside a capture; and it notes as misuse a
-context that runs twice at a time, or after its end. It offers no member that TensorRT has not (test_lane.py). It is
-not TensorRT: nothing is built or optimized, no numbers of its kernels, its memory or its speed are to be had here.
+A plan holds an ONNX graph and the shapes of its optimization profiles. The work that `execute_async_v3` puts into a
+stream runs the graph in ONNX Runtime, from the memory at the inputs' addresses to that at the outputs', so that real
+pictures come out. The double refuses what TensorRT refuses: an input without shape, address or profile, a shape outside
+the profile, a profile that another context uses (before 8.6), and a first run inside a capture. A context that runs
+twice at a time, or after it was destroyed, is recorded as misuse. The double has only members that TensorRT has
+(test_lane.py). Nothing is built or optimized: it tells nothing about TensorRT's kernels, memory or speed.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ Shape = tuple[int, ...]
 
 
 def plan_of(model: bytes, profiles: Sequence[Shape] = ()) -> bytes:
-    """A plan of an ONNX model; `profiles` are the shapes of its one input, if they are free."""
+    """Return a plan of an ONNX model; `profiles` are the shapes of its input if it is dynamic."""
     return MAGIC + json.dumps([list(profile) for profile in profiles]).encode() + b"\n" + model
 
 
 @functools.lru_cache(maxsize=8)
 def session_of(model: bytes) -> Any:
-    """ONNX Runtime's, on one thread."""
+    """Return an ONNX Runtime session with one thread."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -66,7 +65,7 @@ class DataType(enum.Enum):
 
 
 class ILogger:
-    """As pybind's classes, unusable where a subclass did not call this constructor."""
+    """Unusable if a subclass did not call this constructor, as with pybind classes."""
 
     Severity = Severity
 
@@ -88,7 +87,7 @@ def _module() -> Any:
 
 
 class World:
-    """What all objects of one double share."""
+    """State that all objects of one double share."""
 
     def __init__(self, cuda: HostCuda) -> None:
         self.cuda = cuda
@@ -117,9 +116,8 @@ class ICudaEngine:
     def __init__(self, world: World, logger: Any, model: bytes, profiles: list[Shape]) -> None:
         self._world, self._logger, self._profiles = world, logger, profiles
         self._session = session_of(model)
-        self._tensors: dict[str, Any] = {
-            one.name: one for one in (*self._session.get_inputs(), *self._session.get_outputs())
-        }
+        tensors = (*self._session.get_inputs(), *self._session.get_outputs())
+        self._tensors: dict[str, Any] = {tensor.name: tensor for tensor in tensors}
         self._layers = [node.name or node.op_type for node in onnx.load_from_string(model).graph.node]
         self._holders: dict[int, int] = {}  # handle of a context → its profile
         self._had_a_context = False
@@ -158,7 +156,7 @@ class ICudaEngine:
 
 
 class Running:
-    """Outlives its context, for what is still in a stream then."""
+    """State of a context's runs; outlives the context, for work that is still in a stream."""
 
     def __init__(self) -> None:
         self.is_alive = True
@@ -166,7 +164,7 @@ class Running:
 
 
 class IExecutionContext:
-    """Only the first of an engine has a profile from the start."""
+    """An execution context. Only the first context of an engine starts with a profile."""
 
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine, self._cuda = engine, engine._world.cuda
@@ -254,7 +252,7 @@ class IExecutionContext:
         return True
 
     def _report(self, stream: Any) -> None:
-        """All layers the same part of the time, which is theirs together."""
+        """Report an equal share of the run's time for every layer."""
         begin = time.perf_counter()
         stream.wait()
         ms = (time.perf_counter() - begin) * 1e3 / len(self._engine._layers)
@@ -262,7 +260,7 @@ class IExecutionContext:
             self._profiler.report_layer_time(layer, ms)
 
     def _task(self) -> Any:
-        """A run with the shapes and addresses of now. It does not keep the context alive."""
+        """Return a run with the current shapes and addresses. It does not keep the context alive."""
         cuda, running, session, inputs = self._cuda, self._running, self._engine._session, self._inputs
         places = {
             name: (self._addresses[name], tuple(self.get_tensor_shape(name)), np.dtype(self._dtype(name)))
@@ -273,16 +271,16 @@ class IExecutionContext:
         def run() -> None:
             cuda.check("kernel")
             if not running.is_alive or not running.lock.acquire(blocking=False):
-                raise cuda.wrong("a context runs after its end, or twice at a time")
+                raise cuda.wrong("a context runs after it was destroyed, or twice at a time")
             try:
                 arrays = {
                     name: cuda.bytes_at(address, prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
                     for name, (address, shape, dtype) in places.items()
                 }
-                for name in outputs:  # a net may write before it has read all
+                for name in outputs:  # an engine may write outputs before it has read all inputs
                     arrays[name].fill(0)
-                made = session.run(outputs, {name: arrays[name] for name in inputs})
-                for name, value in zip(outputs, made, strict=True):
+                results = session.run(outputs, {name: arrays[name] for name in inputs})
+                for name, value in zip(outputs, results, strict=True):
                     arrays[name][...] = value
             finally:
                 running.lock.release()
@@ -297,6 +295,6 @@ class IExecutionContext:
         return False
 
 
-def _check_made(one: Any, kind: type) -> None:
-    if not isinstance(one, kind) or not hasattr(one, "_made"):
-        raise TypeError(f"{type(one).__name__}: not a {kind.__name__}, or its constructor was not called")
+def _check_made(instance: Any, kind: type) -> None:
+    if not isinstance(instance, kind) or not hasattr(instance, "_made"):
+        raise TypeError(f"{type(instance).__name__}: not a {kind.__name__}, or its constructor was not called")

@@ -1,4 +1,4 @@
-"""Arrays of other libraries: what their descriptions say, read without a GPU."""
+"""Descriptions of device arrays, read without a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nstopt.errors import BundleError
 
 
 class Described:
-    """Has the interface that a device array has."""
+    """An object with __cuda_array_interface__."""
 
     def __init__(self, **fields: Any) -> None:
         self.__cuda_array_interface__ = {
@@ -20,7 +20,7 @@ class Described:
         }  # fmt: skip
 
 
-def test_the_interface() -> None:
+def test_cuda_array_interface() -> None:
     array = Described(stream=7)
     found = from_interface(array)
     assert (found.pointer, found.shape, found.stream, found.owner) == (4096, (4, 5, 3), 7, array)
@@ -37,13 +37,13 @@ def test_the_interface() -> None:
         ({"strides": (1, 4, 20)}, "C-contiguous"),
     ],
 )
-def test_arrays_that_do_not_fit(fields: dict[str, Any], message: str) -> None:
+def test_arrays_of_another_dtype_or_layout_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         from_interface(Described(**fields))
 
 
 def test_dlpack() -> None:
-    """numpy speaks it for memory of the host."""
+    """numpy exports host memory through DLPack."""
     array = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
     found = from_dlpack(array, None)
     assert (found.pointer, found.shape) == (array.ctypes.data, array.shape)
@@ -54,13 +54,13 @@ def test_dlpack() -> None:
         from_dlpack(array[:, ::2], None)
 
 
-def test_where_an_array_lies() -> None:
+def test_device_arrays_are_recognized() -> None:
     assert is_on_device(Described())
     assert not is_on_device(np.zeros(3))
     assert not is_on_device([1, 2])
 
 
-def test_results_describe_and_free_themselves() -> None:
+def test_a_result_describes_itself_and_frees_its_memory() -> None:
     freed: list[int] = []
     result = DeviceArray(4096, (4, 5, 3), lambda: freed.append(1))
     assert from_interface(result).pointer == 4096

@@ -1,4 +1,4 @@
-"""The process that builds: what becomes of its answers, its silence and its death. The commands are real processes."""
+"""The build process: its answers, its failures and its end, with real processes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nstopt.progress import Silent
 
 
 class Steps(Silent):
-    """Remembers what it was told."""
+    """Keeps the steps that are reported."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.descriptions: list[str] = []
 
     def step(self, description: str) -> None:
-        self.told.append(description)
+        self.descriptions.append(description)
 
 
 def python(code: str) -> list[str]:
@@ -46,7 +46,7 @@ def test_progress_and_result() -> None:
         steps,
     )
     assert version == "8.6.1"
-    assert steps.told == ["TensorRT: tactics 2/9", "TensorRT: building"]
+    assert steps.descriptions == ["TensorRT: tactics 2/9", "TensorRT: building"]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_progress_and_result() -> None:
             """print('{"type": "failed", "reason": "no tactic for conv3"}')""",
             "engine: no tactic for conv3",
         ),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was ended by signal 11: it said nothing"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "was killed by signal 11: no error message"),
         ("import sys; sys.exit('libnvinfer.so.8: no such file')", "ended with status 1: libnvinfer.so.8: no such file"),
-        ("pass", "ended with status 0: it said nothing"),
+        ("pass", "ended with status 0: no error message"),
     ],
 )
 def test_builds_that_fail(code: str, message: str) -> None:
@@ -66,8 +66,8 @@ def test_builds_that_fail(code: str, message: str) -> None:
         run(python(code), Steps())
 
 
-def test_giving_up_ends_the_process(tmp_path: Path) -> None:
-    """Ctrl-C in the process that waits."""
+def test_an_interrupt_kills_the_process(tmp_path: Path) -> None:
+    """Ctrl-C in the waiting process."""
     mark = tmp_path / "pid"
     child = f"import os, pathlib, time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(60)"
     code = f"""

@@ -1,4 +1,4 @@
-"""Pictures that lie on the device, on doubles of the vendors' packages."""
+"""Engines on device arrays, on doubles of cuda-python and tensorrt."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 
 from nstopt.errors import BundleError, DeviceError
 
-from .conftest import LAUNCH, Host, Pictures, noise, paint, same
+from .conftest import LAUNCH, Host, Pictures, assert_stylized, noise, stylized
 from .host_device import FRESH
 
 
 class Described:
-    """Another library's array on the device, which its own stream may still be writing: __cuda_array_interface__."""
+    """Another library's device array with __cuda_array_interface__, which its own stream may still be writing."""
 
     def __init__(
         self, host: Host, picture: Pictures, version: int = 3, offset: int = 0, read_only: bool = False
@@ -49,7 +49,7 @@ class Described:
 
 
 class Exchanged(Described):
-    """The same with DLPack; its other interface tells no stream, as torch's."""
+    """The assert_stylized with DLPack; its __cuda_array_interface__ names no stream, like torch's."""
 
     def __init__(self, host: Host, picture: Pictures) -> None:
         super().__init__(host, picture)
@@ -80,24 +80,24 @@ def downloaded(host: Host, array: Any) -> Pictures:
 
 @pytest.mark.parametrize("kind", [Described, old_interface, Exchanged])
 def test_arrays_on_the_device(host: Host, kind: Callable[..., Any]) -> None:
-    """Are read after their owner has written them, and written where they lie."""
+    """Device arrays are read after their owner has written them, and written in place."""
     with host.load() as engine:
-        engine(noise())  # so that the lane is there, and the array's owner the slower one
+        engine(noise())  # makes the lane, so that the array's owner is slower than the engine
         launched = host.cuda.calls["cudaGraphLaunch"]
         for picture in (noise(), noise(seed=1)[None]):
             out, array = kind(host, np.zeros_like(picture)), kind(host, picture)
             made = engine(array)
             assert made.shape == picture.shape
-            same(downloaded(host, made), picture)
+            assert_stylized(downloaded(host, made), picture)
             assert engine(array, out=out) is out
-            same(downloaded(host, out), picture)
-            same(downloaded(host, engine(made)), paint(picture))
+            assert_stylized(downloaded(host, out), picture)
+            assert_stylized(downloaded(host, engine(made)), stylized(picture))
             array.close()
             out.close()
             del made
         assert host.cuda.calls["cudaGraphLaunch"] == launched
-        engine.split(noise()[None], 1)  # at the lane's own addresses again, or it would use what is freed
-        same(engine(noise()), noise())
+        engine.split(noise()[None], 1)  # runs at the lane's own addresses again, not at freed ones
+        assert_stylized(engine(noise()), noise())
         assert host.cuda.alive()["context"] == 1
 
 
@@ -105,34 +105,34 @@ def test_device_memory_that_overlaps_or_is_not_aligned(host: Host) -> None:
     with host.load() as engine:
         array = Described(host, noise())
         assert engine(array, out=array) is array
-        same(downloaded(host, array), noise())
+        assert_stylized(downloaded(host, array), noise())
         read, written = Described(host, noise(), offset=3), Described(host, noise(seed=1), offset=5)
         engine(read, out=written)
-        same(downloaded(host, written), noise())
+        assert_stylized(downloaded(host, written), noise())
         for one in (array, read, written):
             one.close()
 
 
-def test_device_arrays_that_do_not_fit(host: Host) -> None:
+def test_unsuitable_device_arrays_are_refused(host: Host) -> None:
     with host.load() as engine:
         array, small = Described(host, noise()), Described(host, noise((16, 16)))
         fixed = Described(host, noise(), read_only=True)
         for arguments, message in (
-            ((small,), "not 1x16x16"),
+            ((small,), "not 1 x 16x16"),
             ((array, small), r"`out` must be a writable uint8 device array of shape \[24, 32, 3\]"),
             ((array, fixed), "must be a writable"),
-            ((array, noise()), "must both lie on the GPU, or both in the host's memory"),
-            ((noise(), array), "must both lie on the GPU"),
+            ((array, noise()), "must both be in GPU memory, or both in host memory"),
+            ((noise(), array), "must both be in GPU memory"),
         ):
             with pytest.raises(BundleError, match=message):
                 engine(*arguments)
-        with pytest.raises(BundleError, match="only pictures in the host's memory can be submitted"):
+        with pytest.raises(BundleError, match="only pictures in host memory can be submitted"):
             engine.submit(array)
         flat: Any = Described(host, noise())
         flat.__cuda_array_interface__["shape"] = (24 * 32 * 3,)
         with pytest.raises(BundleError, match=r"engine takes uint8 RGB arrays .* not \[2304\]"):
             engine(flat)
-        assert host.cuda.alive()["context"] == 1  # which goes on being used
+        assert host.cuda.alive()["context"] == 1  # the lane is kept
         for one in (array, small, fixed, flat):
             one.close()
 
@@ -140,18 +140,18 @@ def test_device_arrays_that_do_not_fit(host: Host) -> None:
 def test_errors_with_device_arrays(host: Host) -> None:
     with host.load() as engine:
         array = Described(host, noise())
-        same(downloaded(host, engine(array)), noise())
+        assert_stylized(downloaded(host, engine(array)), noise())
         for name in ("cudaMalloc", "cudaEventRecord", "execute_async_v3", "kernel"):
             host.cuda.fail(name, LAUNCH)
             with pytest.raises(DeviceError, match=LAUNCH):
                 engine(array)
-            same(downloaded(host, engine(array)), noise())
-        same(engine(noise()), noise())
+            assert_stylized(downloaded(host, engine(array)), noise())
+        assert_stylized(engine(noise()), noise())
         array.close()
 
 
-def test_fresh_memory_is_no_picture(host: Host) -> None:
-    """What the tests above rely on: who reads too early sees it."""
+def test_new_memory_has_a_fill_pattern(host: Host) -> None:
+    """The tests above rely on it: a read before the write sees the pattern."""
     memory = host.ours["cuda"].DeviceMemory(8)
     assert set(host.cuda.bytes_at(memory.pointer, 8)) == {FRESH}
     memory.close()

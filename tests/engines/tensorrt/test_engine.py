@@ -1,4 +1,4 @@
-"""TensorRT's engines on doubles of the vendors' packages, which compute with ONNX Runtime."""
+"""TensorRT engines on doubles of cuda-python and tensorrt, which compute with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import pytest
 from nstopt.bench.subject import TellsCopies, Warns
 from nstopt.errors import BundleError, DeviceError
 
-from .conftest import LAUNCH, SMALL, Host, noise, same
+from .conftest import LAUNCH, SMALL, Host, assert_stylized, noise
 
 
 def test_pictures(host: Host) -> None:
     with host.load() as engine:
         for seed in range(3):
-            same(engine(noise(seed=seed)), noise(seed=seed))
-        same(engine(noise()[None]), noise()[None])
+            assert_stylized(engine(noise(seed=seed)), noise(seed=seed))
+        assert_stylized(engine(noise()[None]), noise()[None])
         out = np.zeros((*SMALL, 3), np.uint8)
         assert engine(noise(), out=out) is out
-        same(out, noise())
+        assert_stylized(out, noise())
         picture = noise()
         assert engine(picture, out=picture) is picture
-        same(picture, noise())
+        assert_stylized(picture, noise())
         assert (engine.notes, engine.warnings) == (("CUDA graph",), ())
         assert host.cuda.calls["cudaGraphLaunch"] == 6
         assert host.cuda.alive()["context"] == 1
@@ -31,15 +31,15 @@ def test_pictures(host: Host) -> None:
 def test_a_batch(host: Host) -> None:
     pictures = np.stack([noise(seed=seed) for seed in range(3)])
     with host.load(batch=3) as engine:
-        same(engine(pictures), pictures)
-        with pytest.raises(BundleError, match="not 1x24x32"):
+        assert_stylized(engine(pictures), pictures)
+        with pytest.raises(BundleError, match="not 1 x 24x32"):
             engine(pictures[0])
 
 
 def test_without_a_graph(host: Host) -> None:
     host.cuda.fail("capture", "cudaErrorStreamCaptureUnsupported")
     with host.load() as engine:
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
         (note,) = engine.notes
         assert note.startswith("no CUDA graph: the GPU failed while capturing a CUDA graph: cudaErrorStreamCaptureUn")
         assert engine.warnings == (note,)
@@ -56,17 +56,17 @@ def test_without_a_graph(host: Host) -> None:
 )
 def test_errors_of_the_device(host: Host, name: str, what: str) -> None:
     with host.load() as engine:
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
         host.cuda.fail(name, LAUNCH)
         with pytest.raises(DeviceError, match=f"while {what}: {LAUNCH}: unspecified launch failure"):
             engine(noise())
-        assert "context" not in host.cuda.alive()  # its lane is not used again
-        same(engine(noise()), noise())
+        assert "context" not in host.cuda.alive()  # its lane was closed
+        assert_stylized(engine(noise()), noise())
         host.cuda.fail(name, LAUNCH)
         with pytest.raises(DeviceError, match=LAUNCH):
             engine.submit(noise()).result()
         assert "context" not in host.cuda.alive()
-        same(engine.submit(noise()).result(), noise())
+        assert_stylized(engine.submit(noise()).result(), noise())
     assert host.cuda.alive() == {}
 
 
@@ -75,17 +75,17 @@ def test_no_memory_for_a_first_lane(host: Host) -> None:
         host.cuda.fail("cudaMalloc", "cudaErrorMemoryAllocation")
         with pytest.raises(DeviceError, match="while allocating 2304 bytes: cudaErrorMemoryAllocation: out of memory"):
             engine(noise())
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
 
 
-def test_a_plan_that_is_damaged(host: Host) -> None:
-    bundle = host.bundle()
-    (bundle.path / "engine.plan").write_bytes(b"nonsense")
-    with pytest.raises(DeviceError, match=r"TensorRT 10.8.0 cannot load .*painter.nst: the plan is no plan"):
-        host.ours["engine"].TensorRTEngine(bundle)
+def test_a_damaged_plan(host: Host) -> None:
+    folder, shape = host.write()
+    (folder / "engine.plan").write_bytes(b"nonsense")
+    with pytest.raises(DeviceError, match=r"TensorRT 10.8.0 cannot load .*: the plan is no plan"):
+        host.ours["engine"].TensorRTEngine(folder, shape)
 
 
-def test_parts_and_layers_are_timed(host: Host) -> None:
+def test_copies_and_layers_are_timed(host: Host) -> None:
     with host.load() as engine:
         splits = engine.split(noise()[None], 3)
         assert len(splits) == 3
@@ -94,10 +94,10 @@ def test_parts_and_layers_are_timed(host: Host) -> None:
         assert layers["conv"].kind == "Convolution"
         assert layers["Clip"].kind == "?"
         assert {len(layer.samples_ms) for layer in layers.values()} == {4}
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
         host.cuda.fail("kernel", LAUNCH)
         with pytest.raises(DeviceError, match=LAUNCH):
             engine.split(noise()[None], 3)
-        same(engine(noise()), noise())
-        assert isinstance(engine, TellsCopies)  # so that a bench asks it
+        assert_stylized(engine(noise()), noise())
+        assert isinstance(engine, TellsCopies)  # the benchmark tests for these protocols
         assert isinstance(engine, Warns)

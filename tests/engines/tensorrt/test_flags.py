@@ -1,4 +1,4 @@
-"""The builder's switches, against what each version of TensorRT was recorded to have (surfaces.json)."""
+"""Builder flags against the recorded API of each TensorRT version (surfaces.json)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import nstopt.engines.tensorrt
-from nstopt.engines.tensorrt.flags import Flags, flags_for, mask, shares_profiles
+from nstopt.engines.tensorrt.flags import Flags, flags_for, mask, profiles_per_size, shares_profiles
 
 SURFACES: dict[str, Any] = json.loads(Path(__file__).with_name("surfaces.json").read_text())
 WEAK = ("8.5.3.1", "8.6.0")
-# What the code asks a version for before it uses it.
-ASKED_FIRST = {"progress_monitor"}
+# Members that the code uses only if they exist.
+OPTIONAL = {"progress_monitor"}
 CLASS_OF = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -33,12 +33,12 @@ CLASS_OF = {
 
 
 def trt(version: str) -> SimpleNamespace:
-    """The enums of a version, by name."""
+    """Return a module with the enums of a version."""
     enums = SURFACES[version]["enums"]
     return SimpleNamespace(**{name: enum.Enum(name, members, start=0) for name, members in enums.items()})
 
 
-def test_surfaces_say_where_they_come_from() -> None:
+def test_recorded_apis_name_their_source() -> None:
     assert {version.split(".")[0] for version in SURFACES} == {"8", "10", "11"}
     assert all("tensorrt" in surface["source"].lower() for surface in SURFACES.values())
 
@@ -59,12 +59,12 @@ def test_every_name_exists(version: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize("version", [version for version in SURFACES if version not in WEAK])
-def test_several_types_are_the_graphs_own(version: str) -> None:
+def test_int8_with_fp16_sets_no_flags(version: str) -> None:
     assert flags_for(trt(version), "int8-fp16") == flags_for(trt(version), "fp32")
 
 
 @pytest.mark.parametrize("version", list(SURFACES))
-def test_precision_is_a_flag_on_8_and_the_graphs_own_later(version: str) -> None:
+def test_precision_is_a_flag_in_8_and_in_the_graph_later(version: str) -> None:
     found = {precision: flags_for(trt(version), precision) for precision in ("fp32", "fp16", "int8")}
     if version in WEAK:
         assert [found[p].enable for p in found] == [(), ("FP16", "OBEY_PRECISION_CONSTRAINTS"), ("INT8",)]
@@ -76,7 +76,7 @@ def test_precision_is_a_flag_on_8_and_the_graphs_own_later(version: str) -> None
         assert not any(flags.pin_fp32 for flags in found.values())
 
 
-def test_the_oldest_and_the_newest() -> None:
+def test_flags_of_the_oldest_and_the_newest_version() -> None:
     assert flags_for(trt("8.5.3.1"), "int8") == Flags(
         ("EXPLICIT_BATCH",),
         ("INT8",),
@@ -90,18 +90,21 @@ def test_the_oldest_and_the_newest() -> None:
     )
 
 
-def test_masks_are_bits_of_the_members_numbers() -> None:
+def test_a_mask_has_a_bit_for_each_member() -> None:
     kind = enum.IntEnum("kind", ["A", "B", "C"], start=0)
     assert mask(kind, ("A", "C")) == 0b101
     assert mask(kind, ()) == 0
 
 
 def test_profiles_are_shared_from_8_6_on() -> None:
-    assert [shares_profiles(v) for v in ("8.5.3.1", "8.6.0", "10.0.1", "11.1")] == [False, True, True, True]
+    versions = ("8.5.3.1", "8.6.1.post1", "10.0.1", "11.1")
+    assert [shares_profiles(version) for version in versions] == [False, True, True, True]
+    assert [profiles_per_size(version) for version in versions] == [3, 1, 1, 1]
 
 
 def used() -> dict[str, set[str]]:
-    """Members of TensorRT's classes that our modules name, by class: attributes of variables that hold one."""
+    """Return the members of TensorRT's classes that our modules use, by class: attributes of variables that hold an
+    instance."""
     found: dict[str, set[str]] = {}
     folder = Path(nstopt.engines.tensorrt.__file__).parent
     for name in ("worker.py", "lane.py", "engine.py"):
@@ -121,5 +124,5 @@ def test_every_member_that_is_used_exists(version: str) -> None:
     assert {"build_serialized_network", "create_network"} <= names["Builder"]
     assert {"execute_async_v3", "set_tensor_address"} <= names["IExecutionContext"]
     for kind, attributes in names.items():
-        assert attributes - ASKED_FIRST <= set(members[kind]), kind
+        assert attributes - OPTIONAL <= set(members[kind]), kind
     assert ("IProgressMonitor" in members) == ("progress_monitor" in members["IBuilderConfig"])

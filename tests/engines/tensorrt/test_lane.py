@@ -1,4 +1,4 @@
-"""A lane, alone, on doubles of the vendors' packages; and that double against what TensorRT was recorded to have."""
+"""A single lane on doubles of cuda-python and tensorrt; and the double of tensorrt against its recorded API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from nstopt.errors import DeviceError
 
-from .conftest import SMALL, Host, paint, painter
+from .conftest import SMALL, Host, model, stylized
 from .host_tensorrt import ICudaEngine, IExecutionContext, ILogger, IProfiler, Runtime, plan_of
 
 SURFACES: dict[str, Any] = json.loads(Path(__file__).with_name("surfaces.json").read_text())
@@ -20,8 +20,8 @@ PICTURE = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
 
 
 def open_plan(host: Host, profiles: list[tuple[int, ...]] | None = None) -> tuple[Any, Any]:
-    """(TensorRT's engine, what must outlive it)."""
-    plan = plan_of(painter(1, "h", "w"), profiles) if profiles else plan_of(painter())
+    """Return an ICudaEngine and its runtime."""
+    plan = plan_of(model(1, "h", "w"), profiles) if profiles else plan_of(model())
     opened: tuple[Any, Any] = host.ours["engine"].deserialize(plan, "a plan")
     return opened
 
@@ -31,7 +31,7 @@ def lane_of(host: Host, engine: Any, profile: int = 0, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("version", list(SURFACES))
-def test_the_double_has_nothing_that_tensorrt_has_not(version: str) -> None:
+def test_the_double_has_only_members_of_tensorrt(version: str) -> None:
     for kind in (Runtime, ICudaEngine, IExecutionContext, ILogger, IProfiler):
         recorded = SURFACES[version]["classes"][kind.__name__]
         offered = {name for name in vars(kind) if not name.startswith("_")}
@@ -39,18 +39,18 @@ def test_the_double_has_nothing_that_tensorrt_has_not(version: str) -> None:
 
 
 @pytest.mark.parametrize("use_graph", [True, False])
-def test_a_lane_paints(host: Host, use_graph: bool) -> None:
+def test_a_lane_runs(host: Host, use_graph: bool) -> None:
     engine, _runtime = open_plan(host)
     lane = lane_of(host, engine, use_graph=use_graph)
     assert lane.graph_note == ("" if use_graph else "not asked for")
     for turned in (PICTURE, PICTURE[:, ::-1]):
-        np.testing.assert_array_equal(lane({"image": turned})[0], paint(np.ascontiguousarray(turned)))
+        np.testing.assert_array_equal(lane({"image": turned})[0], stylized(np.ascontiguousarray(turned)))
     assert host.cuda.calls["cudaGraphLaunch"] == (2 if use_graph else 0)
     lane.close()
     assert host.cuda.alive() == {"engine": 1}
 
 
-def test_results_come_late(host: Host) -> None:
+def test_a_run_is_asynchronous(host: Host) -> None:
     engine, _runtime = open_plan(host)
     lane = lane_of(host, engine)
     made = lane.host["stylized"].array
@@ -59,17 +59,17 @@ def test_results_come_late(host: Host) -> None:
         lane.start()
         assert not made.any()
     lane.finish()
-    np.testing.assert_array_equal(made, paint(PICTURE))
+    np.testing.assert_array_equal(made, stylized(PICTURE))
     lane.close()
 
 
 @pytest.mark.parametrize("name", ["capture", "cudaStreamBeginCapture", "cudaGraphInstantiate"])
-def test_without_a_graph_it_says_why(host: Host, name: str) -> None:
+def test_the_note_says_why_there_is_no_graph(host: Host, name: str) -> None:
     engine, _runtime = open_plan(host)
     host.cuda.fail(name, "cudaErrorStreamCaptureUnsupported")
     lane = lane_of(host, engine)
     assert "a CUDA graph: cudaErrorStreamCaptureUnsupported: operation not permitted when" in lane.graph_note
-    np.testing.assert_array_equal(lane({"image": PICTURE})[0], paint(PICTURE))
+    np.testing.assert_array_equal(lane({"image": PICTURE})[0], stylized(PICTURE))
     lane.close()
 
 
@@ -78,7 +78,7 @@ def test_tensorrt_may_refuse_to_be_captured(host: Host) -> None:
     host.cuda.fail("execute_async_v3", "cudaErrorStreamCaptureUnsupported", skip=1)
     lane = lane_of(host, engine)
     assert lane.graph_note.startswith("the GPU failed while starting the engine: cudaErrorStreamCaptureUnsupported:")
-    np.testing.assert_array_equal(lane({"image": PICTURE})[0], paint(PICTURE))
+    np.testing.assert_array_equal(lane({"image": PICTURE})[0], stylized(PICTURE))
     lane.close()
 
 
@@ -95,7 +95,7 @@ def test_tensorrt_may_refuse_to_be_captured(host: Host) -> None:
         ("kernel", 0, "running the engine: cudaErrorMemoryAllocation"),
     ],
 )
-def test_one_that_cannot_be_made_leaves_nothing(host: Host, name: str, skip: int, message: str) -> None:
+def test_a_failed_lane_leaves_nothing(host: Host, name: str, skip: int, message: str) -> None:
     engine, _runtime = open_plan(host)
     host.cuda.fail(name, "cudaErrorMemoryAllocation", skip)
     with pytest.raises(DeviceError, match=message):
@@ -103,7 +103,7 @@ def test_one_that_cannot_be_made_leaves_nothing(host: Host, name: str, skip: int
     assert host.cuda.alive() == {"engine": 1}
     assert host.ours["cuda"].take_error() == ""
     lane = lane_of(host, engine)
-    np.testing.assert_array_equal(lane({"image": PICTURE})[0], paint(PICTURE))
+    np.testing.assert_array_equal(lane({"image": PICTURE})[0], stylized(PICTURE))
     lane.close()
 
 
@@ -119,19 +119,19 @@ def test_shapes_and_profiles_that_tensorrt_refuses(host: Host) -> None:
         lane_of(host, engine, 0)
     third = lane_of(host, engine, 2)
     for lane in (first, second, third):
-        np.testing.assert_array_equal(lane({"image": PICTURE})[0], paint(PICTURE))
+        np.testing.assert_array_equal(lane({"image": PICTURE})[0], stylized(PICTURE))
         lane.close()
 
 
-def test_one_free_profile(host: Host) -> None:
-    """Every context after the first has to be told of it."""
+def test_contexts_share_one_profile(host: Host) -> None:
+    """Every context after the first must set the profile."""
     engine, _runtime = open_plan(host, [SHAPE])
     lanes = [lane_of(host, engine), lane_of(host, engine)]
     for lane in lanes:
         lane.close()
 
 
-def test_it_is_closed_after_its_work(host: Host) -> None:
+def test_close_waits_for_the_stream(host: Host) -> None:
     engine, _runtime = open_plan(host)
     lane = lane_of(host, engine)
     lane.start()
@@ -139,7 +139,7 @@ def test_it_is_closed_after_its_work(host: Host) -> None:
     assert host.cuda.alive() == {"engine": 1}
 
 
-def test_parts_are_timed(host: Host) -> None:
+def test_copies_are_timed(host: Host) -> None:
     engine, _runtime = open_plan(host)
     lane = lane_of(host, engine)
     split = lane.split()
@@ -153,16 +153,16 @@ def test_parts_are_timed(host: Host) -> None:
 
 
 def test_a_session_runs_any_graph(host: Host) -> None:
-    session = host.ours["session"].Session(plan_of(painter()))
+    session = host.ours["session"].Session(plan_of(model()))
     for _ in range(2):
-        np.testing.assert_array_equal(session({"image": PICTURE})[0], paint(PICTURE))
+        np.testing.assert_array_equal(session({"image": PICTURE})[0], stylized(PICTURE))
     assert host.cuda.alive()["context"] == 1
     host.cuda.fail("kernel", "cudaErrorLaunchFailure")
     with pytest.raises(DeviceError, match="running the engine: cudaErrorLaunchFailure"):
         session({"image": PICTURE})
     assert host.cuda.alive() == {"engine": 1}
-    np.testing.assert_array_equal(session({"image": PICTURE})[0], paint(PICTURE))
+    np.testing.assert_array_equal(session({"image": PICTURE})[0], stylized(PICTURE))
     del session
     assert host.cuda.alive() == {}
-    with pytest.raises(DeviceError, match=r"TensorRT 10.8.0 cannot load the graph that it compiled: the plan is"):
+    with pytest.raises(DeviceError, match=r"TensorRT 10.8.0 cannot load the plan that it built: the plan is no plan"):
         host.ours["session"].Session(b"damaged")

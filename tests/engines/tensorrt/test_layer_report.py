@@ -1,4 +1,4 @@
-"""TensorRT's layer report, in the layout that its developer guide prints for the engine inspector."""
+"""Layer reports in the format that TensorRT's developer guide shows for the engine inspector."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def layer(name: str, read: dict[str, object], written: dict[str, object], **more
     return {"Name": name, "Inputs": [read], "Outputs": [written], **more}
 
 
-def test_what_kernels_have_to_do() -> None:
+def test_kind_and_work_of_kernels() -> None:
     weights = {"Type": "Int8", "Count": 16 * 8 * 9}
     report = {
         "Layers": [

@@ -1,4 +1,4 @@
-"""Requests, threads, sizes and the end of an engine, on doubles of the vendors' packages."""
+"""Requests, threads, sizes and closing of an engine, on doubles of cuda-python and tensorrt."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 
 from nstopt.errors import BundleError, DeviceError
 
-from .conftest import LAUNCH, SIZES, Host, Pictures, at_once, noise, same
+from .conftest import LAUNCH, SIZES, Host, Pictures, assert_stylized, in_threads, noise
 
 
 @pytest.mark.parametrize("count", [3, 12])
 def test_threads_share_an_engine(host: Host, count: int) -> None:
     with host.load() as engine:
-        for seed, found in enumerate(at_once(lambda seed: [engine(noise(seed=seed)) for _ in range(4)][-1], count)):
-            same(found, noise(seed=seed))
+        for seed, found in enumerate(in_threads(lambda seed: [engine(noise(seed=seed)) for _ in range(4)][-1], count)):
+            assert_stylized(found, noise(seed=seed))
         assert host.cuda.alive()["context"] <= 8
 
 
@@ -28,67 +28,67 @@ def test_requests_in_flight(host: Host) -> None:
         for order in ([0, 1, 2], [2, 0, 1]):
             requests = [engine.submit(picture) for picture in pictures]
             for number in order:
-                same(requests[number].result(), pictures[number])
+                assert_stylized(requests[number].result(), pictures[number])
         out = np.zeros_like(pictures[0])
         request = engine.submit(pictures[0])
         with pytest.raises(BundleError, match="`out` must be a writable"):
             request.result(out=out[:, ::2])
         assert request.result(out=out) is out
-        same(out, pictures[0])
+        assert_stylized(out, pictures[0])
         with pytest.raises(BundleError, match="taken before"):
             request.result()
         assert host.cuda.alive()["context"] == 3
 
 
-def test_requests_are_sent_without_waiting(host: Host) -> None:
+def test_submit_does_not_wait(host: Host) -> None:
     with host.load() as engine:
         for request in [engine.submit(noise()), engine.submit(noise())]:
             request.result()
         with host.cuda.held():
             requests = [engine.submit(noise(seed=seed)) for seed in range(2)]
         for seed, request in enumerate(requests):
-            same(request.result(), noise(seed=seed))
+            assert_stylized(request.result(), noise(seed=seed))
 
 
-def test_results_that_nobody_takes(host: Host) -> None:
+def test_results_that_are_never_taken(host: Host) -> None:
     with host.load() as engine:
         for seed in range(20):
             engine.submit(noise(seed=seed))
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
         assert host.cuda.alive()["context"] == 1
         request = engine.submit(noise())
         host.cuda.fail("cudaStreamSynchronize", LAUNCH)
-        del request  # says nothing, and its lane is not used again
+        del request  # raises nothing, and its lane is closed
         assert "context" not in host.cuda.alive()
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
 
 
 def test_results_are_taken_in_another_thread(host: Host) -> None:
     with host.load() as engine:
         requests = [engine.submit(noise(seed=seed)) for seed in range(3)]
-        for seed, found in enumerate(at_once(lambda number: requests[number].result(), 3)):
-            same(found, noise(seed=seed))
+        for seed, found in enumerate(in_threads(lambda number: requests[number].result(), 3)):
+            assert_stylized(found, noise(seed=seed))
 
 
 def test_too_many_requests(host: Host) -> None:
     with host.load() as engine:
         requests = [engine.submit(noise(seed=seed)) for seed in range(7)]
-        for _ in range(3):  # a lane that a call has made is not for requests
+        for _ in range(3):  # the lane that the call makes is not lent to requests
             with pytest.raises(DeviceError, match="7 requests are in flight: take a result before the next submit"):
                 engine.submit(noise())
-            same(engine(noise()), noise())
-        same(requests.pop().result(), noise(seed=6))
+            assert_stylized(engine(noise()), noise())
+        assert_stylized(requests.pop().result(), noise(seed=6))
         requests.append(engine.submit(noise(seed=6)))
         for seed, request in enumerate(requests):
-            same(request.result(), noise(seed=seed))
+            assert_stylized(request.result(), noise(seed=seed))
 
 
-def test_requests_wait_for_calls(host: Host) -> None:
-    """These end by themselves."""
+def test_submit_waits_for_calls(host: Host) -> None:
+    """Calls end by themselves, so waiting for their lanes is safe."""
     with host.load() as engine:
-        for seed, found in enumerate(at_once(lambda seed: engine.submit(noise(seed=seed)).result(), 7)):
-            same(found, noise(seed=seed))
-        same(engine(noise()), noise())
+        for seed, found in enumerate(in_threads(lambda seed: engine.submit(noise(seed=seed)).result(), 7)):
+            assert_stylized(found, noise(seed=seed))
+        assert_stylized(engine(noise()), noise())
 
 
 @pytest.mark.parametrize("version", ["8.5.3.1", "8.6.1", "10.8.0"])
@@ -96,22 +96,24 @@ def test_several_sizes(host: Host, version: str) -> None:
     host.trt.__version__ = version
     with host.load(SIZES, copies=3 if version.startswith("8.5") else 1) as engine:
         for size in (*SIZES, *reversed(SIZES)):
-            same(engine(noise(size)), noise(size))
+            assert_stylized(engine(noise(size)), noise(size))
         assert host.cuda.alive()["context"] == 3
         requests = [(size, engine.submit(noise(size))) for size in (*SIZES, SIZES[1])]
         for size, request in reversed(requests):
-            same(request.result(), noise(size))
-        with pytest.raises(BundleError, match="is built for pictures of 24x32, 16x16, 20x48, not 17x17"):
+            assert_stylized(request.result(), noise(size))
+        with pytest.raises(
+            BundleError,
+            match=r"is built for pictures of \(batch x height x width\) 1 x 24x32, 16x16, 20x48, not 1 x 17x17",
+        ):
             engine(noise((17, 17)))
-        for number, found in enumerate(at_once(lambda number: engine(noise(SIZES[number % 3], number)), 9)):
-            same(found, noise(SIZES[number % 3], number))
+        for number, found in enumerate(in_threads(lambda number: engine(noise(SIZES[number % 3], number)), 9)):
+            assert_stylized(found, noise(SIZES[number % 3], number))
     assert host.cuda.alive() == {}
 
 
 def test_a_plan_without_a_profile_for_the_size(host: Host) -> None:
-    bundle = host.bundle(SIZES)
     engine = host.load([SIZES[0]])
-    engine.manifest = bundle.manifest
+    _, engine.shape = host.write(SIZES)
     with pytest.raises(BundleError, match=r"the plan has no profile for shape \[1, 16, 16, 3\]; build the eng"):
         engine(noise(SIZES[1]))
     engine.close()
@@ -119,53 +121,53 @@ def test_a_plan_without_a_profile_for_the_size(host: Host) -> None:
 
 @pytest.mark.parametrize("copies", [1, 2, 3])
 def test_profiles_that_are_not_shared(host: Host, copies: int) -> None:
-    """As 8.5 is: of the requests of a size one less may be in flight than there are profiles, and calls get through."""
+    """On 8.5, one submitted request fewer than profiles of a size may be in flight, and calls still run."""
     host.trt.__version__ = "8.5.3.1"
     with host.load(SIZES, copies=copies) as engine:
         requests = [engine.submit(noise(seed=seed)) for seed in range(copies - 1)]
         for _ in range(2):
             with pytest.raises(DeviceError, match=f"{copies - 1} requests are in flight: take a result"):
                 engine.submit(noise())
-            same(engine(noise()), noise())
-        for number, found in enumerate(at_once(lambda number: engine(noise(SIZES[number % 3], number)), 6)):
-            same(found, noise(SIZES[number % 3], number))
+            assert_stylized(engine(noise()), noise())
+        for number, found in enumerate(in_threads(lambda number: engine(noise(SIZES[number % 3], number)), 6)):
+            assert_stylized(found, noise(SIZES[number % 3], number))
         for seed, request in enumerate(requests):
-            same(request.result(), noise(seed=seed))
+            assert_stylized(request.result(), noise(seed=seed))
 
 
-def test_idle_lanes_make_way(host: Host) -> None:
-    """For lanes of another size: where there are too many, and where memory is short."""
+def test_idle_lanes_are_closed_for_other_sizes(host: Host) -> None:
+    """Idle lanes are closed if there are too many lanes, or if memory is short."""
     with host.load(SIZES) as engine:
         for size in SIZES:
             for request in [engine.submit(noise(size, seed)) for seed in range(5)]:
                 request.result()
         assert host.cuda.alive()["context"] == 8
         host.cuda.fail("cudaMalloc", "cudaErrorMemoryAllocation")
-        same(engine(noise(SIZES[0])), noise(SIZES[0]))
+        assert_stylized(engine(noise(SIZES[0])), noise(SIZES[0]))
         assert host.cuda.alive()["context"] <= 8
         engine.close()
     with host.load(SIZES) as engine:
         engine(noise(SIZES[0]))
         host.cuda.fail("cudaMalloc", "cudaErrorMemoryAllocation")
-        same(engine(noise(SIZES[1])), noise(SIZES[1]))
+        assert_stylized(engine(noise(SIZES[1])), noise(SIZES[1]))
         assert host.cuda.alive()["context"] == 1
 
 
 def test_errors_among_threads(host: Host) -> None:
-    """Some calls fail, the others do not notice."""
+    """A failed call does not affect the others."""
     with host.load() as engine:
-        same(engine(noise()), noise())
+        assert_stylized(engine(noise()), noise())
         host.cuda.fail("kernel", LAUNCH, skip=3, times=4)
-        found = at_once(lambda seed: engine(noise(seed=seed)), 12)
+        found = in_threads(lambda seed: engine(noise(seed=seed)), 12)
         errors = [one for one in found if isinstance(one, DeviceError)]
         assert 1 <= len(errors) <= 4
         for seed, one in enumerate(found):
             if not isinstance(one, DeviceError):
-                same(one, noise(seed=seed))
-        same(engine(noise()), noise())
+                assert_stylized(one, noise(seed=seed))
+        assert_stylized(engine(noise()), noise())
 
 
-def test_close_gives_everything_back(host: Host) -> None:
+def test_close_frees_everything(host: Host) -> None:
     engine = host.load()
     engine(noise())
     first, second = engine.submit(noise()), engine.submit(noise())
@@ -200,11 +202,11 @@ def test_close_waits_for_calls(host: Host) -> None:
         closing.start()
     for thread in (calling, closing):
         thread.join(20)
-    same(found[0], noise(seed=5))
+    assert_stylized(found[0], noise(seed=5))
     assert left == [{}]
 
 
-def test_calls_that_wait_when_it_is_closed(host: Host) -> None:
+def test_close_while_calls_wait(host: Host) -> None:
     engine = host.load()
     requests = [engine.submit(noise()) for _ in range(7)]
     engine(noise())  # on an eighth lane
@@ -220,19 +222,19 @@ def test_calls_that_wait_when_it_is_closed(host: Host) -> None:
         threading.Timer(0.005, host.cuda.gate.set).start()
         return engine.close()
 
-    for seed, found in enumerate(at_once(work, 13)[:12]):
+    for seed, found in enumerate(in_threads(work, 13)[:12]):
         if isinstance(found, DeviceError):
             assert str(found) == "the engine is closed: load it again"
         else:
-            same(found, noise(seed=seed))
+            assert_stylized(found, noise(seed=seed))
     assert host.cuda.alive() == {}
 
 
-def test_an_engine_that_is_forgotten(host: Host) -> None:
-    """It gives everything back once its last request is done."""
+def test_an_engine_without_references(host: Host) -> None:
+    """It is freed with its last request."""
     engine = host.load()
     request = engine.submit(noise())
     del engine
-    same(request.result(), noise())
+    assert_stylized(request.result(), noise())
     del request
     assert host.cuda.alive() == {}

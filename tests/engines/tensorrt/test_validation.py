@@ -1,4 +1,4 @@
-"""Graphs that TensorRT would refuse, one rule each."""
+"""Graphs that TensorRT would refuse, one for each rule."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def graph(
     kinds: tuple[int, int] = (TensorProto.FLOAT, TensorProto.FLOAT),
     **constants: NDArray[np.generic],
 ) -> onnx.ModelProto:
-    """`nodes` from x to y, [1, 3, 8, 8]."""
+    """Return a model of `nodes` from x [1, 3, 8, 8] to y, with `constants` as initializers."""
     model = helper.make_model(
         helper.make_graph(
             nodes,
@@ -43,13 +43,13 @@ def node(op: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto
 
 
 def pair(scale: NDArray[np.generic] = ONE, zero: NDArray[np.generic] = ZERO, after: str = "Relu") -> onnx.ModelProto:
-    """x through a quantizer pair."""
+    """Return a model with a quantizer pair on x."""
     nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"), node(after, "d", "y")]
     return graph(nodes, s=scale, z=zero)
 
 
 def convolution(weight_axis: int, op: str = "Conv") -> onnx.ModelProto:
-    """With weights quantized along an axis."""
+    """Return a convolution whose weights are quantized along `weight_axis`."""
     scales, zeros = np.full(3, 0.1, np.float32), np.zeros(3, np.int8)
     return graph(
         [
@@ -63,7 +63,7 @@ def convolution(weight_axis: int, op: str = "Conv") -> onnx.ModelProto:
     )
 
 
-def test_graphs_that_are_right() -> None:
+def test_graphs_that_keep_the_rules() -> None:
     for model in (pair(), convolution(0), convolution(1, "ConvTranspose"), graph([node("Relu", "x", "y")])):
         assert list(violations(model)) == []
         check(model)
@@ -72,27 +72,27 @@ def test_graphs_that_are_right() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (graph([node("Relu", "x", "y")], opset=18), "opset 18, above 17"),
+        (graph([node("Relu", "x", "y")], opset=18), "opset 18 is not supported; 17 is the newest"),
         (graph([node("Det", "x", "y")]), "the_det: operator Det is not supported"),
         (
             graph([helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft", name="g")]),
-            "g: operator com.microsoft.Gelu is of no standard domain",
+            "g: operator com.microsoft.Gelu is not of the standard domain",
         ),
-        (pair(zero=np.array(3, np.int8)), "the_quantizelinear: zero point 3; it must be 0"),
-        (pair(zero=np.array(0, np.uint8)), "the_quantizelinear: quantizes to uint8; only int8 is known"),
-        (pair(scale=np.array(0, np.float32)), "the_quantizelinear: a scale that is not above 0"),
+        (pair(zero=np.array(3, np.int8)), "the_quantizelinear: its zero point is 3; it must be 0"),
+        (pair(zero=np.array(0, np.uint8)), "the_quantizelinear: its integers are uint8; they must be int8"),
+        (pair(scale=np.array(0, np.float32)), "the_quantizelinear: its scales must be finite and above 0"),
         (
             pair(np.full(3, 0.1, np.float32), np.zeros(3, np.int8)),
-            "the_quantizelinear: a scale per channel for an activation",
+            "the_quantizelinear: it has a scale per channel; an activation must have one",
         ),
-        (pair(np.full(3, 0.1, np.float32)), "the_quantizelinear: 3 scales and 1 zero points"),
+        (pair(np.full(3, 0.1, np.float32)), "the_quantizelinear: it has 3 scales but 1 zero points"),
         (
             graph([node("QuantizeLinear", "x s z", "q"), node("Cast", "q", "y", to=1)], s=ONE, z=ZERO),
-            "the_quantizelinear: something else than a DequantizeLinear reads the integers",
+            "the_quantizelinear: its integers must be read by DequantizeLinear only",
         ),
         (
             graph([node("Relu", "x", "s"), node("QuantizeLinear", "x s z", "q"), node("Cast", "q", "y", to=1)], z=ZERO),
-            "the_quantizelinear: scale and zero point must be constants",
+            "the_quantizelinear: scale and zero point must be initializers",
         ),
         (
             graph(
@@ -101,10 +101,13 @@ def test_graphs_that_are_right() -> None:
                 s=ONE,
                 z=ZERO,
             ),
-            "the_dequantizelinear: int8 constants; TensorRT 8 wants float ones",
+            "the_dequantizelinear: its input must come from a QuantizeLinear; TensorRT 8 takes no int8",
         ),
-        (convolution(1), "the_conv: its weights are quantized along axis 1, not 0"),
-        (convolution(0, "ConvTranspose"), "the_convtranspose: its weights are quantized along axis 0, not 1"),
+        (convolution(1), "the_conv: its weights are quantized along axis 1; it must be axis 0"),
+        (
+            convolution(0, "ConvTranspose"),
+            "the_convtranspose: its weights are quantized along axis 0; it must be axis 1",
+        ),
         (
             graph(
                 [
@@ -116,13 +119,13 @@ def test_graphs_that_are_right() -> None:
                 z=ZERO,
                 f=np.array([1, 1, 2, 2], np.float32),
             ),
-            "up: a quantized input of a Resize",
+            "up: the input of a Resize must not be quantized",
         ),
         (
             graph(
                 [helper.make_node("Resize", ["x", "", "f"], ["y"], name="up", mode="cubic")], f=np.ones(4, np.float32)
             ),
-            "up: Resize mode cubic",
+            "up: Resize mode cubic is not supported",
         ),
         (
             graph([node("Relu", "x", "s"), node("InstanceNormalization", "x s b", "y")], b=np.ones(3, np.float32)),
@@ -130,13 +133,16 @@ def test_graphs_that_are_right() -> None:
         ),
         (
             graph([node("InstanceNormalization", "x s b", "y")], s=np.ones(3, np.float32), b=np.ones(3, np.float32)),
-            "the_instancenormalization: an InstanceNormalization, which TensorRT 8 has in a plugin",
+            "the_instancenormalization: TensorRT 8 has InstanceNormalization only as a plugin",
         ),
         (
             graph([node("Transpose", "x", "y")], kinds=(TensorProto.UINT8, TensorProto.UINT8)),
-            "the_transpose: Transpose on uint8, which only a Cast at the graph's ends may be",
+            "the_transpose: Transpose on uint8; only a Cast at a graph input or output may",
         ),
-        (graph([node("Pad", "x p", "y", mode="wrap")], p=np.zeros(8, np.int64)), "the_pad: Pad mode wrap"),
+        (
+            graph([node("Pad", "x p", "y", mode="wrap")], p=np.zeros(8, np.int64)),
+            "the_pad: Pad mode wrap is not supported",
+        ),
         (
             graph(
                 [node("Shape", "x", "n"), helper.make_node("Slice", ["x", "b", "e", "n"], ["y"], name="cut")],
@@ -147,20 +153,23 @@ def test_graphs_that_are_right() -> None:
         ),
     ],
 )
-def test_what_breaks_a_rule(model: onnx.ModelProto, message: str) -> None:
+def test_a_violation_names_the_node_and_the_rule(model: onnx.ModelProto, message: str) -> None:
     assert any(found.startswith(message) for found in violations(model)), list(violations(model))
     with pytest.raises(BuildError, match="TensorRT cannot take this graph: "):
         check(model)
 
 
-def test_int8_transposed_convolutions_need_a_gpu_that_has_them() -> None:
+def test_int8_transposed_convolutions_need_compute_capability_7_2() -> None:
     model = convolution(1, "ConvTranspose")
     assert list(violations(model, (8, 6))) == []
     (found,) = violations(model, (6, 1))
-    assert found == "the_convtranspose: no INT8 transposed convolution on compute capability 6.1; use the phase form"
+    assert found == (
+        "the_convtranspose: an INT8 transposed convolution needs compute capability 7.2, and this GPU has 6.1; "
+        "use the phase form"
+    )
 
 
-def test_the_error_is_short() -> None:
+def test_the_error_lists_three_violations() -> None:
     many = graph([helper.make_node("Det", ["x"], ["y" if i == 5 else f"t{i}"], name=f"n{i}") for i in range(6)])
     with pytest.raises(BuildError, match=r"n2: operator Det is not supported \(and 3 more\)$") as raised:
         check(many)
