@@ -1,5 +1,6 @@
 # make demo   the whole way on the bundled sample: export, build-engine --int8, bench, stylize
 # make test   ruff, mypy --strict and pytest, the C++ library among it where its tools are
+# make wheel  the wheel in dist/, and its test: installed without torch for Python 3.10 and 3.13 (minutes)
 # make cpp    the C++ library in build/cpp and all its tests, with sanitizers; needs
 #             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
 # All set up .venv by themselves; only python3 and make are needed.
@@ -15,7 +16,7 @@ GPU_PEERS ?= torch-cuda,torch-cuda-fp16,torch-compile-cuda,tensorrt-raw
 GPU_PRECISIONS ?= fp32,fp16,int8,int8-fp16
 GPU_BIN := .venv-gpu/bin
 
-.PHONY: demo test cpp gpu clean
+.PHONY: demo test wheel cpp gpu clean
 
 demo: $(READY)
 	$(BIN)/nstopt export
@@ -30,6 +31,10 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+wheel: $(READY)
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	NSTOPT_WHEEL=1 $(BIN)/pytest tests/test_wheel.py -rs
 
 gpu:
 	test -x $(GPU_BIN)/pip || $(PYTHON) -m venv .venv-gpu
@@ -51,4 +56,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv .venv-gpu build nstopt-out
+	rm -rf .venv .venv-gpu build dist nstopt-out

@@ -24,8 +24,10 @@ def main() -> NoReturn:
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         from nstopt.cli import app  # inside, since Ctrl-C may come while it is imported
+        from nstopt.extras import explain_missing_packages
 
-        app(prog_name="nstopt")
+        with explain_missing_packages():
+            app(prog_name="nstopt")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -13,7 +13,7 @@ import nstopt
 ROOT = Path(nstopt.__file__).parent
 # Left to right: what docs/design.md draws.
 ORDER = (
-    *("errors", "progress", "precisions", "files"),
+    *("errors", "extras", "progress", "precisions", "files"),
     *("pictures", "gpu", "bundle", "samples", "ort"),
     *("nets", "export", "graph", "calib", "engines", "pipeline"),
     *("media", "package", "runs", "projection", "bench", "report", "train", "cli"),

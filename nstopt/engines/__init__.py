@@ -8,6 +8,7 @@ from pathlib import Path
 from nstopt.bundle import open_bundle
 from nstopt.engines.base import Backend, Engine
 from nstopt.errors import BuildError
+from nstopt.extras import explain_missing_packages
 
 BACKENDS = {
     "openvino": "nstopt.engines.openvino",
@@ -18,10 +19,12 @@ BACKENDS = {
 
 
 def backend(name: str) -> Backend:
-    """Return the backend of that name and import its vendor library. Raises BuildError for an unknown name."""
+    """Return the backend of that name and import its vendor library. Raises BuildError for an unknown name, DeviceError
+    if the library is an optional package that is not installed."""
     if name not in BACKENDS:
         raise BuildError(f"unknown backend '{name}'; there are: {', '.join(BACKENDS)}")
-    loaded: Backend = importlib.import_module(BACKENDS[name]).BACKEND
+    with explain_missing_packages():
+        loaded: Backend = importlib.import_module(BACKENDS[name]).BACKEND
     return loaded
 
 

@@ -97,12 +97,13 @@ def export(
     file that fulfils the contract is its own export. Other options than the default ones have their own file. Raises
     CheckpointError or ExportError."""
     from nstopt.errors import CheckpointError
-    from nstopt.export.exporter import ExportSpec, export_net
 
     if not net.exists():
         raise CheckpointError(f"{net}: no such file; name a checkpoint, an ONNX file or an engine bundle")
     if net.suffix == ".onnx" and fulfills_contract(read_onnx(net)):
         return net
+    from nstopt.export.exporter import ExportSpec, export_net  # here, because exporting alone needs torch
+
     said = {name: value for name, value in options.items() if value not in (None, (), 1.0)}
     mark = f"-{hashlib.sha256(repr(sorted(said.items())).encode()).hexdigest()[:8]}" if said else ""
     model = folder / f"{net.stem}{mark}.onnx"
@@ -124,12 +125,17 @@ def _pairs(spec: SweepSpec) -> tuple[list[tuple[str, str]], list[str]]:
         return list(product(spec.backends, spec.precisions)), []
     left_out = []
     pairs = []
-    for name, precision in product(engines.BACKENDS, spec.precisions):
-        able = engines.backend(name).capabilities.precisions
-        if precision in able:
-            pairs.append((name, precision))
-        else:
-            left_out.append(f"{name} {precision}: the backend runs {', '.join(sorted(able))} only")
+    for name in engines.BACKENDS:
+        try:
+            able = engines.backend(name).capabilities.precisions
+        except DeviceError as error:
+            left_out.append(f"{name}: {error}")
+            continue
+        for precision in spec.precisions:
+            if precision in able:
+                pairs.append((name, precision))
+            else:
+                left_out.append(f"{name} {precision}: the backend runs {', '.join(sorted(able))} only")
     return pairs, left_out
 
 

@@ -26,6 +26,7 @@ from nstopt.bench.peers.from_export import (
 from nstopt.bench.peers.in_torch import torch_channels_last, torch_compile, torch_cuda, torch_eager
 from nstopt.bench.peers.peer import Kind, Peer, PeerSubject
 from nstopt.errors import BuildError
+from nstopt.extras import require
 
 __all__ = ["ELSEWHERE", "PEERS", "Kind", "Peer", "PeerSubject", "kind_of", "named"]
 
@@ -63,9 +64,11 @@ def _check(name: str) -> None:
 
 def named(names: Sequence[str]) -> list[str]:
     """Names of peers, where "all" stands for those that nstopt's own installation can run anywhere. Raises BuildError
-    for an unknown one."""
+    for an unknown one, DeviceError if torch is missing."""
     for name in names:
         if name != ALL:
             _check(name)
+    if names:
+        require("torch", "--compare")  # every peer runs the net's own file or an export of it
     own = [name for name in PEERS if name not in ELSEWHERE]
     return list(dict.fromkeys(one for name in names for one in (own if name == ALL else [name])))
