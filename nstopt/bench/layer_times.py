@@ -15,7 +15,7 @@ from nstopt.runs.layers import LayerRow, Layers, Peaks
 
 
 def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image: Path | None = None) -> Layers:
-    """Profile the engine of a bundle at `size`, by default its own or 512x512.
+    """Profile the engine of a bundle at `size`, by default the first that it was built for, or 512x512.
 
     Raises BundleError if the bundle is damaged or does not take `size`, DeviceError if the backend gives no per-layer
     times, MediaError if `image` cannot be read.

@@ -33,7 +33,6 @@ from nstopt.pipeline.spec import DEFAULT_PSNR_DB
 from nstopt.progress import Progress
 from nstopt.projection.forecast import check_targets
 from nstopt.runs.projected import HERE
-from nstopt.runs.record import CaseInfo
 from nstopt.runs.run_file import FORMAT_VERSION, RunFile, check_writable, read_run, write_run
 from nstopt.samples import SAMPLE
 
@@ -124,7 +123,7 @@ def bench(
     engines = [case for case in planned.cases if not case.info.is_peer] if request.layers else []
     for number, case in enumerate(engines):
         on_progress(BenchProgress(f"layers of {case}", number, len(engines)))
-        file = _with_layers(file, case.info, request.timing)
+        file = _with_layers(file, case, request.timing)
         write_run(json_path, file)
     file = msgspec.structs.replace(_with_projections(file, request, planned), is_complete=True)
     write_run(json_path, file)
@@ -201,15 +200,15 @@ def _peers(request: BenchRequest, subject: Path | None) -> list[Peer]:
     return [Peer(name, checkpoint, dict(request.net_options)) for name in request.peers]
 
 
-def _with_layers(file: RunFile, engine: CaseInfo, timing: BenchSpec) -> RunFile:
+def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
     """Add the layers of one engine to the run, or a note if its backend gives no per-layer times."""
     from nstopt.bench.layer_times import measure_layers
 
-    assert engine.bundle is not None
+    assert case.info.bundle is not None
     try:
-        measured = measure_layers(Path(engine.bundle), engine.size, timing.runs, timing.image)
+        measured = measure_layers(Path(case.info.bundle), case.info.size, timing.runs, timing.image)
     except DeviceError as error:
-        return msgspec.structs.replace(file, left_out=(*file.left_out, f"layers of {engine.label}: {error}"))
+        return msgspec.structs.replace(file, left_out=(*file.left_out, f"layers of {case}: {error}"))
     return msgspec.structs.replace(file, layers=(*file.layers, measured))
 
 

@@ -58,8 +58,8 @@ class TimedCommand(NamedTuple):
 def measure_startup(bundle: Path, picture: Path | None = None, repeats: int = REPEATS) -> Startup:
     """Run `nstopt --help` and `nstopt stylize BUNDLE PICTURE` in fresh processes, `repeats` times each.
 
-    Without `picture`, it is noise of the bundle's size, or of 512x512. Raises BundleError if the bundle is damaged,
-    NstoptError if a command fails.
+    Without `picture`, it is noise of the bundle's first size, or of 512x512. Raises BundleError if the bundle is
+    damaged, NstoptError if a command fails.
     """
     size = open_bundle(bundle).manifest.shape.sizes.first
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:

@@ -65,7 +65,7 @@ def figures(runs: Sequence[RunFile]) -> dict[str, Figure]:
         found[f"{net.name}-throughput"] = charts.throughput(net)
         found[f"{net.name}-quality"] = charts.quality(net)
         for layers in net.layers:
-            found[f"{net.name}-layers-{layers.label.removesuffix('.nst')}"] = charts.layer_bars(layers)
+            found[f"{net.name}-layers-{_name(layers)}"] = charts.layer_bars(layers)
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
@@ -117,10 +117,16 @@ def _section(net: NetResults, image: Path | None) -> Section:
 
 
 def _layer_chart(net: NetResults, layers: Layers) -> Chart:
-    name = layers.label.removesuffix(".nst")
+    name = _name(layers)
     note = f"The slowest kernels at {layers.size}, and the floor of each on this device."
     note += f" In doubt: {layers.doubt}." if layers.doubt else ""
     return Chart(f"Layers of {name}", note, _svg(charts.layer_bars(layers), f"{net.name}-{name}", f"layers of {name}"))
+
+
+def _name(layers: Layers) -> str:
+    """Name an engine at a size; labels of engines for several sizes do not tell the size."""
+    name = layers.label.removesuffix(".nst")
+    return name if str(layers.size) in name else f"{name}-{layers.size}"
 
 
 def _charts(net: NetResults) -> list[Chart]:

@@ -11,7 +11,7 @@ from nstopt.bench.cases import plan_cases
 from nstopt.bench.peers import Peer
 from nstopt.bundle import InputShape
 from nstopt.errors import BuildError, BundleError
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 
 SMALL, WIDE = Size(32, 32), Size(24, 48)
 AT_SMALL = InputShape.of(1, Size(32, 32))
@@ -93,3 +93,11 @@ def test_a_peer_cannot_be_compared_with_two_nets(make_bundle: MakeBundle) -> Non
 def test_an_unknown_peer_is_refused(make_bundle: MakeBundle) -> None:
     with pytest.raises(BuildError, match="unknown peer 'jax'; there are: torch"):
         plan_cases([make_bundle()], peers=[Peer("jax", Path("net.pth"))])
+
+
+def test_a_bundle_of_several_sizes_is_timed_at_each(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle("several", InputShape(1, Sizes(SMALL, WIDE)))
+    assert list(map(str, plan_cases([bundle]))) == ["several.nst at 32x32", "several.nst at 24x48"]
+    assert list(map(str, plan_cases([bundle], [WIDE]))) == ["several.nst at 24x48"]
+    with pytest.raises(BundleError, match=r"several.nst was built for 32x32, 24x48, not for 64x64"):
+        plan_cases([bundle, make_bundle("free")], [Size(64, 64)])

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import onnx
 import pytest
+from made import MakeBundle
 from rich.console import Console
 
 from nstopt import engines
@@ -29,7 +30,7 @@ from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialize import specialize
 from nstopt.graph.work import Work
 from nstopt.pictures.noise import noise
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.raw import build_raw
 from nstopt.projection import peaks
 from nstopt.projection.peaks import measure_peaks
@@ -154,6 +155,13 @@ def test_layers_of_a_bundle(build: Build) -> None:
     assert all(row.ms > 0 for row in measured.rows)
     gaps = [row.gap_ms for row in measured.next_to_attack]
     assert gaps == sorted(gaps, reverse=True)
+
+
+@pytest.mark.usefixtures("known_peaks")
+def test_an_engine_of_several_sizes_is_measured_at_its_first(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle("several", InputShape(1, Sizes(Size(24, 48), Size(32, 32))))
+    assert measure_layers(bundle, runs=1).size == (24, 48)
+    assert measure_layers(bundle, Size(32, 32), runs=1).size == (32, 32)
 
 
 def test_a_layer_below_its_floor_leaves_nothing_to_gain() -> None:

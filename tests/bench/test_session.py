@@ -84,7 +84,7 @@ def test_a_backend_without_layer_times_is_left_out_by_name(
     request = BenchRequest([make_bundle("A")], tmp_path, BenchSpec(runs=1), [SIZE], layers=True)
     run = bench(request, prepare(request, Silent()), tmp_path / "run.json")
     assert run.layers == ()
-    assert run.left_out == ("layers of A.nst: the openvino backend gives no per-layer times",)
+    assert run.left_out == ("layers of A.nst at 32x48: the openvino backend gives no per-layer times",)
 
 
 def test_targets_add_projected_rows_for_each_precision_and_batch(tiny_onnx: Path, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_page_is_self_contained_and_escapes_names(full_run: RunFile) -> None
     assert charts.INK not in html
     assert "prefers-color-scheme: dark" in html
     assert "9.0–21.0" in html
-    assert "nobody measured these" in html
+    assert "◇ not measured" in html
     assert "load average 9.9" in html
     assert "tensorrt: no GPU" in html
     assert "A CPU, 2 cores, 7.8 GiB" in html
@@ -144,7 +144,7 @@ def test_devices_and_nets_are_not_mixed_up(make_record: MakeRecord, make_run: Ma
 def test_a_run_without_projections_says_so(make_record: MakeRecord, make_run: MakeRun) -> None:
     html = page.render([make_run(make_record())])
     assert "nothing here is projected" in html
-    assert "No before and after: the run has no FP32 and INT8 engine of one size" in html
+    assert "No FP32 and INT8 pictures: the run has no FP32 and INT8 engine of one size" in html
 
 
 def test_measured_and_projected_points_differ_in_marker(full_run: RunFile) -> None:
@@ -198,8 +198,10 @@ def test_markdown_names_the_machine_once_and_marks_projections(full_run: RunFile
 
 
 def test_png_charts(full_run: RunFile) -> None:
-    figures = page.figures([full_run])
-    assert set(figures) == {"wave-latency", "wave-throughput", "wave-quality", "wave-layers-large"}
+    small = msgspec.structs.replace(full_run.layers[0], height=48, width=48)
+    figures = page.figures([msgspec.structs.replace(full_run, layers=(*full_run.layers, small))])
+    layers = {"wave-layers-large-512x512", "wave-layers-large-48x48"}
+    assert set(figures) == {"wave-latency", "wave-throughput", "wave-quality", *layers}
     assert charts.png(figures["wave-latency"]).startswith(b"\x89PNG")
 
 
