@@ -9,10 +9,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 from nstopt.errors import NstoptError
 
 CHUNK_BYTES = 1 << 20
+T = TypeVar("T")
 
 
 def cache_folder() -> Path:
@@ -36,6 +40,30 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder", str(folder)) from error
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written at `path`. Makes the folder if needed and leaves an existing file as it is.
+
+    Raises OSError if the folder cannot be made or written, or if `path` is a folder itself.
+    """
+    make_folder(path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def decode_versioned(raw: bytes, kind: type[T], version: int) -> T:
+    """Decode JSON with a `format_version` field into a msgspec struct of type `kind`.
+
+    The version is checked first, since a file of another version has other fields. Raises ValueError, with a one-line
+    reason, if the version is another one or if the JSON does not fit.
+    """
+    found = msgspec.json.decode(raw, type=_Version).format_version
+    if found != version:
+        raise ValueError(f"it has format version {found}, not {version}")
+    return msgspec.json.decode(raw, type=kind)
 
 
 @contextlib.contextmanager
@@ -64,6 +92,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.write_bytes(content)
     except OSError as error:
         raise NstoptError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+class _Version(msgspec.Struct):
+    format_version: int
 
 
 def _umask() -> int:

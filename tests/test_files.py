@@ -6,9 +6,10 @@ import hashlib
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from nstopt.files import CHUNK_BYTES, atomic_path, sha256_file
+from nstopt.files import CHUNK_BYTES, atomic_path, check_writable, decode_versioned, sha256_file
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
@@ -51,3 +52,45 @@ def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_path_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "file"
+    old.write_text("old")
+    check_writable(old)
+    check_writable(tmp_path / "new" / "file")
+    assert old.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new"]
+
+
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(IsADirectoryError):
+        check_writable(tmp_path)
+    with pytest.raises(NotADirectoryError):
+        check_writable(tmp_path / "file" / "below")
+
+
+class Versioned(msgspec.Struct):
+    format_version: int
+    value: str
+
+
+def test_versioned_json_is_decoded() -> None:
+    raw = b'{"format_version": 2, "value": "a"}'
+    assert decode_versioned(raw, Versioned, 2) == Versioned(2, "a")
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"format_version": 1, "other": 3}', "it has format version 1, not 2"),
+        (b'{"format_version": 2}', "missing required field `value`"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b"\xff", "malformed"),
+        (b'{"format_version": 2, "value": "\xff"}', "can't decode byte"),
+    ],
+)
+def test_other_json_is_refused_with_a_reason(raw: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        decode_versioned(raw, Versioned, 2)

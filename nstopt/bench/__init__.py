@@ -1,10 +1,12 @@
-"""Bench: engines → records → table. Every case is timed in a process of its own.
+"""Measure engines and their peers. Every case is timed in a process of its own.
 
-    cases.plan_cases      bundles, sizes, peers → cases, or an error that says what to build
-    harness.run           cases → records, one by one, kept on disk as they come
-    table.render          records → what the terminal shows
-    startup.measure_startup   how light the command itself is
-    layers.measure_layers     each layer of an engine beside its floor (roofline.py)
+    session.py      one `nstopt bench`: builds what is missing, then runs all of the below
+    cases.py        bundles, sizes and peers → cases, or an error that says what to build
+    harness.py      cases → records, one by one
+    process.py      the process that times a case, as its parent sees it; worker.py is the process itself
+    stages.py       decoding and encoding a picture
+    layer_times.py  each kernel of an engine beside its floor
+    startup.py      time and memory until the command has made a first picture
 
 This file imports nothing: a timed process must hold no more than what it times.
 """

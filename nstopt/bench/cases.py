@@ -1,4 +1,4 @@
-"""Which bundle is timed at which size: bundles, sizes and peers → cases, or an error that says what to build."""
+"""Plan which bundle is timed at which size, and which peers beside it."""
 
 from __future__ import annotations
 
@@ -12,45 +12,31 @@ from nstopt.bundle import MANIFEST, Bundle, InputShape, NetInfo, open_bundle
 from nstopt.errors import BundleError
 from nstopt.files import sha256_file
 from nstopt.pictures.size import DEFAULT_SIZE, Size
-from nstopt.runs.record import CaseKey
+from nstopt.runs.record import CaseInfo
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to time at one size. The fields are those of the record that it becomes."""
+    """One subject to time at one size, and the fields of its record that are known beforehand."""
 
     subject: Subject
-    label: str
-    is_peer: bool
-    bundle: Path | None
-    sha256: str
-    net: str
-    net_sha256: str
-    family: str
-    backend: str
-    precision: str
-    computes: str
-    size: Size
-    batch: int
-    psnr_db: float | None
-    ssim: float | None
+    info: CaseInfo
 
-    @property
-    def key(self) -> CaseKey:
-        return CaseKey(self.label, self.sha256, *self.size, self.batch)
+    def __str__(self) -> str:
+        return f"{self.info.label} at {self.info.size}"
 
 
 def plan_cases(
     bundles: Sequence[Path], sizes: Sequence[Size] = (), batch: int | None = None, peers: Sequence[Peer] = ()
 ) -> list[Case]:
-    """Cases in the order of the sizes; at each size those of one batch together, bundles before peers.
+    """Plan the cases: in the order of the sizes, then grouped by batch, bundles before peers.
 
-    A bundle built for one size is timed at that size, one built for any size at each of `sizes`. Without `sizes`: the
-    sizes that bundles were built for, or 512x512 if all take any. Without `batch`: each bundle's own, or 1. Every peer
-    runs wherever a bundle does.
+    Each bundle is timed at those of `sizes` that it takes. Without `sizes`, these are all sizes that bundles were built
+    for, or 512x512 if every bundle takes any size. Without `batch`, each bundle has its own, or 1. Every peer runs
+    wherever a bundle does.
 
-    Raises BundleError if a bundle is damaged, if a size has no bundle or a bundle no size, if a bundle has another
-    batch, or if peers are to be compared with engines of several nets; BuildError for an unknown peer.
+    Raises BundleError if a bundle is damaged, a size has no bundle, a bundle no size, a bundle has another batch, or
+    peers are to be compared with engines of several nets. Raises BuildError for an unknown peer.
     """
     opened = [open_bundle(path) for path in bundles]
     if not opened:
@@ -65,8 +51,8 @@ def plan_cases(
     cases: list[Case] = []
     for size in sizes:
         here = [_bundle_case(bundle, size, batch) for bundle in opened if _serves(bundle, size)]
-        for own_batch in dict.fromkeys(case.batch for case in here):
-            cases += [case for case in here if case.batch == own_batch]
+        for own_batch in dict.fromkeys(case.info.batch for case in here):
+            cases += [case for case in here if case.info.batch == own_batch]
             if net is not None:
                 cases += [_peer_case(peer, net, size, own_batch) for peer in peers]
     return cases
@@ -74,11 +60,10 @@ def plan_cases(
 
 def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
     manifest = bundle.manifest
-    return Case(
-        subject=BundleSubject(bundle.path),
+    info = CaseInfo(
         label=bundle.path.resolve().name,
         is_peer=False,
-        bundle=bundle.path,
+        bundle=str(bundle.path),
         sha256=sha256_file(bundle.path / MANIFEST),
         net=manifest.net.name,
         net_sha256=manifest.net.source_sha256,
@@ -86,17 +71,18 @@ def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
         backend=manifest.backend.name,
         precision=manifest.precision.asked,
         computes=manifest.precision.computes,
-        size=size,
+        height=size.height,
+        width=size.width,
         batch=batch or manifest.shape.batch or 1,
         psnr_db=manifest.quality.psnr_db_mean if manifest.quality else None,
         ssim=manifest.quality.ssim_mean if manifest.quality else None,
     )
+    return Case(BundleSubject(bundle.path), info)
 
 
 def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
     kind = kind_of(peer)
-    return Case(
-        subject=PeerSubject(peer, net.source_sha256, size, batch),
+    info = CaseInfo(
         label=kind.label,
         is_peer=True,
         bundle=None,
@@ -107,11 +93,13 @@ def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
         backend=kind.backend,
         precision=kind.precision,
         computes=kind.precision,
-        size=size,
+        height=size.height,
+        width=size.width,
         batch=batch,
         psnr_db=None,
         ssim=None,
     )
+    return Case(PeerSubject(peer, net.source_sha256, size, batch), info)
 
 
 def _one_net(bundles: Sequence[Bundle]) -> NetInfo:
@@ -157,5 +145,5 @@ def _built_for(shape: InputShape) -> str:
 
 
 def _as_option(size: Size) -> str:
-    """As the user would write it: 256, or 480x640."""
+    """Format a size as the user would write it: 256, or 480x640."""
     return str(size.height) if size.height == size.width else str(size)

@@ -1,4 +1,4 @@
-"""The pictures that cases are timed on: random noise, or one picture brought to each case's size."""
+"""The pictures that cases are timed on: random noise, or one picture resampled to each case's size."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from nstopt.pictures.size import Size
 
 
 class BenchInputs:
-    """Gives every case its pictures, uint8 RGB [batch, height, width, 3]. `name` is "noise" or the picture's file
-    name."""
+    """Inputs of all cases of a run. `name` is "noise" or the file name of the picture."""
 
     def __init__(self, image: Path | None) -> None:
-        """Raises MediaError if `image` cannot be read."""
+        """Read `image`, if given. Raises MediaError if it cannot be read."""
         self.name = image.name if image else "noise"
-        self._rgb = read_picture(image).rgb if image else None
+        self._picture = read_picture(image).rgb if image else None
 
     def pictures(self, size: Size, batch: int) -> Picture:
-        """The picture cropped and resampled to `size`, `batch` times; or the same noise at every call."""
-        if self._rgb is None:
+        """Return uint8 RGB [batch, height, width, 3]: the picture, cropped and resampled, or always the same noise."""
+        if self._picture is None:
             return noise(size, batch)
-        return np.repeat(cover(self._rgb, size)[None], batch, axis=0)
+        return np.repeat(cover(self._picture, size)[None], batch, axis=0)

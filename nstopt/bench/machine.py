@@ -1,4 +1,7 @@
-"""The machine a record was measured on. Asks the system and the package metadata; imports no vendor library."""
+"""Describe the machine a record was measured on, and what disturbed it meanwhile.
+
+Asks the operating system and the package metadata only; imports no vendor library.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,16 @@ from nstopt.gpu.driver import devices
 from nstopt.runs.record import GPU_BACKENDS, Machine
 
 PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
+# Load average per core, and share of all CPU time used by others, from which a note is due.
 BUSY_SHARE = 0.5
 OTHERS_SHARE = 0.1
+# Ratio of the highest to the lowest CPU clock, above which a note is due.
 CLOCK_MOVED = 1.1
 THROTTLES = "cpu[0-9]*/thermal_throttle/core_throttle_count"
 
 
 def this_machine() -> Machine:
-    """What can be told about this machine without loading anything. Never raises: what is unknown says so."""
+    """Describe this machine without loading any vendor library. Never raises; missing packages are left out."""
     return Machine(
         cpu=_cpu_name(),
         cores=_cores(),
@@ -36,13 +41,15 @@ def this_machine() -> Machine:
 
 
 def device_of(backend: str, machine: Machine) -> str:
-    """Name of the device that a backend's engine runs on, on this machine."""
+    """Return the name of the device that a backend's engines run on."""
     return machine.gpus[0] if backend in GPU_BACKENDS and machine.gpus else machine.cpu
 
 
 def load_warnings() -> tuple[str, ...]:
-    """A note if others kept at least half of the cores busy during the last minute. Ask before a run, which is a
-    load."""
+    """Return a note if others kept at least half of the cores busy during the last minute.
+
+    Ask before a run, since a run is a load itself.
+    """
     load, cores = os.getloadavg()[0], _cores()
     if load < BUSY_SHARE * cores:
         return ()
@@ -50,9 +57,12 @@ def load_warnings() -> tuple[str, ...]:
 
 
 class CpuTime(NamedTuple):
-    """Seconds at one moment: of the clock, of all processors at work (what a hypervisor took included), and of the
-    processes that are ours. Then the processors' mean clock in MHz, None where the system does not tell, and how often
-    they have throttled so far."""
+    """CPU usage at one moment.
+
+    `wall` is the clock in seconds, `busy` the seconds that all CPUs have worked (including those taken by a
+    hypervisor), `ours` the seconds used by our processes. `clock_mhz` is the mean CPU clock, None if unknown.
+    `throttles` counts how often the cores have throttled since boot.
+    """
 
     wall: float
     busy: float
@@ -62,7 +72,7 @@ class CpuTime(NamedTuple):
 
 
 def cpu_time(ours: Sequence[int]) -> CpuTime:
-    """Now, for the processes of these ids."""
+    """Read the current values; `ours` are the ids of our processes."""
     times = psutil.cpu_times()
     busy = sum(getattr(times, kind) for kind in ("user", "nice", "system", "irq", "softirq", "steal"))
     own = [psutil.Process(pid).cpu_times() for pid in ours]
@@ -73,24 +83,26 @@ def cpu_time(ours: Sequence[int]) -> CpuTime:
 
 
 def interference_warnings(spans: Sequence[tuple[CpuTime, CpuTime]]) -> tuple[str, ...]:
-    """A note if others used more than a tenth of the processors during these spans. It slows all, but not all alike:
-    threads that wait for each other, as torch's do, suffer most."""
+    """Return a note if others used more than a tenth of the CPU time during these spans.
+
+    Such load slows down all cases, but not alike: threads that wait for each other, as torch's do, suffer most.
+    """
     wall = sum(end.wall - start.wall for start, end in spans) * (psutil.cpu_count() or 1)
     others = sum((end.busy - start.busy) - (end.ours - start.ours) for start, end in spans)
     if others <= OTHERS_SHARE * wall:
         return ()
-    return (f"others used {min(others / wall, 1):.0%} of the processors while this was timed",)
+    return (f"other programs used {min(others / wall, 1):.0%} of the CPU time while this was timed",)
 
 
 def clock_warnings(spans: Sequence[tuple[CpuTime, CpuTime]]) -> tuple[str, ...]:
-    """Notes if the processors throttled, or if their clock, asked after each turn, moved by more than a tenth."""
+    """Return notes if CPUs throttled, or if their clock, read after each turn, varied by more than a tenth."""
     notes = []
     throttles = sum(end.throttles - start.throttles for start, end in spans)
     if throttles:
-        notes.append(f"the processors throttled {throttles} times (too hot) while this was timed")
+        notes.append(f"the CPU throttled {throttles} times (too hot) while this was timed")
     clocks = [end.clock_mhz for _, end in spans if end.clock_mhz]
     if clocks and max(clocks) > CLOCK_MOVED * min(clocks):
-        notes.append(f"the clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz while this was timed")
+        notes.append(f"the CPU clock varied between {min(clocks):.0f} and {max(clocks):.0f} MHz while this was timed")
     return tuple(notes)
 
 

@@ -1,5 +1,8 @@
-"""The parent's side of a timed process. Each case has its own, so that its peak memory is its own, a crash in a
-vendor library is an error message, and cases can take turns."""
+"""A timed process, as its parent sees it.
+
+Each case has its own process. So its peak memory is its own, a crash in a vendor library becomes an error message, and
+cases can take turns.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,30 @@ import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nstopt.bench.subject import Subject
 from nstopt.bench.worker import COPIES, WARNINGS
 from nstopt.errors import DeviceError, NstoptError
-from nstopt.pictures.files import Picture
+
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
 EXIT_TIMEOUT_S = 10
 
 
 class TimedProcess:
-    """A process that holds one opened subject. A context manager: leaving it ends the process.
+    """A process that holds one opened subject. As a context manager it ends the process on exit.
 
-    It has its own session, so that Ctrl-C reaches the parent alone, which then ends it. Should the parent be killed,
-    the closed pipe ends it too.
+    The process has its own session, so that Ctrl-C reaches the parent only, which then ends it. If the parent is
+    killed, the closed pipe ends it.
     """
 
-    def __init__(self, subject: Subject, picture: Picture, name: str) -> None:
-        """Start it and open the subject on `picture`, uint8 [N, H, W, 3]. Raises the NstoptError that opening raised,
-        or DeviceError if the process died. `name` is what messages call it."""
+    def __init__(self, subject: Subject, pictures: Picture, name: str) -> None:
+        """Start the process and open the subject on `pictures`, uint8 RGB [N, H, W, 3]. `name` is used in messages.
+
+        Raises the NstoptError that opening raised, or DeviceError if the process died.
+        """
         self._name = name
         self._pipe, theirs = multiprocessing.Pipe()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -43,24 +50,23 @@ class TimedProcess:
                 start_new_session=True,
             )
         try:
-            self._ask((subject, picture))
+            self._ask((subject, pictures))
         except BaseException:
             self._end()
             raise
 
     def run(self, runs: int) -> list[float]:
-        """Run the subject `runs` times; milliseconds of each, in order. Raises NstoptError."""
+        """Run the subject `runs` times; return the milliseconds of each run, in order. Raises NstoptError."""
         samples_ms: list[float] = self._ask(runs)
         return samples_ms
 
     def copies_ms(self) -> tuple[float, float] | None:
-        """Milliseconds to copy the pictures to the device and back, or None where nothing is copied. Raises
-        NstoptError."""
+        """Return (upload, download) milliseconds of the pictures, or None if nothing is copied. Raises NstoptError."""
         copies: tuple[float, float] | None = self._ask(COPIES)
         return copies
 
     def warnings(self) -> tuple[str, ...]:
-        """What makes the subject slower than it could be. Raises NstoptError."""
+        """Return what costs the subject speed. Raises NstoptError."""
         warnings: tuple[str, ...] = self._ask(WARNINGS)
         return warnings
 
@@ -69,8 +75,10 @@ class TimedProcess:
         return self._process.pid
 
     def peak_memory_mib(self) -> float:
-        """Largest resident set so far (VmHWM): interpreter, libraries, net and buffers. Only while the process
-        lives."""
+        """Return the largest resident set so far (VmHWM): interpreter, libraries, net and buffers.
+
+        Raises DeviceError if the process has died.
+        """
         status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         kib = [int(line.split()[1]) for line in status if line.startswith("VmHWM:")]
         if not kib:
@@ -102,7 +110,7 @@ class TimedProcess:
             how += " (out of memory? try a smaller size)"
         self._output.seek(0)
         said = self._output.read().decode(errors="replace").strip().splitlines()
-        last = f"; its last words: {said[-1]}" if said else ""
+        last = f"; its last output: {said[-1]}" if said else ""
         raise DeviceError(f"benching {self._name}: its process {how}{last}")
 
     def _end(self) -> None:

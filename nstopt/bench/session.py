@@ -1,12 +1,12 @@
 """One `nstopt bench`: nets and engine bundles → engines → cases → a run file that grows with every case.
 
-    sweep.sweep        what is missing is built
-    cases.plan_cases   which engine and which peer at which size
-    harness.run        cases → records
-    layers             each engine's layers, if wanted
-    projection         rows for a GPU that is not here, if wanted
+    pipeline/ensure.py       builds what is missing
+    bench/cases.py           plans which engine and which peer runs at which size
+    bench/harness.py         times the cases
+    bench/layer_times.py     times each engine's layers, with --layers
+    projection/forecast.py   adds rows for devices that are not here, with --target
 
-A run that was interrupted is known again by what it set out to measure, and goes on from there.
+An interrupted run is recognized by its plan, and goes on where it was.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import msgspec
 from nstopt.bench.cases import Case, plan_cases
 from nstopt.bench.harness import BenchProgress, BenchSpec, run, run_plan
 from nstopt.bench.machine import this_machine
+from nstopt.bench.peers import Peer
+from nstopt.bundle import open_bundle
 from nstopt.errors import BuildError, DeviceError, NstoptError
 from nstopt.files import sha256_file
 from nstopt.pictures.size import DEFAULT_SIZE, Size
@@ -30,16 +32,18 @@ from nstopt.pipeline.ensure import SweepSpec, is_bundle, sweep
 from nstopt.pipeline.spec import DEFAULT_PSNR_DB
 from nstopt.progress import Progress
 from nstopt.projection.forecast import check_targets
-from nstopt.runs.projected import HERE, Projected
+from nstopt.runs.projected import HERE
 from nstopt.runs.run_file import FORMAT_VERSION, RunFile, check_writable, read_run, write_run
 from nstopt.samples import SAMPLE
 
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What is to be benched. `paths` are engine bundles and nets; for nets, engines of all `sizes`, `precisions`,
-    `backends` and `batches` are made in `folder`, as close to FP32 as `min_psnr_db` (None: 40 dB). `peers` are names;
-    they run `checkpoint`, or the net itself."""
+    """Options of one bench. `paths` are engine bundles and nets.
+
+    Of each net, engines of all `sizes`, `precisions`, `backends` and `batches` are built in `folder`, with at least
+    `min_psnr_db` against FP32 (None: 40 dB). `peers` are names; they run `checkpoint`, or the net itself.
+    """
 
     paths: Sequence[Path]
     folder: Path
@@ -59,7 +63,7 @@ class BenchRequest:
 
 
 class PreparedRun(NamedTuple):
-    """All cases, the ONNX export of each net by its name, and what cannot be had here."""
+    """All cases, the ONNX export of each net by its name, and what is not available here, with reasons."""
 
     cases: list[Case]
     models: dict[str, Path]
@@ -67,16 +71,18 @@ class PreparedRun(NamedTuple):
 
 
 def prepare(request: BenchRequest, progress: Progress) -> PreparedRun:
-    """Build what is missing and list the cases. Raises what building raises, and BundleError or BuildError for what
-    does not fit together."""
+    """Build missing engines and plan the cases.
+
+    Raises what building raises, and BundleError or BuildError if parts of the request do not fit together.
+    """
     paths = dict.fromkeys(request.paths)
     bundles = [path for path in paths if is_bundle(path)]
     nets = [path for path in paths if not is_bundle(path)]
     of_nets = (request.precisions, request.backends, request.targets, request.calib, request.val, request.min_psnr_db)
     if bundles and any(of_nets):
         raise BuildError(
-            f"{bundles[0]}: is built already; --precision, --backend, --target, --calib, --val and --min-psnr go with "
-            "a net: name its checkpoint or its .onnx"
+            f"{bundles[0]}: this engine is built already; --precision, --backend, --target, --calib, --val and "
+            "--min-psnr go with a net: name its checkpoint or its .onnx"
         )
     check_targets(request.targets, len(nets))
     _check_names(nets)
@@ -103,8 +109,10 @@ def bench(
     on_progress: Callable[[BenchProgress], None] = lambda _: None,
     earlier: RunFile | None = None,
 ) -> RunFile:
-    """Measure and project; `json_path` is rewritten after each step. Raises what measuring raises, and NstoptError if
-    the file cannot be written."""
+    """Measure and project; rewrite `json_path` after each step.
+
+    Raises what measuring raises, and NstoptError if the file cannot be written.
+    """
     check_writable(json_path)
     kept = earlier.records if earlier else ()
     created = earlier.created if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -112,9 +120,9 @@ def bench(
     for record in run(planned.cases, request.timing, on_progress, kept):
         file = msgspec.structs.replace(file, records=(*file.records, record))
         write_run(json_path, file)
-    engines = [case for case in planned.cases if case.bundle] if request.layers else []
+    engines = [case for case in planned.cases if not case.info.is_peer] if request.layers else []
     for number, case in enumerate(engines):
-        on_progress(BenchProgress(f"layers of {case.label} at {case.size}", number, len(engines)))
+        on_progress(BenchProgress(f"layers of {case}", number, len(engines)))
         file = _with_layers(file, case, request.timing)
         write_run(json_path, file)
     file = msgspec.structs.replace(_with_projections(file, request, planned), is_complete=True)
@@ -125,8 +133,10 @@ def bench(
 def interrupted(
     json_path: Path | None, folder: Path, request: BenchRequest, planned: PreparedRun
 ) -> tuple[Path, RunFile] | None:
-    """The run file to go on with: `json_path`, or the newest of `folder`, that set out to measure the same cases here,
-    with the same versions, and did not finish."""
+    """Find the run file to go on with: `json_path`, or the newest in `folder`.
+
+    It must have the same plan, be measured on this machine with the same versions, and be unfinished.
+    """
     paths = [json_path] if json_path else sorted(folder.glob("bench-*.json"), reverse=True)
     wanted, here = run_plan(planned.cases, request.timing), this_machine()
     for path in paths:
@@ -141,10 +151,10 @@ def interrupted(
 
 
 def _check_names(nets: Sequence[Path]) -> None:
-    """Exports and engines are named after their net."""
+    """Raise BuildError if two nets have the same name, since exports and engines are named after their net."""
     for number, net in enumerate(nets):
         if any(net.stem == other.stem for other in nets[:number]):
-            raise BuildError(f"{net}: another net of this run is called {net.stem} too; rename the file of one of them")
+            raise BuildError(f"{net}: another net of this run is also called {net.stem}; rename one of the files")
 
 
 def _sweep_spec(request: BenchRequest, net: Path) -> SweepSpec:
@@ -163,7 +173,7 @@ def _sweep_spec(request: BenchRequest, net: Path) -> SweepSpec:
 
 
 def _name_of(model: Path) -> str:
-    """What records call the net."""
+    """Return the net's name as records have it."""
     from nstopt.export.metadata import read_info
     from nstopt.export.onnx_file import read_onnx
 
@@ -172,16 +182,11 @@ def _name_of(model: Path) -> str:
 
 
 def _takes(bundle: Path, batch: int) -> bool:
-    from nstopt.bundle import open_bundle
-
     return open_bundle(bundle).manifest.shape.batch == batch
 
 
-def _peers(request: BenchRequest, subject: Path | None) -> list[Any]:
-    """Peers run the net's own file; only that of the bundled sample is known without being named."""
-    from nstopt.bench.peers import Peer
-    from nstopt.bundle import open_bundle
-
+def _peers(request: BenchRequest, subject: Path | None) -> list[Peer]:
+    """Return the peers with the checkpoint they run: the given one, the net itself, or the bundled sample's."""
     if not request.peers or subject is None:
         return []
     checkpoint = request.checkpoint
@@ -191,19 +196,19 @@ def _peers(request: BenchRequest, subject: Path | None) -> list[Any]:
         is_sample = open_bundle(subject).manifest.net.source_sha256 == sha256_file(SAMPLE)
         checkpoint = SAMPLE if is_sample else None
     if checkpoint is None:
-        raise BuildError("--compare runs the net's own file: name it with --checkpoint")
+        raise BuildError("--compare runs the net's own file; name it with --checkpoint")
     return [Peer(name, checkpoint, dict(request.net_options)) for name in request.peers]
 
 
 def _with_layers(file: RunFile, case: Case, timing: BenchSpec) -> RunFile:
-    """The run with the layers of one engine; or, where its backend cannot tell them, with that said."""
+    """Add the layers of one engine to the run, or a note if its backend gives no per-layer times."""
     from nstopt.bench.layer_times import measure_layers
 
-    assert case.bundle is not None
+    assert case.info.bundle is not None
     try:
-        measured = measure_layers(case.bundle, case.size, timing.runs, timing.image)
+        measured = measure_layers(Path(case.info.bundle), case.info.size, timing.runs, timing.image)
     except DeviceError as error:
-        return msgspec.structs.replace(file, left_out=(*file.left_out, f"layers of {case.label}: {error}"))
+        return msgspec.structs.replace(file, left_out=(*file.left_out, f"layers of {case}: {error}"))
     return msgspec.structs.replace(file, layers=(*file.layers, measured))
 
 
@@ -211,18 +216,15 @@ def _with_projections(file: RunFile, request: BenchRequest, planned: PreparedRun
     from nstopt.projection import forecast
     from nstopt.projection.model import Workload
 
-    rows: list[Projected] = []
+    shapes = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
+    workloads = [
+        Workload(net, model, precision, size, batch)
+        for (net, model), (size, batch, precision) in product(planned.models.items(), shapes)
+    ]
+    gpus = [target for target in request.targets if target != HERE]
+    rows = list(forecast.on_gpus(gpus, workloads, file.records, planned.models))
     left_out: list[str] = []
-    for target in request.targets:
-        if target == HERE:
-            found, missing = forecast.here(file.records, planned.models)
-            rows += found
-            left_out += missing
-            continue
-        kinds = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
-        wanted = [
-            Workload(net, model, precision, size, batch)
-            for (net, model), (size, batch, precision) in product(planned.models.items(), kinds)
-        ]
-        rows += forecast.on_gpu(target, wanted, file.records, planned.models)
+    if HERE in request.targets:
+        found, left_out = forecast.here(file.records, planned.models)
+        rows += found
     return msgspec.structs.replace(file, projected=tuple(rows), left_out=(*file.left_out, *left_out))

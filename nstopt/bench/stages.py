@@ -1,4 +1,4 @@
-"""What a picture costs before and after the net: a JPEG file read, and one written.
+"""Time what a picture costs before and after the net: reading and writing a JPEG file.
 
 Timed on a photograph, since noise compresses to many times the bytes of one: the picture of --image, or scikit-image's
 astronaut.
@@ -21,13 +21,15 @@ DEMO = "astronaut"
 
 
 def measure_stages(image: Path | None, size: Size) -> Stages:
-    """Medians of reading and writing a JPEG file of `size` with the functions that `nstopt stylize` uses. Raises
-    MediaError if `image` cannot be read."""
+    """Time reading and writing a JPEG file of `size` with the functions that `nstopt stylize` uses; return medians.
+
+    Raises MediaError if `image` cannot be read.
+    """
     source = image or demo_photograph(DEMO)
-    rgb = cover(read_picture(source).rgb, size)
+    picture = cover(read_picture(source).rgb, size)
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         file = Path(folder) / "picture.jpg"
-        encode_ms = _median_ms(lambda: write_picture(file, rgb))
+        encode_ms = _median_ms(lambda: write_picture(file, picture))
         decode_ms = _median_ms(lambda: read_picture(file))
     return Stages(source.name, decode_ms, None, None, encode_ms)
 

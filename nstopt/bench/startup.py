@@ -1,5 +1,4 @@
-"""How light the command is: what somebody waits, and what it takes, until a first picture is done in a fresh
-process."""
+"""Measure start-up: time and memory of the command until the first picture is done, in fresh processes."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ MEMORY_LIMIT_MIB = 350.0
 
 
 class StartupFigure(msgspec.Struct, frozen=True):
-    """One figure beside its limit. `value` is the median of `samples`, in `unit`."""
+    """One figure and its limit. `value` is the median of `samples`, in `unit` (seconds or MiB)."""
 
     what: str
     unit: str
@@ -42,15 +41,15 @@ class StartupFigure(msgspec.Struct, frozen=True):
 
 
 class Startup(msgspec.Struct, frozen=True):
-    """Seconds to the help text, seconds to a finished first picture, and peak MiB of the latter."""
+    """Seconds to the help text, seconds to the first picture, and peak MiB of the latter."""
 
     bundle: str
     machine: Machine
     measures: tuple[StartupFigure, ...]
 
 
-class Timed(NamedTuple):
-    """One run of a command."""
+class TimedCommand(NamedTuple):
+    """One run of a command: wall-clock seconds and peak resident MiB."""
 
     seconds: float
     peak_mib: float
@@ -59,8 +58,8 @@ class Timed(NamedTuple):
 def measure_startup(bundle: Path, picture: Path | None = None, repeats: int = REPEATS) -> Startup:
     """Run `nstopt --help` and `nstopt stylize BUNDLE PICTURE` in fresh processes, `repeats` times each.
 
-    Without `picture`: on noise of the bundle's size, or of 512x512. Raises BundleError if the bundle is damaged,
-    NstoptError if a command fails.
+    Without `picture`, it is noise of the bundle's first size, or of 512x512. Raises BundleError if the bundle is
+    damaged, NstoptError if a command fails.
     """
     size = open_bundle(bundle).manifest.shape.sizes.first
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
@@ -81,16 +80,16 @@ def measure_startup(bundle: Path, picture: Path | None = None, repeats: int = RE
     )
 
 
-def run_timed(command: Sequence[str]) -> Timed:
-    """Run a command (its program as an absolute path) to its end. Raises NstoptError if it fails."""
+def run_timed(command: Sequence[str]) -> TimedCommand:
+    """Run a command, whose program is an absolute path, to its end. Raises NstoptError if it fails."""
     stopwatch = [sys.executable, "-I", "-S", str(STOPWATCH), *command]
     result = subprocess.run(stopwatch, capture_output=True, text=True, errors="replace", check=False)
     fields = result.stdout.split()
     code = int(fields[2]) if result.returncode == 0 else result.returncode
     if code != 0:
-        last = (result.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (result.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise NstoptError(f"measuring start-up: `{' '.join(command)}` ended with exit code {code}: {last}")
-    return Timed(float(fields[0]), int(fields[1]) / 1024)
+    return TimedCommand(float(fields[0]), int(fields[1]) / 1024)
 
 
 def _nstopt(*arguments: str) -> list[str]:

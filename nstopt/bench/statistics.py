@@ -1,8 +1,8 @@
-"""Statistics of latency samples, and the rule that says when a warm-up is over.
+"""Statistics of latency samples, and the rule that ends a warm-up.
 
-The rule: a case is steady when the median of its last 3 runs lies within 2% of the median of the 3 runs before, and
-it has run for at least half a second (clocks rise, caches and allocators fill). Warm-up ends after 15 seconds in any
-case; if the case was not steady by then, its record says so.
+A case is steady when the median of its last 3 runs lies within 2% of the median of the 3 runs before, and it has run
+for at least half a second, while clocks rise and caches and allocators fill. A warm-up ends after 15 seconds at the
+latest. If the case was not steady by then, its record says so.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ TOLERANCE = 0.02
 MIN_WARMUP_MS = 500.0
 MAX_WARMUP_MS = 15_000.0
 WIDE_SPREAD = 1.25
-# A run this many times further from the median than runs usually are. Iglewicz & Hoaglin, How to Detect and Handle
-# Outliers, 1993, take 3.5; hyperfine takes 10, because run times have long tails, and so do we.
+# Least modified z-score of an outlier. Iglewicz & Hoaglin, How to Detect and Handle Outliers, 1993, use 3.5; hyperfine
+# uses 10, because run times have long tails, and so do we.
 OUTLIER_SCORE = 10.0
+# Median absolute deviation of a standard normal distribution.
 NORMAL_MAD = 0.6745
 
 
 def is_steady(samples_ms: Sequence[float]) -> bool:
-    """Whether the rule above holds at the end of these warm-up samples."""
+    """Return True if these warm-up samples end steady, by the rule above."""
     if len(samples_ms) < 2 * WINDOW_RUNS or sum(samples_ms) < MIN_WARMUP_MS:
         return False
     last = float(np.median(samples_ms[-WINDOW_RUNS:]))
@@ -34,32 +35,31 @@ def is_steady(samples_ms: Sequence[float]) -> bool:
 
 
 def is_overdue(samples_ms: Sequence[float]) -> bool:
-    """Whether a warm-up has had its time, steady or not, and its least number of runs."""
+    """Return True if a warm-up has used up its time and has at least the runs that the rule needs."""
     return len(samples_ms) >= 2 * WINDOW_RUNS and sum(samples_ms) >= MAX_WARMUP_MS
 
 
 def summarize(samples_ms: Sequence[float]) -> Latency:
-    """Percentiles (linear between neighbors, as numpy's), mean and least of at least one sample, in milliseconds."""
+    """Summarize at least one sample in milliseconds; percentiles are numpy's (linear interpolation)."""
     p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
     mean = float(np.mean(samples_ms))
     return Latency(p50=p50, p90=p90, p99=p99, mean=mean, min=min(samples_ms), samples=tuple(samples_ms))
 
 
 def pictures_per_second(latency: Latency, batch: int) -> float:
-    """FPS at the median latency: the figure a reader can check against the p50 beside it."""
+    """Return FPS at the median latency, so that a reader can check it against the p50 beside it."""
     return 1000.0 * batch / latency.p50
 
 
 def spread_warnings(latency: Latency) -> tuple[str, ...]:
-    """A note if one run in ten took at least a quarter longer than the median."""
+    """Return a note if one run in ten took at least a quarter longer than the median."""
     if latency.p90 < WIDE_SPREAD * latency.p50:
         return ()
     return (f"uneven: p90 is {latency.p90 / latency.p50:.2f}x the median (other work on the machine, or throttling)",)
 
 
 def outlier_warnings(samples_ms: Sequence[float]) -> tuple[str, ...]:
-    """A note if single runs stand far outside the others, by their modified z-score: distance from the median over the
-    median distance."""
+    """Return a note on outliers by the modified z-score, 0.6745 x distance from the median / median distance."""
     distances = np.abs(np.array(samples_ms) - np.median(samples_ms))
     usual = float(np.median(distances)) / NORMAL_MAD
     found = [value for value, distance in zip(samples_ms, distances, strict=True) if distance > OUTLIER_SCORE * usual]

@@ -1,7 +1,7 @@
 """A script that runs one command and prints its wall-clock seconds, peak resident KiB and exit code.
 
-It exists because Linux counts the memory of the process that started a command into the command's own peak
-(ru_maxrss): this one is small, whatever starts it. So it imports next to nothing.
+Linux counts the memory of the process that started a command into the command's own peak (ru_maxrss). This script is
+small whoever starts it, so it imports next to nothing.
 """
 
 import os
@@ -10,7 +10,7 @@ import time
 
 
 def main(command: list[str]) -> None:
-    """The command's own output goes to this script's standard error."""
+    """Run the command with its output redirected to standard error."""
     start = time.perf_counter()
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
     _, status, usage = os.wait4(pid, 0)

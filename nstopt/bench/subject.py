@@ -1,20 +1,24 @@
-"""What is timed: something that a process of its own can open and then call on pictures."""
+"""Subjects: objects that a timed process can open and then call on pictures.
+
+A timed process imports this module, so it imports neither Pillow nor any engine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from nstopt.pictures.files import Picture
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
-Stylize = Callable[[Picture, Picture], object]
-"""Reads uint8 RGB [N, H, W, 3] and writes an array of the same shape. What it returns is not looked at."""
+Stylize = Callable[["Picture", "Picture"], object]
+"""Reads uint8 RGB [N, H, W, 3] and writes an array of the same shape. The return value is ignored."""
 
 
 class Copies(Protocol):
-    """Milliseconds that one run took to copy pictures to the device and back."""
+    """Milliseconds that one run spent on copying pictures to the device and back."""
 
     @property
     def upload_ms(self) -> float: ...
@@ -25,34 +29,32 @@ class Copies(Protocol):
 
 @runtime_checkable
 class TellsCopies(Protocol):
-    """What an engine with memory of its own can be asked besides."""
+    """An engine with device memory of its own, which can time its copies."""
 
-    def split(self, images: Picture, runs: int) -> Sequence[Copies]:
-        """Time the parts of `runs` runs. Raises DeviceError."""
+    def split(self, pictures: Picture, runs: int, /) -> Sequence[Copies]:
+        """Time the parts of `runs` runs on uint8 RGB [N, H, W, 3]. Raises DeviceError."""
         ...
 
 
 @runtime_checkable
 class Warns(Protocol):
-    """What an engine of ours can be asked besides."""
+    """An engine that reports what costs it speed."""
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What makes it slower than it could be."""
-        ...
+    def warnings(self) -> tuple[str, ...]: ...
 
 
 class Subject(Protocol):
-    """Sent to the process that times it, so it must be picklable and cheap to import."""
+    """What a case times. It is sent to the timed process, so it must be picklable and cheap to import."""
 
     def open(self) -> Stylize:
-        """Load whatever it takes to run. Raises NstoptError."""
+        """Load all that is needed to run. Raises NstoptError."""
         ...
 
 
 @dataclass(frozen=True)
 class BundleSubject:
-    """One of our engines."""
+    """The engine of a bundle."""
 
     path: Path
 

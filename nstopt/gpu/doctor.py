@@ -1,5 +1,7 @@
-"""Which software runs on a GPU, which of it is installed, and how to get the rest. Facts from gpus.toml and the
-driver."""
+"""Report which software runs on a GPU, which of it is installed, and how to install the rest.
+
+Facts come from gpus.toml and the driver.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import Architecture, Gpu, architecture_of, gpu, is_supported, recognize, release_line
 
 PRECISIONS = ("fp32", "fp16", "int8")
-# What the doctor looks for; a line's packages are alternatives.
+# Packages that the doctor looks for; those of one line are alternatives.
 PACKAGES = {
     "TensorRT": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
     "CUDA bindings": ("cuda-python",),
@@ -24,7 +26,7 @@ PACKAGES = {
 PASCAL_PYTHON = (3, 10)
 PIP_PASCAL = "python3.10 -m pip install 'nstopt[pascal]'"
 PIP_GPU = "pip install 'nstopt[gpu]'"
-# TensorRT's wheels are for CUDA 13 unless they are asked for by name; those for CUDA 12 need 12.2 of the driver:
+# TensorRT's wheels are for CUDA 13 unless the package for CUDA 12 is named, which needs a driver with CUDA 12.2:
 # https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/installing-tensorrt/prerequisites.html
 PIP_GPU_CUDA_12 = "pip install nstopt 'tensorrt-cu12>=10.8' 'cuda-python>=12.9,<13' nvidia-ml-py"
 CUDA_13, CUDA_LEAST = (13, 0), (12, 2)
@@ -33,7 +35,7 @@ NEEDED = ("TensorRT", "CUDA bindings")
 
 
 class Line(NamedTuple):
-    """One thing that was looked at. `fits` is None where there is nothing to judge."""
+    """One finding. `fits` says whether it suits this GPU, None if there is nothing to judge."""
 
     what: str
     finding: str
@@ -41,7 +43,7 @@ class Line(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What is known of one GPU. `command` installs what is missing; empty where nothing is."""
+    """Findings on one GPU. `command` installs what is missing, empty if nothing is."""
 
     title: str
     lines: tuple[Line, ...]
@@ -49,8 +51,10 @@ class Report(NamedTuple):
 
 
 def examine(target: str | None = None) -> tuple[Report, ...]:
-    """A report on each GPU of this machine, or on the GPU named `target`; for one that is not here, nothing is said
-    about what is installed. Raises DeviceError for an unknown name."""
+    """Report on each GPU of this machine, or on the GPU named `target`, without looking at what is installed.
+
+    Raises DeviceError for an unknown name.
+    """
     if target is not None:
         named = gpu(target)
         return (_report(named.title, named.architecture, named, None),)
@@ -63,7 +67,7 @@ def examine(target: str | None = None) -> tuple[Report, ...]:
 def _report(title: str, generation: Architecture | None, known: Gpu | None, device: GpuDevice | None) -> Report:
     lines = [*_hardware(generation, known, device)]
     if generation is None:
-        lines.append(Line("support", "not in nstopt's table: whatever NVIDIA's support matrix says", None))
+        lines.append(Line("support", "not in nstopt's table: see NVIDIA's support matrix", None))
         return Report(title, tuple(lines), "")
     lines += _precisions(generation, known)
     lines += _software(generation, device)
@@ -100,7 +104,7 @@ def _driver(version: str, device: GpuDevice, generation: Architecture | None) ->
 
 
 def _precisions(generation: Architecture, known: Gpu | None) -> list[Line]:
-    """Each precision's peak against FP32, and in numbers where the very card is known."""
+    """Peak of each precision relative to FP32, and in numbers if the GPU is in the table."""
     found = []
     for precision in PRECISIONS:
         speed_up = generation.speed_up(precision)
@@ -145,8 +149,10 @@ def _aside(what: str, generation: Architecture) -> str:
 
 
 def _is_for_gpu(version: str, generation: Architecture) -> bool:
-    """Whether this build of torch may run on the GPU: none for the CPU, and where PyPI's no longer do, one of the index
-    that does."""
+    """Return True if this build of torch may run on the GPU.
+
+    CPU builds do not. Where PyPI's builds no longer support the GPU, it must come from the index that does.
+    """
     build = version.partition("+")[2]
     return build != "cpu" and generation.torch_index in (None, build)
 
@@ -156,8 +162,10 @@ def _needs_newer_driver(device: GpuDevice) -> bool:
 
 
 def command(generation: Architecture, driver_cuda: str | None = None) -> str:
-    """The pip command, in one line, that brings what nstopt's GPU engines need on this generation; `driver_cuda` is the
-    newest CUDA that the driver runs, None where that is not known."""
+    """Return the command line that installs what nstopt's GPU engines need on this generation.
+
+    `driver_cuda` is the newest CUDA version that the driver runs, None if unknown.
+    """
     if generation.jetpack:
         return "sudo apt-get install nvidia-jetpack  # TensorRT and CUDA come with the board's system image"
     if generation.tensorrt_last is None:

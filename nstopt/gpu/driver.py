@@ -1,20 +1,26 @@
-"""What the NVIDIA driver says of this machine: GPUs, their memory, its own version. Imports no vendor library until
-asked, and never raises: no driver means no GPUs."""
+"""Ask the NVIDIA driver for the GPUs of this machine, their memory, and its own version.
+
+No vendor library is imported until one of these functions is called. They never raise: without a driver there are no
+GPUs.
+"""
 
 from __future__ import annotations
 
 import ctypes
 from typing import NamedTuple
 
-# Of cuDeviceGetAttribute.
+# Attributes of cuDeviceGetAttribute.
 COMPUTE_CAPABILITY_MAJOR, COMPUTE_CAPABILITY_MINOR = 75, 76
 NAME_BYTES = 256
 BUS_BYTES = 32
 
 
 class GpuDevice(NamedTuple):
-    """One GPU. `sm` is its compute capability, `cuda` the newest CUDA that the driver can run, `driver` the driver's
-    version, empty where nvidia-ml-py is not there to tell it, `bus` its place, such as 0000:01:00.0."""
+    """One GPU as the driver describes it.
+
+    `sm` is its compute capability, `cuda` the newest CUDA version that the driver can run, `driver` the driver's
+    version, empty without nvidia-ml-py, and `bus` its PCI bus id, such as 0000:01:00.0.
+    """
 
     name: str
     sm: tuple[int, int]
@@ -25,7 +31,7 @@ class GpuDevice(NamedTuple):
 
 
 def count_gpus() -> int:
-    """NVIDIA GPUs that the driver shows; 0 where there is no driver."""
+    """Count the NVIDIA GPUs that the driver shows; 0 without a driver."""
     driver = _libcuda()
     count = ctypes.c_int(0)
     if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)):
@@ -34,8 +40,7 @@ def count_gpus() -> int:
 
 
 def devices() -> tuple[GpuDevice, ...]:
-    """Every GPU that CUDA may use here, in its order, which is not that of nvidia-smi: engines run on the first. The
-    driver's version is added where nvidia-ml-py is installed."""
+    """List the GPUs that CUDA may use, in CUDA's order, which is not that of nvidia-smi. Engines run on the first."""
     driver = _libcuda()
     if driver is None:
         return ()
@@ -44,7 +49,7 @@ def devices() -> tuple[GpuDevice, ...]:
 
 
 def _libcuda() -> ctypes.CDLL | None:
-    """The driver's library, initialized."""
+    """Load and initialize the driver's library; None if there is none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -70,7 +75,7 @@ def _device(driver: ctypes.CDLL, index: int, version: str) -> GpuDevice:
 
 
 def _driver_version() -> str:
-    """Through NVML; empty where nvidia-ml-py is missing or fails."""
+    """Ask NVML for the driver's version; empty if nvidia-ml-py is missing or fails."""
     try:
         import pynvml
     except ImportError:

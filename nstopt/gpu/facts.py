@@ -1,7 +1,7 @@
 """Facts about GPUs, from gpus.toml: peak rates, memory, and which TensorRT, CUDA and torch still run there.
 
-Peaks are what the arithmetic units can do in every clock cycle at the boost clock of the reference card. No program
-reaches them; they are floors for times, and ratios between precisions.
+A peak is the rate of all arithmetic units of the reference card, busy in every cycle at the boost clock. No program
+reaches it. Peaks give floors for times, and ratios between precisions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,17 +24,21 @@ else:
 
 TABLE = Path(__file__).with_name("gpus.toml")
 OPS_PER_MULTIPLY_ADD = 2
-# A precision is fast where it multiplies at least this much faster than FP32.
+# A precision is worth building if it multiplies at least this much faster than FP32.
 FAST = 1.5
 # The first compute capability for which TensorRT has INT8 deconvolution kernels.
 INT8_DECONVOLUTION_SM = (7, 2)
 
 
 class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What GPUs of one generation share. Rates are dense multiply-adds per clock of one multiprocessor: on its vector
-    units (`fp32`, `fp16`), by DP4A, and on its tensor cores, 0 where it has none. `*_last` is the last release line
-    that supports it, None where none has ended it; `torch_index` names PyTorch's own index where PyPI's builds no
-    longer serve it. `jetpack`: libraries come with the board's system image, not from PyPI."""
+    """Properties shared by all GPUs of one generation.
+
+    Rates are dense multiply-adds per clock of one multiprocessor: on its vector units (`fp32`, `fp16`), by the DP4A
+    instruction (`int8_dp4a`), and on its tensor cores (`*_tensor`), 0 if it has none. `*_first` and `*_last` are the
+    first and last release lines that support it; `*_last` is None if support goes on. `torch_index` names the PyTorch
+    package index to use where PyPI's builds no longer support it. With `jetpack`, libraries come with the board's
+    system image and not from PyPI.
+    """
 
     title: str
     sm: tuple[int, int]
@@ -57,27 +62,38 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def compute_capability(self) -> str:
-        """As NVIDIA writes it: `6.1`."""
+        """Compute capability as NVIDIA writes it, such as `6.1`."""
         return f"{self.sm[0]}.{self.sm[1]}"
 
     def multiply_adds(self, precision: str) -> int:
-        """The best dense rate per clock of one multiprocessor for `fp32`, `fp16` or `int8`. TF32 does not count as
-        FP32."""
+        """Return the best dense rate per clock of one multiprocessor for `fp32`, `fp16` or `int8`.
+
+        TF32 does not count as FP32. Raises DeviceError for an unknown precision.
+        """
+        return max(self._rates(precision))
+
+    def uses_tensor_cores(self, precision: str) -> bool:
+        """Return True if the tensor cores have the best rate for `fp32`, `fp16` or `int8`. Raises DeviceError."""
+        vector, tensor = self._rates(precision)
+        return tensor > vector
+
+    def _rates(self, precision: str) -> tuple[int, int]:
+        """Rates of the vector units and of the tensor cores."""
         rates = {
-            "fp32": self.fp32,
-            "fp16": max(self.fp16, self.fp16_tensor),
-            "int8": max(self.int8_dp4a, self.int8_tensor),
+            "fp32": (self.fp32, 0),
+            "fp16": (self.fp16, self.fp16_tensor),
+            "int8": (self.int8_dp4a, self.int8_tensor),
         }
         if precision not in rates:
             raise DeviceError(f"unknown precision '{precision}'; there are: {', '.join(rates)}")
         return rates[precision]
 
     def speed_up(self, precision: str) -> float:
-        """Peak rate of a precision against FP32: 1/64 for FP16 on Pascal, 4 for its INT8."""
+        """Return the peak rate of a precision relative to FP32: on Pascal 1/64 for FP16 and 4 for INT8."""
         return self.multiply_adds(precision) / self.fp32
 
     def is_fast(self, precision: str) -> bool:
-        """Whether a precision is worth asking for. FP32 always is."""
+        """Return True if a precision is worth building. FP32 always is."""
         return precision == "fp32" or self.speed_up(precision) >= FAST
 
     @property
@@ -86,9 +102,13 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.sm >= INT8_DECONVOLUTION_SM
 
 
-class Gpu(msgspec.Struct, frozen=True):
-    """One GPU as it was sold. `device_names` is what the driver calls it, without NVIDIA in front; `key` is what users
-    call it. Memory in GiB, bandwidth in 10^9 bytes a second."""
+class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model of a GPU.
+
+    `key` is the name that users give it, `device_names` are the driver's names for it, without "NVIDIA" in front.
+    `tensor_boost_mhz` is the boost clock of the tensor cores, None if it is `boost_mhz`. Memory is in GiB, bandwidth in
+    10^9 bytes per second.
+    """
 
     key: str
     title: str
@@ -101,37 +121,28 @@ class Gpu(msgspec.Struct, frozen=True):
     bandwidth_gb_s: float
     published_fp32_tflops: float
     source: str
+    tensor_boost_mhz: int | None = None
 
     @property
     def cores(self) -> int:
-        """FP32 lanes: multiprocessors x cores of each."""
+        """Number of FP32 lanes: multiprocessors x cores of each."""
         return self.multiprocessors * self.architecture.cores_per_sm
 
     def gops(self, precision: str) -> float:
-        """Peak rate in 10^9 operations a second, a multiply-add counting as two: multiprocessors x multiply-adds per
-        clock x 2 x boost clock. Dense, on the fastest units that the precision has."""
+        """Return the peak rate in 10^9 operations per second; a multiply-add counts as two operations.
+
+        Multiprocessors x multiply-adds per clock x 2 x boost clock; dense, on the fastest units for `precision`. Raises
+        DeviceError for an unknown precision.
+        """
         multiply_adds = self.architecture.multiply_adds(precision)
-        return self.multiprocessors * multiply_adds * OPS_PER_MULTIPLY_ADD * self.boost_mhz / 1000
-
-
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A GPU as the file has it."""
-
-    title: str
-    architecture: str
-    device_names: tuple[str, ...]
-    multiprocessors: int
-    base_mhz: int
-    boost_mhz: int
-    memory_gib: float
-    bandwidth_gb_s: float
-    published_fp32_tflops: float
-    source: str
+        is_tensor = self.architecture.uses_tensor_cores(precision)
+        clock_mhz = (self.tensor_boost_mhz if is_tensor else None) or self.boost_mhz
+        return self.multiprocessors * multiply_adds * OPS_PER_MULTIPLY_ADD * clock_mhz / 1000
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     architecture: dict[str, Architecture]
-    gpu: dict[str, _Entry]
+    gpu: dict[str, dict[str, Any]]
 
 
 @functools.cache
@@ -142,36 +153,40 @@ def _table() -> _Table:
 
 @functools.cache
 def architectures() -> Mapping[str, Architecture]:
-    """All generations by name, oldest first."""
+    """Return all generations by name, oldest first."""
     return _table().architecture
 
 
 @functools.cache
 def gpus() -> Mapping[str, Gpu]:
-    """All GPUs by the name users give them, such as `gtx-1060`."""
+    """Return all GPUs by the name that users give them, such as `gtx-1060`."""
     return {
-        key: Gpu(key=key, **{**msgspec.structs.asdict(entry), "architecture": architectures()[entry.architecture]})
+        key: msgspec.convert({**entry, "key": key, "architecture": architectures()[entry["architecture"]]}, Gpu)
         for key, entry in _table().gpu.items()
     }
 
 
 def gpu(name: str) -> Gpu:
-    """The GPU of that name. Raises DeviceError, which lists the names, if there is none."""
+    """Return the GPU of that name. Raises DeviceError, which lists all names, if it is unknown."""
     if name not in gpus():
         raise DeviceError(f"no GPU '{name}' is known; there are: {', '.join(gpus())}")
     return gpus()[name]
 
 
 def recognize(device_name: str) -> Gpu | None:
-    """The GPU that a driver means, or None for one the table does not hold (mobile versions have names, and clocks, of
-    their own)."""
+    """Return the GPU with that name of the driver, or None if it is not in the table.
+
+    Mobile versions have names and clocks of their own.
+    """
     bare = device_name.removeprefix("NVIDIA ").strip()
     return next((gpu for gpu in gpus().values() if bare in gpu.device_names), None)
 
 
 def architecture_of(sm: tuple[int, int], device_name: str = "") -> Architecture | None:
-    """The generation of a compute capability, or None for one that is not in the table. Two share 7.5; the name tells
-    them apart where it can."""
+    """Return the generation with that compute capability, or None if it is not in the table.
+
+    Two generations share 7.5; the driver's name of the GPU tells them apart where it can.
+    """
     if (known := recognize(device_name)) is not None:
         return known.architecture
     same = [generation for generation in architectures().values() if generation.sm == sm]
@@ -182,7 +197,7 @@ def architecture_of(sm: tuple[int, int], device_name: str = "") -> Architecture 
 
 
 def release_line(version: str) -> tuple[int, int]:
-    """`8.6.1.post1` → (8, 6), to compare a version with a `*_first` or `*_last`."""
+    """Return the first two numbers of a version, to compare it with `*_first` or `*_last`: `8.6.1.post1` → (8, 6)."""
     numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
     return (numbers[0], numbers[1] if len(numbers) > 1 else 0)
 

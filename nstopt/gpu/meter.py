@@ -1,4 +1,4 @@
-"""An NVIDIA GPU while something is timed on it, through its management library (nvidia-ml-py)."""
+"""Read the state of an NVIDIA GPU while something is timed on it, through NVML (nvidia-ml-py)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import msgspec
 
 from nstopt.gpu.driver import devices
 
+# Ratio of the highest to the lowest SM clock, above which a note is due.
 CLOCK_MOVED = 1.1
-# What slows a GPU down below what was asked of it; nvml.h, nvmlClocksEventReasons.
+# Reasons that keep a GPU below the requested clock: nvmlClocksEventReasons in nvml.h.
 THROTTLES = {
     0x0000000000000004: "its power limit",
     0x0000000000000008: "a hardware slowdown",
@@ -23,8 +24,10 @@ THROTTLES = {
 
 
 class GpuState(msgspec.Struct, frozen=True):
-    """The GPU during the timed runs, medians over the turns; `memory_mib` is what all processes used of it at most.
-    None where the driver does not tell."""
+    """State of the GPU during the timed runs: medians over the turns, None if the driver does not tell.
+
+    `memory_mib` is the maximum over the turns, for all processes on the GPU together.
+    """
 
     sm_clock_mhz: float | None
     power_w: float | None
@@ -33,7 +36,7 @@ class GpuState(msgspec.Struct, frozen=True):
 
 
 class GpuSample(NamedTuple):
-    """One moment. None where the driver does not tell."""
+    """State of the GPU at one moment; None if the driver does not tell. `throttled_by` is a bit mask of THROTTLES."""
 
     sm_clock_mhz: float | None
     power_w: float | None
@@ -43,14 +46,14 @@ class GpuSample(NamedTuple):
 
 
 class GpuMeter:
-    """The GPU at one place of the bus."""
+    """Reads the GPU with that PCI bus id."""
 
     def __init__(self, nvml: Any, bus: str) -> None:
         self._nvml = nvml
         self._handle = nvml.nvmlDeviceGetHandleByPciBusId(bus.encode())
 
     def sample(self) -> GpuSample:
-        """Now: right after a run, while its clocks still are what they were during it."""
+        """Read the state now. Call it right after a run, while the clocks are still those of the run."""
         nvml, handle = self._nvml, self._handle
         return GpuSample(
             sm_clock_mhz=self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
@@ -61,7 +64,7 @@ class GpuMeter:
         )
 
     def _ask(self, question: Any) -> float | None:
-        """Cheap and virtual GPUs and Jetson boards do not tell some of it."""
+        """Return the answer, or None: cheap and virtual GPUs and Jetson boards do not answer every question."""
         try:
             return float(question())
         except self._nvml.NVMLError:
@@ -70,12 +73,12 @@ class GpuMeter:
 
 @contextlib.contextmanager
 def open_gpu() -> Iterator[GpuMeter | None]:
-    """The GPU that engines run on, or None where there is no driver, no GPU that it tells of, or no nvidia-ml-py."""
+    """Open the GPU that engines run on; None without a driver, a GPU, or nvidia-ml-py."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # ImportError, or one of NVML's own
+    except Exception:  # ImportError, or an error of NVML
         yield None
         return
     gpu = None
@@ -87,8 +90,8 @@ def open_gpu() -> Iterator[GpuMeter | None]:
         pynvml.nvmlShutdown()
 
 
-def summarize(samples: Sequence[GpuSample]) -> GpuState:
-    """Medians of at least one sample, and the most memory; None where no sample tells."""
+def gpu_state(samples: Sequence[GpuSample]) -> GpuState:
+    """Summarize at least one sample: medians, and the largest memory; None if no sample has a value."""
     return GpuState(
         sm_clock_mhz=_median([one.sm_clock_mhz for one in samples]),
         power_w=_median([one.power_w for one in samples]),
@@ -98,14 +101,14 @@ def summarize(samples: Sequence[GpuSample]) -> GpuState:
 
 
 def gpu_warnings(samples: Sequence[GpuSample]) -> tuple[str, ...]:
-    """Notes if the GPU was held back, or if its clock moved by more than a tenth."""
+    """Return notes if the GPU was throttled, or if its clock varied by more than a tenth."""
     reasons = 0
     for one in samples:
         reasons |= one.throttled_by
     notes = [f"the GPU was slowed down by {name}" for bit, name in THROTTLES.items() if reasons & bit]
     clocks = [one.sm_clock_mhz for one in samples if one.sm_clock_mhz is not None]
     if clocks and max(clocks) > CLOCK_MOVED * min(clocks):
-        notes.append(f"the GPU's clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz while this was timed")
+        notes.append(f"the GPU clock varied between {min(clocks):.0f} and {max(clocks):.0f} MHz while this was timed")
     return tuple(notes)
 
 

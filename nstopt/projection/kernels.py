@@ -1,11 +1,11 @@
-"""ONNX graph with shapes → the kernels that a compiler makes of it, as far as anybody can tell beforehand.
+"""Predict the kernels that a compiler makes of an ONNX graph with shapes.
 
     Conv → Mul → Add → Relu        one kernel: reads the convolution's input and weights, writes the Relu's output
-    Pad → Conv                     two: a reflection is nobody's epilogue
+    Pad → Conv                     two kernels: a reflection cannot be fused into a convolution
 
-Rule: an operator that works pixel by pixel joins the kernel that made its first large input, if nobody else reads that
-input. TensorRT and OpenVINO both fuse so (and OpenVINO, at times, more). Without fusion, as PyTorch runs a net, each
-operator is a kernel.
+Rule: a pointwise operator joins the kernel that made its first large input, if nothing else reads that input. TensorRT
+and OpenVINO both fuse in this way, OpenVINO sometimes more. Without fusion, as PyTorch runs a net, each operator is a
+kernel.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import NamedTuple
 import onnx
 
 from nstopt.graph.cost import LayerCost, costs
-from nstopt.graph.nodes import CONVOLUTIONS, dequantized
+from nstopt.graph.nodes import CONVOLUTIONS, dequantized, groups
 from nstopt.graph.work import Work
 
-# Fewer channels in or out than this leave most lanes of a vector unit idle.
+# A convolution with fewer channels in or out is narrow: it leaves most lanes of a vector unit idle.
 NARROW = 16
 POINTWISE = frozenset(
     {"Abs", "Add", "Cast", "Clip", "Div", "Elu", "LeakyRelu", "Max", "Min", "Mul", "Neg", "Pow", "QuantizeLinear"}
@@ -41,7 +41,7 @@ KINDS = (MULTIPLYING, NARROWLY, TRANSPOSED, NORMS, MOVING)
 
 
 class Kernel(NamedTuple):
-    """One kernel: the name of its first layer, one of KINDS, its work, and the places of the kernels it reads from."""
+    """One kernel: the name of its first layer, one of KINDS, its work, and the indices of the kernels it reads from."""
 
     name: str
     kind: str
@@ -50,7 +50,7 @@ class Kernel(NamedTuple):
 
 
 def kernels(model: onnx.ModelProto, fused: bool = True) -> list[Kernel]:
-    """The kernels of `model` (shapes inferred) in graph order."""
+    """Return the kernels of `model`, which must have inferred shapes, in graph order."""
     layers = {cost.name: cost for cost in _costs(model)}
     weights = {weight.name: tuple(weight.dims) for weight in model.graph.initializer}
     weights |= {floats: weights.get(integers, ()) for floats, integers in dequantized(model.graph).items()}
@@ -60,7 +60,7 @@ def kernels(model: onnx.ModelProto, fused: bool = True) -> list[Kernel]:
     for node in model.graph.node:
         cost = layers.get(node.name or node.output[0])
         sources = [name for name in node.input if name in home]
-        if cost is None:  # a new name for the same bytes
+        if cost is None:  # it renames the same bytes, and costs nothing
             home.update((name, home[sources[0]]) for name in node.output if sources)
             continue
         reads = frozenset(home[name] for name in sources)
@@ -75,8 +75,11 @@ def kernels(model: onnx.ModelProto, fused: bool = True) -> list[Kernel]:
 
 
 def _costs(model: onnx.ModelProto) -> Iterator[LayerCost]:
-    """As the graph says, but for paddings of integers, which compilers move in front of the conversion to floats: they
-    move a quarter of the bytes, and the convolution behind them multiplies integers, cast to FP16 or not."""
+    """Cost of each layer as the graph states it, corrected for paddings of integers.
+
+    Compilers move such a padding in front of the conversion to floats. So it moves a quarter of the bytes, and the
+    convolution behind it multiplies integers, with or without a cast to FP16 between them.
+    """
     integers = {*dequantized(model.graph)}
     nodes = {node.name or node.output[0]: node for node in model.graph.node}
     for cost in costs(model):
@@ -94,8 +97,10 @@ def _costs(model: onnx.ModelProto) -> Iterator[LayerCost]:
 
 
 def memory_bytes(model: onnx.ModelProto, found: Sequence[Kernel]) -> int:
-    """The least memory that these kernels need: the weights, and the tensors that are alive together at the worst
-    moment. A library adds its own workspace and context to it."""
+    """Return a lower bound of the memory that these kernels need, without the library's workspace and context.
+
+    It is the sum of the weights and of the tensors that are alive at the same time, at the worst moment.
+    """
     last_read = {place: number for number, kernel in enumerate(found) for place in kernel.reads}
     alive = [
         sum(found[place].work.bytes_written for place in range(now + 1) if last_read.get(place, place) >= now)
@@ -106,7 +111,7 @@ def memory_bytes(model: onnx.ModelProto, found: Sequence[Kernel]) -> int:
 
 
 def _joined(kernel: Kernel, cost: LayerCost, reads: frozenset[int]) -> Kernel:
-    """The tensor between the two is neither written nor read; what else the operator reads, is."""
+    """Fuse an operator into a kernel: the tensor between the two is neither written nor read any more."""
     before, added = kernel.work, cost.work
     read = before.bytes_read + max(added.bytes_read - before.bytes_written, 0)
     work = before._replace(bytes_read=read, bytes_written=added.bytes_written)
@@ -125,7 +130,6 @@ def _kind(node: onnx.NodeProto, weights: Mapping[str, tuple[int, ...]], cost: La
 
 
 def _channels(node: onnx.NodeProto, weights: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """A convolution's channels out and in, per group."""
+    """Output and input channels per group of a convolution."""
     shape = weights.get(node.input[1]) or (NARROW, NARROW)
-    group = next((int(a.i) for a in node.attribute if a.name == "group"), 1)
-    return shape[0] // group, shape[1]
+    return shape[0] // groups(node), shape[1]

@@ -1,13 +1,14 @@
-"""What the device can do at best, measured with the backend itself, and the shortest time a layer could take.
+"""Measure the best rates of a device with the backend itself; they give the floor of each layer.
 
-floor = max(MACs / peak of its precision, bytes / bandwidth)
+    floor = max(MACs / peak rate of its precision, bytes / bandwidth)
 
-Method. Peaks are measured, not taken from a data sheet: the backend runs small nets (see probes.py) and tells how long
-their layers took. Multiplying: the fastest of three 3x3 convolutions of 128 channels at 64x64, in FP32 and in INT8.
-Moving: an addition of two tensors, of about 2, 8 and 34 MB each, since small tensors stay in a cache; a layer is given
-the bandwidth measured at the size nearest to its own, on a logarithmic scale. So a floor is what this library reached
-on this device on a layer that suits it. A layer may beat it a little: by noise, by what lies in a cache, or by an
-algorithm that multiplies less.
+The backend runs small nets (probes.py) and reports how long their layers took. Multiplying: the fastest of three 3x3
+convolutions of 128 channels at 64x64, in FP32 and in INT8. Moving: an addition of two tensors, of about 2, 8 and 34 MB
+each, since small tensors stay in a cache. A layer is given the bandwidth measured at the size nearest to its own, on a
+logarithmic scale.
+
+A floor is thus the time that this library reached on this device on a layer that suits it. A layer may be slightly
+faster, by noise, by data in a cache, or by an algorithm that multiplies less.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ MOVE_CHANNELS = (8, 32, 128)
 
 @functools.cache
 def measure_peaks(backend: str) -> Peaks:
-    """Measure, once a process; takes some seconds. Raises DeviceError if the backend gives no per-layer times."""
+    """Measure the peaks of a backend's device, once per process; takes some seconds.
+
+    Raises DeviceError if the backend gives no per-layer times.
+    """
     from nstopt.projection import probes
 
     fp32, int8 = (
@@ -50,7 +54,7 @@ def measure_peaks(backend: str) -> Peaks:
 
 
 def _best_macs_per_ms(layers: Iterable[LayerTime]) -> float | None:
-    """Of the fastest run: on a shared machine some runs are held up for longer than they take."""
+    """Rate of the fastest run: on a shared machine, some runs are interrupted for longer than they take."""
     from nstopt.projection.probes import MULTIPLY
 
     probes = [layer for layer in layers if layer.name.startswith(MULTIPLY) and layer.work]
@@ -58,7 +62,7 @@ def _best_macs_per_ms(layers: Iterable[LayerTime]) -> float | None:
 
 
 def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
-    """Of a run at the end of the fastest quarter: the smallest are too short for the clock to tell the best one."""
+    """Bandwidth at the first quartile of the times: the smallest are too short for the clock to tell the best one."""
     from nstopt.projection.probes import MOVE
 
     (move,) = [layer for layer in layers if layer.name == MOVE]

@@ -1,5 +1,8 @@
-"""A net, a GPU and a frame rate → what to deploy, in words: the size each precision reaches, memory, software, and what
-to change where nothing reaches it. All of it is projected (projection.py), none of it measured."""
+"""Advise what to deploy for a net, a GPU and a frame rate.
+
+The advice names the size each precision reaches, memory, software, and what to change if nothing is fast enough. All of
+it is projected (model.py), nothing is measured.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,22 @@ from nstopt.projection.model import Workload, gpu_efficiency, of_gpu, project
 from nstopt.runs.figures import span
 from nstopt.runs.projected import Projected
 
-# None further from the net than the one before.
+# From the largest to the smallest difference from the net's own pictures.
 PRECISIONS = ("int8-fp16", "int8", "fp16", "fp32")
 STEP = 16
 SMALLEST, LARGEST = 64, 4096
-# Two sizes whose times give the line through all others: fixed work, and work for each pixel.
+# Two sizes that give the time at any other by a line: fixed work, and work for each pixel.
 PROBES = (Size(256, 256), Size(768, 768))
-# Steps above that line where the search begins: it is no exact line.
+# Steps above that line at which the search begins, since the line is not exact.
 ABOVE = 2
-# What a CUDA context, the libraries' code and the kernels' workspace take besides; a rule of thumb.
+# Memory of the CUDA context, the libraries' code and the kernels' workspace; a rule of thumb.
 CONTEXT_MIB = 400
 MIB_PER_GIB = 1024
 
 
 @dataclass(frozen=True)
 class Question:
-    """`model` is an export for any size; `wanted` the size the user has in mind."""
+    """A question for a plan. `model` is an export for any size, `wanted` the size that the user has in mind."""
 
     net: str
     model: Path
@@ -46,14 +49,16 @@ class Question:
 
     @property
     def free_mib(self) -> float:
-        """What the GPU has for the net itself."""
+        """MiB that the GPU has for the net itself."""
         return self.gpu.memory_gib * MIB_PER_GIB - CONTEXT_MIB
 
 
 class Reach(NamedTuple):
-    """How far a precision goes: the largest square that fits into the memory and is fast enough even at the slow end of
-    the range (`sure`) and at the fast end (`best`), None where not even 64x64 is; and the projection at the wanted
-    size."""
+    """Sizes that a precision reaches.
+
+    `sure` is the largest square that fits into memory and is fast enough even at the slow end of the projected range,
+    `best` the same at the fast end, None if not even 64x64 is. `at_wanted` is the projection at the wanted size.
+    """
 
     precision: str
     sure: Size | None
@@ -62,7 +67,7 @@ class Reach(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A precision each, those worth building first; and sentences."""
+    """The answer: one reach for each precision worth building, and sentences for the user."""
 
     question: Question
     reaches: tuple[Reach, ...]
@@ -70,7 +75,7 @@ class Advice(NamedTuple):
 
 
 def advise(question: Question) -> Advice:
-    """Raises ExportError or BuildError if the net cannot be built for any size."""
+    """Answer a question. Raises ExportError or BuildError if the net cannot be built for any size."""
     fast = [one for one in PRECISIONS if all(map(question.gpu.architecture.is_fast, parts(one)))]
     reaches = tuple(_reach(question, precision) for precision in fast)
     return Advice(question, reaches, tuple(_sentences(question, reaches)))
@@ -83,12 +88,12 @@ def _reach(question: Question, precision: str) -> Reach:
 
 
 def _projected(question: Question, precision: str, size: Size) -> Projected:
-    subject = Workload(question.net, question.model, precision, size, generation=question.gpu.architecture)
-    return project(subject, of_gpu(question.gpu), gpu_efficiency(question.gpu, precision), question.gpu.key)
+    workload = Workload(question.net, question.model, precision, size, generation=question.gpu.architecture)
+    return project(workload, of_gpu(question.gpu), gpu_efficiency(question.gpu, precision), question.gpu.key)
 
 
 def _largest(question: Question, probes: list[Projected], end: str) -> Size | None:
-    """Lines through two sizes say where to look; the projection itself has the last word."""
+    """Find the largest square: start where lines through two sizes meet the limits, then check by projection."""
     by_time = _pixels_within(question.budget_ms, [getattr(one, end) for one in probes])
     by_memory = _pixels_within(question.free_mib, [one.memory_mib for one in probes])
     side = min((int(math.sqrt(max(min(by_time, by_memory), 0))) // STEP + ABOVE) * STEP, LARGEST)
@@ -101,7 +106,7 @@ def _largest(question: Question, probes: list[Projected], end: str) -> Size | No
 
 
 def _pixels_within(limit: float, values: list[float]) -> float:
-    """Where the line through the values at PROBES reaches the limit."""
+    """Return the number of pixels at which the line through the values at PROBES reaches the limit."""
     pixels = [size.height * size.width for size in PROBES]
     slope = (values[1] - values[0]) / (pixels[1] - pixels[0])
     return (limit - values[0]) / slope + pixels[0]
@@ -134,12 +139,12 @@ def _reach_sentence(question: Question, reach: Reach) -> str:
 
 
 def _title(precision: str) -> str:
-    """`int8-fp16` → INT8 with FP16."""
+    """Format a precision for a sentence: `int8-fp16` → INT8 with FP16."""
     return " with ".join(part.upper() for part in parts(precision))
 
 
 def _both(size: Size) -> str:
-    """A square, and the picture of a video that has as many pixels."""
+    """Format a square together with a 16:9 frame that has about as many pixels."""
     height = int(math.sqrt(size.height * size.width * 9 / 16)) // 8 * 8
     and_more = " or more" if size.height == LARGEST else ""
     return f"{size}{and_more} (as video: {height}x{height * 16 // 9 // 8 * 8}{and_more})"
@@ -154,7 +159,7 @@ def _slow_precisions(gpu: Gpu) -> Iterator[str]:
 
 
 def _change(question: Question, reaches: tuple[Reach, ...]) -> Iterator[str]:
-    """What to do at the wanted size: nothing, or less work, or fewer pixels."""
+    """Recommend a precision for the wanted size, or less work, or fewer pixels."""
     at = f"{question.wanted} at {question.fps:g} FPS"
     fitting = [reach for reach in reaches if _fits(question, reach.at_wanted)]
     if not fitting:
@@ -170,11 +175,11 @@ def _change(question: Question, reaches: tuple[Reach, ...]) -> Iterator[str]:
             for reach in fitting[fitting.index(fastest) + 1 :]
             if reach.at_wanted.high_ms <= question.budget_ms and not is_quantized(reach.precision)
         ]
-        too = f" {' and '.join(closer)} would do too, with pictures closer to the net's." if closer else ""
+        too = f" {' and '.join(closer)} would be fast enough too, with pictures closer to the net's." if closer else ""
         yield f"So for {at}: build {name}.{too}"
         return
     times = high / question.budget_ms
-    hope = "may do, but is not certain to" if low <= question.budget_ms else "does not do"
+    hope = "may be fast enough, but that is not certain" if low <= question.budget_ms else "is too slow"
     smaller = f"go down to {fastest.sure}, or " if fastest.sure else ""
     yield (
         f"So for {at}: {name} {hope}. To be sure, {smaller}distill a net that takes {times:.1f} times less "
@@ -194,7 +199,7 @@ def _software(gpu: Gpu) -> str:
 
 
 def check_free_size(model: Path) -> None:
-    """Raises BuildError if the export is for one size only."""
+    """Raise BuildError if the export is for one size only."""
     from nstopt.export.onnx_file import read_onnx
 
     dims = read_onnx(model).graph.input[0].type.tensor_type.shape.dim

@@ -1,5 +1,7 @@
-"""Small nets that find out what a backend can do at best on this device. They fulfil the I/O contract, so that any
-backend builds, loads and profiles them as it does a real net."""
+"""Small nets that measure the best rates of a backend on this device.
+
+They fulfil the I/O contract, so that any backend builds, loads and profiles them like a real net.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from onnx import numpy_helper
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
 
-# Channels that fill any vector unit; large enough that starting the layer takes no time worth speaking of, and small
-# enough that on a shared machine some runs pass without being held up.
+# The channels fill any vector unit. The layer is large enough to make its launch negligible, and small enough that on a
+# shared machine some runs are not interrupted.
 MULTIPLY_CHANNELS, MULTIPLY_SIDE = 128, 64
 MOVE_SIDE = 256
 MULTIPLY, MOVE = "multiply", "move"
@@ -32,7 +34,7 @@ probe (uint8[1, SIDE, SIDE, 3] image) => (uint8[1, SIDE, SIDE, 3] stylized) {
     stylized = Cast<to = 2>(nhwc)
 }
 """
-# The norms keep backends from adding inside the convolutions.
+# The norms keep backends from fusing the addition into the convolutions.
 MOVE_NET = """
 <ir_version: 8, opset_import: ["" : 17]>
 probe (uint8[1, SIDE, SIDE, 3] image) => (uint8[1, SIDE, SIDE, 3] stylized) {
@@ -51,7 +53,7 @@ probe (uint8[1, SIDE, SIDE, 3] image) => (uint8[1, SIDE, SIDE, 3] stylized) {
 
 
 def multiply_net(int8: bool) -> onnx.ModelProto:
-    """Three equal 3x3 convolutions, `multiply1` to `multiply3`, in FP32 or with INT8 inputs and weights."""
+    """Build three equal 3x3 convolutions, `multiply1` to `multiply3`, in FP32 or with INT8 inputs and weights."""
     count = MULTIPLY_CHANNELS
     shapes = {"enter": (count, 3, 1, 1), "leave": (3, count, 1, 1)}
     shapes |= {f"weight{place}": (count, count, 3, 3) for place in (1, 2, 3)}
@@ -62,13 +64,13 @@ def multiply_net(int8: bool) -> onnx.ModelProto:
 
 
 def move_net(channels: int) -> onnx.ModelProto:
-    """An addition, `move`, of two tensors of that many channels."""
+    """Build an addition, `move`, of two tensors of that many channels."""
     shapes = {"enter": (channels, 3, 1, 1), "enter2": (channels, 3, 1, 1), "leave": (3, channels, 1, 1)}
     return _net(MOVE_NET, MOVE_SIDE, shapes | {"one": (channels,), "zero": (channels,)})
 
 
 def _net(text: str, side: int, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """The net of that text, with random weights: a library may know what to do with equal ones."""
+    """Parse a net and give it random weights, since libraries may have a shortcut for constant ones."""
     model = onnx.parser.parse_model(text.replace("SIDE", str(side)))
     random = np.random.default_rng(0)
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""What the FP32 and the INT8 engine of a net make of one photograph, for the reader to judge by eye."""
+"""Stylize one photograph with the FP32 and the INT8 engine of a net, for the reader to judge by eye."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JPEG_QUALITY = 88
 
 
 class Pair(NamedTuple):
-    """Two pictures as data URIs, the size they were made at, the PSNR between them in dB, and the photograph's name."""
+    """Two pictures as JPEG data URIs, their size, the PSNR between them in dB, and the name of the photograph."""
 
     before: str
     after: str
@@ -35,26 +35,28 @@ class Pair(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """Why there are no pictures."""
+    """The reason why there are no pictures."""
 
     reason: str
 
 
 def before_after(net: NetResults, image: Path | None) -> Pair | Missing:
-    """Run both engines of the net at the largest size up to 640 that has both. Raises MediaError if `image` cannot be
-    read."""
+    """Run both engines of the net at the largest size, up to 640 pixels a side, that has both.
+
+    Without `image`, on a photograph of scikit-image. Raises MediaError if `image` cannot be read.
+    """
     pairs = _pairs(net.records)
     if not pairs:
         return Missing("the run has no FP32 and INT8 engine of one size")
     found = next((pair for pair in pairs if all(map(_is_there, pair))), None)
     if found is None:
         gone = next(record for record in pairs[0] if not _is_there(record))
-        return Missing(f"{gone.bundle} is not here any more, or was built again since the run")
+        return Missing(f"{gone.bundle} no longer exists, or was built again since the run")
     before, after = found
     source = image or demo_photograph(DEMO)
-    rgb = cover(read_picture(source).rgb, before.size)
+    picture = cover(read_picture(source).rgb, before.size)
     try:
-        left, right = (_stylized(Path(str(record.bundle)), rgb) for record in (before, after))
+        left, right = (_stylize(Path(str(record.bundle)), picture) for record in (before, after))
     except NstoptError as error:
         return Missing(str(error))
     from nstopt.calib.quality import psnr_db
@@ -63,7 +65,7 @@ def before_after(net: NetResults, image: Path | None) -> Pair | Missing:
 
 
 def _pairs(records: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """FP32 and INT8 of one backend and size, batch 1, that are small enough for a page; the largest first."""
+    """Pair FP32 and INT8 engines of one backend and size, batch 1, that fit on the page; the largest first."""
     ours = [r for r in records if not r.is_peer and r.batch == 1 and max(r.size) <= LARGEST_SIDE]
     pairs = [
         (one, other)
@@ -79,14 +81,14 @@ def _is_there(record: Record) -> bool:
     return record.bundle is not None and manifest.is_file() and sha256_file(manifest) == record.sha256
 
 
-def _stylized(bundle: Path, rgb: Picture) -> Picture:
+def _stylize(bundle: Path, picture: Picture) -> Picture:
     from nstopt import engines
 
     with engines.load(bundle) as engine:
-        return engine(rgb)
+        return engine(picture)
 
 
-def _data_uri(rgb: Picture) -> str:
+def _data_uri(picture: Picture) -> str:
     file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "JPEG", quality=JPEG_QUALITY)
+    Image.fromarray(picture).save(file, "JPEG", quality=JPEG_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

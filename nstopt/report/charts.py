@@ -1,8 +1,8 @@
-"""Series → matplotlib figures.
+"""Draw series as matplotlib figures.
 
-Measured points are filled, circles for engines and squares for peers; projections are hollow diamonds with a bar for
-their range, in colors that nothing measured has: told apart by shape as well as color. The colors of what was
-measured are Okabe and Ito's, which people with any color vision can tell apart.
+Measured points are filled: circles for engines, squares for peers. Projections are hollow diamonds with a bar for their
+range, in colors that no measured point has, so that shape and color both tell them apart. The colors of measured points
+are those of Okabe and Ito (Color Universal Design, 2002), which people with any color vision can tell apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a7d00")
 PROJECTED_PALETTE = ("#7b4bb3", "#a8324a", "#7d5a3c", "#77808c")
 MARKERS = {"engine": "o", "peer": "s", "projected": "D"}
-# Stand for the page's own colors, which differ by night and day.
+# Placeholders for the page's own colors, which differ between light and dark mode.
 INK, FAINT = "#101112", "#c0c1c2"
 WIDTH_IN, HEIGHT_IN = 4.9, 3.1
 LEGEND_ROW_IN = 0.2
@@ -50,14 +50,14 @@ STYLE: dict[Any, Any] = {
 
 
 def latency(net: NetResults) -> Figure:
-    """Milliseconds a picture over the number of pixels, both logarithmic, with the lines of real time."""
+    """Draw milliseconds per picture over the number of pixels, both logarithmic, with lines for real time."""
     figure, axes = _start()
     _draw(axes, net.series(), lambda point, ms: ms / point.batch)
     for fps, side in zip(REAL_TIME_FPS, ("bottom", "top"), strict=True):
         axes.axhline(1000 / fps, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
         place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": side, "ha": "left"}
         axes.annotate(f"{fps} FPS", (0.01, 1000 / fps), fontsize=9, color=INK, **place)
-    axes.set_ylabel("milliseconds a picture")
+    axes.set_ylabel("milliseconds per picture")
     axes.margins(x=0.16)  # room for the lines' names
     _size_axis(axes, net)
     axes.set_yscale("log")
@@ -66,10 +66,10 @@ def latency(net: NetResults) -> Figure:
 
 
 def throughput(net: NetResults) -> Figure:
-    """Megapixels a second over the number of pixels: flat where time grows with the picture and nothing else."""
+    """Draw megapixels per second over the number of pixels; flat where time is proportional to pixels."""
     figure, axes = _start()
     _draw(axes, net.series(), lambda point, ms: point.pixels * point.batch / 1000 / ms)
-    axes.set_ylabel("megapixels a second")
+    axes.set_ylabel("megapixels per second")
     _size_axis(axes, net)
     axes.set_yscale("log")
     _plain(axes.yaxis)
@@ -77,7 +77,7 @@ def throughput(net: NetResults) -> Figure:
 
 
 def quality(net: NetResults) -> Figure | None:
-    """PSNR over FPS at the net's reference size, with the Pareto front; None where nothing was judged."""
+    """Draw PSNR over FPS at the net's reference size, with the Pareto front; None if no record has a PSNR."""
     size = net.reference_size()
     judged = [r for r in net.records if r.psnr_db is not None and r.size == size and r.batch == 1]
     if not judged:
@@ -104,7 +104,7 @@ def quality(net: NetResults) -> Figure | None:
 
 
 def layer_bars(layers: Layers) -> Figure:
-    """The dearest kernels of an engine as bars, each with its floor as a mark."""
+    """Draw the slowest kernels of an engine as bars, each with its floor as a mark."""
     rows = sorted(layers.rows, key=lambda row: row.ms)[-SHOWN_LAYERS:]
     figure, axes = _start(height=1.2 + 0.27 * len(rows))
     places = range(len(rows))
@@ -127,8 +127,10 @@ def layer_bars(layers: Layers) -> Figure:
 
 
 def svg(figure: Figure, name: str, label: str) -> str:
-    """The figure as an <svg> element in the page's colors. `name` keeps its ids apart from other charts'; `label` is
-    what a screen reader says."""
+    """Return the figure as an <svg> element in the page's colors.
+
+    `name` keeps its ids apart from those of other charts. `label` is the text for screen readers.
+    """
     from html import escape
 
     from matplotlib import rc_context
@@ -147,14 +149,14 @@ def svg(figure: Figure, name: str, label: str) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure on white, for documents."""
+    """Return the figure as a PNG file on white, for documents."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return file.getvalue()
 
 
 def check_installed() -> None:
-    """Raises NstoptError, with the command that helps, where the report's libraries are missing."""
+    """Raise NstoptError, with the command to install them, if the report's libraries are missing."""
     try:
         import jinja2  # noqa: F401
         import matplotlib  # noqa: F401
@@ -213,7 +215,7 @@ def _draw(axes: Axes, series: Sequence[Series], value: Any) -> None:
 
 
 def _size_axis(axes: Axes, net: NetResults) -> None:
-    """Pixels on a logarithmic axis, with the sizes themselves as ticks."""
+    """Show pixels on a logarithmic x axis, with the sizes as tick labels."""
     from matplotlib.ticker import NullLocator
 
     sizes = {point.size for one in net.series() for point in one.points}
@@ -229,7 +231,7 @@ def _size_axis(axes: Axes, net: NetResults) -> None:
 
 
 def _plain(axis: Any) -> None:
-    """Numbers as people write them, 20 and not 2 × 10¹."""
+    """Label a logarithmic axis with plain numbers, 20 and not 2 × 10¹."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,4 +1,4 @@
-"""Runs → one HTML page that needs nothing but itself: no network, no other file."""
+"""Render runs as one self-contained HTML page: no network, no other file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEMPLATE = "page.html.j2"
 
 
 class Chart(NamedTuple):
-    """A chart on the page."""
+    """A chart on the page: title, note below it, and SVG text."""
 
     title: str
     note: str
@@ -33,7 +33,7 @@ class Chart(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """What one net comes to at its reference size: its fastest engine, and the peers it was timed in turns with."""
+    """The fastest engine of a net at its reference size, and its speed ratio to the peers of the same run."""
 
     net: str
     size: Size
@@ -42,8 +42,11 @@ class Headline(NamedTuple):
 
 
 class Section(NamedTuple):
-    """One net's part of the page. `layers` are those at the reference size. `pair`: the pictures, or why there are
-    none."""
+    """The part of the page about one net.
+
+    `layers` are charts at the reference size, `other_layers` those at other sizes. If `pair` is None, `no_pair` says
+    why there are no pictures.
+    """
 
     net: NetResults
     charts: tuple[Chart, ...]
@@ -54,7 +57,7 @@ class Section(NamedTuple):
 
 
 def figures(runs: Sequence[RunFile]) -> dict[str, Figure]:
-    """Every chart of the report by a name that can be a file's. Raises NstoptError without the report's libraries."""
+    """Draw every chart of the report, by a name that suits a file. Raises NstoptError if a library is missing."""
     charts.check_installed()
     found: dict[str, Any] = {}
     for net in nets(runs):
@@ -62,16 +65,18 @@ def figures(runs: Sequence[RunFile]) -> dict[str, Figure]:
         found[f"{net.name}-throughput"] = charts.throughput(net)
         found[f"{net.name}-quality"] = charts.quality(net)
         for layers in net.layers:
-            found[f"{net.name}-layers-{layers.label.removesuffix('.nst')}"] = charts.layer_bars(layers)
+            found[f"{net.name}-layers-{_name(layers)}"] = charts.layer_bars(layers)
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
 def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
-    """The page, with pictures that the engines make of `image` or of a photograph of scikit-image's. Raises NstoptError
-    if there is nothing to report or a library is missing, MediaError for the image."""
+    """Render the page, with pictures that the engines make of `image` or of a photograph of scikit-image.
+
+    Raises NstoptError if nothing was measured or a library is missing, MediaError if `image` cannot be read.
+    """
     charts.check_installed()
     if not any(run.records for run in runs):
-        raise NstoptError("a report needs at least one measured case: the run holds none")
+        raise NstoptError("a report needs at least one measured case; the run has none")
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -100,33 +105,38 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
 
 def _section(net: NetResults, image: Path | None) -> Section:
     pair = before_after(net, image)
-    shown = [layers.size == net.reference_size() for layers in net.layers]
-    bars = [_layer_chart(net, layers) for layers in net.layers]
+    size = net.reference_size()
     return Section(
         net,
         tuple(_charts(net)),
-        tuple(chart for chart, is_shown in zip(bars, shown, strict=True) if is_shown),
-        tuple(chart for chart, is_shown in zip(bars, shown, strict=True) if not is_shown),
+        tuple(_layer_chart(net, layers) for layers in net.layers if layers.size == size),
+        tuple(_layer_chart(net, layers) for layers in net.layers if layers.size != size),
         pair if isinstance(pair, Pair) else None,
         pair.reason if isinstance(pair, Missing) else "",
     )
 
 
 def _layer_chart(net: NetResults, layers: Layers) -> Chart:
-    name = layers.label.removesuffix(".nst")
-    note = f"The dearest kernels at {layers.size}, and the least each could take on this device."
+    name = _name(layers)
+    note = f"The slowest kernels at {layers.size}, and the floor of each on this device."
     note += f" In doubt: {layers.doubt}." if layers.doubt else ""
     return Chart(f"Layers of {name}", note, _svg(charts.layer_bars(layers), f"{net.name}-{name}", f"layers of {name}"))
+
+
+def _name(layers: Layers) -> str:
+    """Name an engine at a size; labels of engines for several sizes do not tell the size."""
+    name = layers.label.removesuffix(".nst")
+    return name if str(layers.size) in name else f"{name}-{layers.size}"
 
 
 def _charts(net: NetResults) -> list[Chart]:
     made = [
         ("Latency", "Lower is better. Dotted: real time.", charts.latency(net)),
-        ("Throughput", "Higher is better. Flat: time grows with the picture only.", charts.throughput(net)),
+        ("Throughput", "Higher is better. Flat: time is proportional to the number of pixels.", charts.throughput(net)),
     ]
     quality = charts.quality(net)
     if quality is not None:
-        made.append(("Quality and speed", "Up and right is better. FP32 counts as its own reference.", quality))
+        made.append(("Quality and speed", "Up and to the right is better. FP32 is its own reference.", quality))
     return [
         Chart(title, note, _svg(figure, f"{net.name}-{title}", f"{title} of {net.name}"))
         for title, note, figure in made
@@ -140,7 +150,10 @@ def _svg(figure: Figure, name: str, label: str) -> Any:
 
 
 def _headline(net: NetResults, runs: Sequence[RunFile]) -> Headline | None:
-    """Peers of another run took no turns with the engine, nor need they have run on its machine."""
+    """Find the fastest engine, and compare it with peers of its own run.
+
+    Peers of another run took no turns with it, and may have run on another machine.
+    """
     size = net.reference_size()
     here = [record for record in net.records if record.size == size and record.batch == 1]
     engines = [record for record in here if not record.is_peer]
@@ -160,7 +173,7 @@ def _machines(runs: Sequence[RunFile]) -> list[Machine]:
 
 
 def _notes(runs: Sequence[RunFile]) -> dict[str, list[str]]:
-    """Every warning once, with the cases it is about."""
+    """Collect every warning once, with the cases that it is about."""
     notes: dict[str, list[str]] = {}
     for record in (record for run in runs for record in run.records):
         for warning in record.warnings:

@@ -1,10 +1,10 @@
-"""How many times as fast one case is as another, with a confidence interval from the runs of both.
+"""Speed ratios of two cases, with confidence intervals from the runs of both.
 
-Cases that took turns are compared round by round: a round is the runs of one turn of each, taken within moments of each
-other, so that what slowed the machine then slowed both. The interval is a percentile bootstrap (Efron & Tibshirani, An
-Introduction to the Bootstrap, 1993, chapter 13): rounds are drawn with replacement, the same for both cases, and the
-ratio of the medians of all runs drawn is taken each time. Cases that did not take turns, or hardly any, are drawn each
-for itself, run by run; that interval knows nothing of what changed between the two.
+The interval is a percentile bootstrap (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) of the
+ratio of medians. Cases that took turns are resampled by rounds: a round is one turn of each, taken within moments, so
+that whatever slowed the machine slowed both. Rounds are drawn with replacement, the same ones for both cases. Cases
+that took no turns, or fewer than five, are resampled run by run, each case by itself. Such an interval does not account
+for changes of the machine between the two.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from nstopt.runs.record import Record
 
+# scipy.stats.bootstrap would not shorten this: it refuses a single run and needs indices of rounds as its data. Its
+# import takes longer than all draws of a report.
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 SEED = 0
@@ -31,8 +33,10 @@ class Ratio(NamedTuple):
 
 
 def speedup(record: Record, other: Record, same_run: bool = True) -> Ratio:
-    """How many times as fast `record` is as `other`: above 1, it is the faster one. Records of two runs never took
-    turns."""
+    """Return the median time of `other` over that of `record`: above 1, `record` is the faster one.
+
+    Records of two runs (`same_run` False) never took turns.
+    """
     ours, theirs = np.array(record.latency_ms.samples), np.array(other.latency_ms.samples)
     random = np.random.default_rng(SEED)
     if same_run and _took_turns(record, other):
@@ -55,12 +59,12 @@ def _took_turns(record: Record, other: Record) -> bool:
 
 
 def _round_starts(record: Record) -> range:
-    """First runs of the full rounds; runs of a shorter last one are left out of the drawing."""
+    """Indices of the first runs of full rounds. A shorter last round is not drawn."""
     each = record.round_runs or 1
     return range(0, len(record.latency_ms.samples) - each + 1, each)
 
 
 def _medians(samples: NDArray[np.float64], drawn: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each resample."""
+    """Median of each resample; `drawn` is [resamples, runs], the result [resamples]."""
     medians: NDArray[np.float64] = np.median(samples[drawn], axis=1)
     return medians

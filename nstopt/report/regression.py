@@ -1,8 +1,8 @@
-"""Two runs of the same cases → which of them became slower beyond the noise. For continuous integration.
+"""Compare two runs of the same cases, to find those that became slower beyond the noise. For continuous integration.
 
 A case is slower if the whole confidence interval of new over old time lies above 1 + tolerance. The interval (see
-ratios.py) holds the noise within either run; the tolerance stands for what differs between two runs on the same
-machine, which one run of each cannot tell.
+ratios.py) covers the noise within either run. The tolerance covers differences between two runs on the same machine,
+which one run of each cannot show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DEFAULT_TOLERANCE = 0.05
 
 
 class Change(NamedTuple):
-    """A case of both runs. `slowdown`: new time over old time, and its 95% confidence interval."""
+    """A case of both runs. `slowdown` is new time over old time, with its 95% confidence interval."""
 
     old: Record
     new: Record
@@ -29,9 +29,11 @@ class Change(NamedTuple):
 
 
 def changes(old: RunFile, new: RunFile) -> list[Change]:
-    """The cases that both runs have: same net, label, size and batch, whatever the engine's bytes are. Raises
-    NstoptError if there is none, or if they are of different machines, inputs or files of a net: that says nothing
-    about the code."""
+    """Compare the cases that both runs have: same net, label, size and batch, even if the engine was rebuilt.
+
+    Raises NstoptError if there is none, or if machines, inputs or files of a net differ, since such a comparison says
+    nothing about the code.
+    """
     before = {_name(record): record for record in old.records}
     pairs = [(before[_name(record)], record) for record in new.records if _name(record) in before]
     if not pairs:
@@ -54,5 +56,5 @@ def changes(old: RunFile, new: RunFile) -> list[Change]:
 
 
 def _name(record: Record) -> tuple[str, str, int, int, int]:
-    """Peers have the same label whatever net they run."""
+    """Identity across runs. It includes the net, since peers have the same label for every net."""
     return (record.net, record.label, record.height, record.width, record.batch)

@@ -1,4 +1,4 @@
-"""Records and projections of all runs of a report → series of points, net by net."""
+"""Group records and projections of all runs of a report by net, and into series of points."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFERENCE = Size(512, 512)
 
 
 class Point(NamedTuple):
-    """A latency at a size, milliseconds a batch: measured (low = high), or projected as a range."""
+    """A latency at a size, in milliseconds per batch: measured (low = high), or projected as a range."""
 
     size: Size
     batch: int
@@ -30,13 +30,13 @@ class Point(NamedTuple):
 
     @property
     def middle_ms(self) -> float:
-        """Where the marker of a range is drawn: on a logarithmic axis, half way."""
+        """Geometric mean of the range: the place of its marker, in the middle of a logarithmic axis."""
         return float((self.low_ms * self.high_ms) ** 0.5)
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one way to run a net, by size. `kind`: engine, peer, or projected."""
+    """Points of one way to run a net, ordered by size. `kind` is engine, peer or projected."""
 
     name: str
     kind: str
@@ -45,7 +45,7 @@ class Series:
 
 @dataclass(frozen=True)
 class NetResults:
-    """All there is of one net."""
+    """Everything that was measured or projected of one net."""
 
     name: str
     family: str
@@ -54,7 +54,7 @@ class NetResults:
     layers: tuple[Layers, ...]
 
     def series(self) -> list[Series]:
-        """Engines first, then peers, then projections."""
+        """Return the series: engines first, then peers, then projections."""
         found: dict[tuple[str, str], list[Point]] = {}
         several = len({record.device for record in self.records}) > 1
         for record in self.records:
@@ -75,40 +75,42 @@ class NetResults:
         return sorted(made, key=lambda one: order.index(one.kind))
 
     def reference_size(self) -> Size:
-        """The size that single figures are given for: 512x512, or else the largest that was measured."""
+        """Return the size that single figures are given for: 512x512, or else the largest that was measured."""
         sizes = {record.size for record in self.records}
         return REFERENCE if REFERENCE in sizes else max(sizes, key=lambda size: size.height * size.width)
 
 
 def nets(runs: Sequence[RunFile]) -> list[NetResults]:
-    """The nets of all runs, in the order in which they were measured. Raises NstoptError if two are called the same:
-    their figures would stand for each other's."""
+    """Group all runs by net, in the order in which nets were measured.
+
+    Raises NstoptError if two nets have the same name, since their figures would be mixed up.
+    """
     records = [record for run in runs for record in run.records]
     names = dict.fromkeys(record.net for record in records)
     files = {(record.net, record.net_sha256) for record in records}
     for name in names:
         if sum(net == name for net, _ in files) > 1:
-            raise NstoptError(f"the runs hold two different nets that are called {name}: report them apart")
+            raise NstoptError(f"the runs have two different nets called {name}: report them separately")
     return [
         NetResults(
             name=name,
             family=next(record.family for record in records if record.net == name),
             records=tuple(record for record in records if record.net == name),
             projected=tuple(one for run in runs for one in run.projected if one.net == name),
-            layers=tuple(_layers_of(name, runs)),
+            layers=tuple(_layers(name, runs)),
         )
         for name in names
     ]
 
 
-def _layers_of(net: str, runs: Iterable[RunFile]) -> Iterable[Layers]:
+def _layers(net: str, runs: Iterable[RunFile]) -> Iterable[Layers]:
     for run in runs:
-        labels = {record.label for record in run.records if record.net == net and not record.is_peer}
-        yield from (layers for layers in run.layers if layers.label in labels)
+        engines = {record.sha256 for record in run.records if record.net == net and not record.is_peer}
+        yield from (layers for layers in run.layers if layers.sha256 in engines)
 
 
 def pareto(records: Iterable[Record]) -> list[Record]:
-    """The records that no other one beats in both speed and PSNR, fastest first."""
+    """Return the records that no other one beats in both speed and PSNR, fastest first."""
     front: list[Record] = []
     for record in sorted(records, key=lambda one: (one.latency_ms.p50, -(one.psnr_db or 0.0))):
         if not front or (record.psnr_db or 0.0) > (front[-1].psnr_db or 0.0):

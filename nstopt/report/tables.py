@@ -1,4 +1,4 @@
-"""Records → CSV and Markdown. Measured and projected rows are told apart by their first column."""
+"""Write records as CSV and Markdown. The first column tells measured rows from projected ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARKDOWN = ("", "net", "what", "size", "ms", "FPS", "MiB", "PSNR")
 
 
 def to_csv(runs: Sequence[RunFile]) -> str:
-    """A row a case; empty where nothing is known. `low_ms` and `high_ms` are the range of a projection."""
+    """Return CSV text with a row for each case. `low_ms` and `high_ms` are the range of a projection."""
     text = io.StringIO()
     writer = csv.DictWriter(text, HEADINGS, lineterminator="\n")
     writer.writeheader()
@@ -31,7 +31,7 @@ def to_csv(runs: Sequence[RunFile]) -> str:
 
 
 def to_markdown(runs: Sequence[RunFile]) -> str:
-    """A table for a README, with the machine above it."""
+    """Return a Markdown table for a README, with the machines above it."""
     machines = dict.fromkeys(
         f"Measured on {m.cpu}, {m.cores} cores, {m.ram_gib:g} GiB, {', '.join(m.gpus) or 'no NVIDIA GPU'}; {m.os}, "
         f"Python {m.python}, {', '.join(f'{name} {version}' for name, version in m.versions.items())}."

@@ -1,7 +1,7 @@
-"""What a row is set against: real time, and the published figures of the system this project wants to beat.
+"""Targets that records are compared with: real time, and published figures of the system this project wants to beat.
 
-A published figure is another net on another device, marked so wherever it is shown; it says how far there was to go,
-not how the machines compare.
+A published figure was measured with another net on another device, and is marked so wherever it is shown. It shows how
+far there was to go, not how the machines compare.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REAL_TIME_FPS = (30, 60)
 
 
 class Published(NamedTuple):
-    """Milliseconds that somebody reported for one picture, and as what they were reported."""
+    """Published milliseconds for one picture, and what they were published as."""
 
     title: str
     latency_ms: float
@@ -32,7 +32,7 @@ PUBLISHED = (
 
 
 class Column(NamedTuple):
-    """One comparison of one record. `reached` is None where nothing is compared."""
+    """One comparison of one record. `reached` is None if nothing is compared."""
 
     title: str
     cell: str
@@ -40,14 +40,16 @@ class Column(NamedTuple):
 
 
 def columns(record: Record) -> tuple[Column, ...]:
-    """Real time: "yes", or the fraction of the wanted FPS that was reached. Published, at its size only: how many
-    times faster a picture of this record is. The same titles for every record."""
+    """Compare a record with all targets; the titles are the same for every record.
+
+    Real time: "yes", or the fraction of the wanted FPS. Published figures, at their size only: speed ratio.
+    """
     real_time = [_real_time(record, fps) for fps in REAL_TIME_FPS]
     return (*real_time, *(_against(record, figure) for figure in PUBLISHED))
 
 
 def caption() -> str:
-    """Says what the published columns are."""
+    """Return the sentence that explains the published columns."""
     figures = ", ".join(f"{figure.title} ({figure.what})" for figure in PUBLISHED)
     return f"* {figures}: {PUBLISHED_SOURCE}"
 

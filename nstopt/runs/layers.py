@@ -1,4 +1,4 @@
-"""The kernels of an engine: the measured time of each beside the shortest that this device could take."""
+"""Kernels of an engine: measured time of each, and its floor, the shortest time this device could take."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ import math
 import msgspec
 
 from nstopt.graph.work import Work
-from nstopt.pictures.size import Size
+from nstopt.runs.record import CaseKey
 
-# A kernel that takes a smaller share of its floor puts the floor in doubt.
+# A kernel that is faster than this share of its floor casts doubt on the floor.
 BELOW_FLOOR = 0.8
 
 
 class Bandwidth(msgspec.Struct, frozen=True):
-    """Bytes that a layer moved, read and written, and how many it moved a millisecond."""
+    """Best memory rate of a layer that moves `bytes_moved` bytes, read and written together."""
 
     bytes_moved: int
     bytes_per_ms: float
 
 
 class Peaks(msgspec.Struct, frozen=True):
-    """Best rates. `int8_macs_per_ms` is None where the backend does not multiply INT8."""
+    """Best rates of a device. `int8_macs_per_ms` is None if the backend does not multiply in INT8."""
 
     fp32_macs_per_ms: float
     int8_macs_per_ms: float | None
     bandwidths: tuple[Bandwidth, ...]
 
     def floor_ms(self, work: Work) -> float:
-        """The shortest time for that work."""
+        """Return the shortest time for `work` in milliseconds: multiplying or moving, whichever takes longer.
+
+        The bandwidth is the one measured nearest to the bytes moved, on a logarithmic scale.
+        """
         rate = self.int8_macs_per_ms if work.int8 and self.int8_macs_per_ms else self.fp32_macs_per_ms
         nearest = min(self.bandwidths, key=lambda one: abs(math.log(one.bytes_moved / max(work.bytes_moved, 1))))
         return max(work.macs / rate, work.bytes_moved / nearest.bytes_per_ms)
 
 
 class LayerRow(msgspec.Struct, frozen=True):
-    """One kernel: median milliseconds, and its floor, None where no layer of the graph asked for the kernel."""
+    """One kernel: median milliseconds, and its floor, None for a kernel that no layer of the graph asked for."""
 
     name: str
     kind: str
@@ -44,35 +47,27 @@ class LayerRow(msgspec.Struct, frozen=True):
 
     @property
     def gap_ms(self) -> float:
-        """What could be gained at most."""
+        """Milliseconds that could be saved at most."""
         return max(self.ms - (self.floor_ms or 0.0), 0.0)
 
 
-class Layers(msgspec.Struct, frozen=True):
-    """All kernels of an engine in the order in which they run."""
+class Layers(CaseKey, frozen=True):
+    """All kernels of an engine, in execution order."""
 
-    label: str
     backend: str
-    height: int
-    width: int
-    batch: int
     runs: int
     peaks: Peaks
     rows: tuple[LayerRow, ...]
 
     @property
-    def size(self) -> Size:
-        return Size(self.height, self.width)
-
-    @property
     def doubt(self) -> str:
-        """A note if floors cannot be right, else empty. A little below its floor a kernel may come by noise."""
+        """A note if the floors cannot be right, else empty. Noise can bring a kernel slightly below its floor."""
         count = sum(row.floor_ms is not None and row.ms < row.floor_ms * BELOW_FLOOR for row in self.rows)
         if not count:
             return ""
         return (
-            f"{count} of {len(self.rows)} kernels took less than their floor: the rates were measured while other work "
-            "held them up, or these kernels multiply less than the graph says"
+            f"{count} of {len(self.rows)} kernels took less than their floor: either other work slowed down the "
+            "measurement of the peak rates, or these kernels multiply less than the graph says"
         )
 
     @property

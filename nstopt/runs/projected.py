@@ -1,4 +1,4 @@
-"""A projected latency, marked as what it is."""
+"""Projected latencies, kept apart from measured ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import msgspec
 
 from nstopt.pictures.size import Size
 
-# The target of a projection for the machine that the run was on.
+# The target that stands for the machine the run was measured on.
 HERE = "here"
 
 
 class Projected(msgspec.Struct, frozen=True):
-    """A latency that nobody measured: computed for a device that is not here, as a range. See projection.py."""
+    """A computed latency range of a net on a device, never measured. See nstopt/projection/model.py.
+
+    `target` is the name the user gave, `device` the full name. `low_ms` and `high_ms` are milliseconds for a whole
+    batch. `memory_mib` is a lower bound in MiB.
+    """
 
     net: str
     target: str
@@ -31,5 +35,5 @@ class Projected(msgspec.Struct, frozen=True):
 
     @property
     def middle_ms(self) -> float:
-        """The middle of the range by ratio, for comparing it with something measured and for the place of a mark."""
+        """Geometric mean of the range: compared with measurements."""
         return float((self.low_ms * self.high_ms) ** 0.5)

@@ -1,4 +1,4 @@
-"""The record of one measured case."""
+"""The record of one measured case, and the fields that identify and describe a case."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import msgspec
 from nstopt.gpu.meter import GpuState
 from nstopt.pictures.size import Size
 
-# The backends, of ours and of peers, whose engines run on an NVIDIA GPU.
+# Backends whose engines run on an NVIDIA GPU; the last two are peers only.
 GPU_BACKENDS = frozenset({"tensorrt", "torch-cuda", "onnxruntime-cuda"})
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where a record was measured. `cores` are those this process may use; `versions` by package name, as
-    installed."""
+    """The machine a record was measured on.
+
+    `cores` counts the cores that this process may use. `versions` maps installed packages to their versions.
+    """
 
     cpu: str
     cores: int
@@ -36,9 +38,12 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Stages(msgspec.Struct, frozen=True):
-    """What one picture costs besides the net, milliseconds: reading a JPEG file of that size, copies to and from the
-    device, writing a JPEG. A copy is None where there is none: engines on the CPU read and write the caller's arrays in
-    place. `net` holds the copies too."""
+    """Milliseconds that one picture costs besides the net.
+
+    `decode_ms` reads a JPEG file of the case's size, `encode_ms` writes one. `upload_ms` and `download_ms` are copies
+    to and from the device. They are None on the CPU, where engines work on the caller's arrays. The latency of the net
+    includes them.
+    """
 
     photograph: str
     decode_ms: float
@@ -48,8 +53,10 @@ class Stages(msgspec.Struct, frozen=True):
 
 
 class CaseKey(msgspec.Struct, frozen=True):
-    """What tells one case of a run from all others. `sha256` is that of the bundle's manifest or, for a peer, of the
-    net's file: a rebuilt engine is another case."""
+    """Identity of a case within a run.
+
+    `sha256` is the hash of the bundle's manifest or, for a peer, of the net's file. A rebuilt engine is another case.
+    """
 
     label: str
     sha256: str
@@ -57,41 +64,50 @@ class CaseKey(msgspec.Struct, frozen=True):
     width: int
     batch: int
 
+    @property
+    def size(self) -> Size:
+        return Size(self.height, self.width)
 
-class Record(msgspec.Struct, frozen=True):
-    """One case: what ran, on what, how fast, how well.
 
-    `label` names what ran; `is_peer` tells a peer from an engine of ours, `bundle` is the engine's path, `net_sha256`
-    the hash of the net's file. `precision` is what the graph holds, `computes` what the device multiplies in.
-    `input` is "noise" or the picture's file name.
-    `round_runs` is the number of runs a turn, None where the case was timed alone. `warmup_runs` counts every run that
-    was not timed. `fps` is pictures a second at the median latency, `pipeline_fps` the same of decode, net and encode
-    one after the other. `peak_memory_mib` is the largest resident set of the case's own process, interpreter and
-    libraries included. `psnr_db` and `ssim` are means against FP32 from the bundle's manifest, None where nothing was
-    compared. `warnings` are facts that cast doubt on the numbers.
+class CaseInfo(CaseKey, frozen=True):
+    """Description of a case, known before it is timed.
+
+    `label` names what runs: an engine of ours, or a peer (`is_peer`). `bundle` is the engine's path, None for a peer.
+    `net_sha256` is the hash of the net's file. `precision` is that of the graph, `computes` the one the device
+    multiplies in. `psnr_db` and `ssim` are means against FP32 from the bundle's manifest, None if not compared.
     """
 
-    label: str
     is_peer: bool
     bundle: str | None
-    sha256: str
     net: str
     net_sha256: str
     family: str
     backend: str
     precision: str
     computes: str
-    height: int
-    width: int
-    batch: int
+    psnr_db: float | None
+    ssim: float | None
+
+    @property
+    def key(self) -> CaseKey:
+        return CaseKey(self.label, self.sha256, self.height, self.width, self.batch)
+
+
+class Record(CaseInfo, frozen=True):
+    """A measured case.
+
+    `input` is "noise" or the file name of the picture. `round_runs` is the number of runs in a turn, None if the case
+    was timed alone. `warmup_runs` counts all runs that were not timed. `fps` is pictures per second at the median
+    latency. `peak_memory_mib` is the largest resident set of the case's own process, with interpreter and libraries.
+    `warnings` are facts that cast doubt on the figures.
+    """
+
     input: str
     latency_ms: Latency
     round_runs: int | None
     warmup_runs: int
     fps: float
     peak_memory_mib: float
-    psnr_db: float | None
-    ssim: float | None
     device: str
     machine: Machine
     stages: Stages | None = None
@@ -99,16 +115,8 @@ class Record(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     @property
-    def size(self) -> Size:
-        return Size(self.height, self.width)
-
-    @property
-    def key(self) -> CaseKey:
-        return CaseKey(self.label, self.sha256, self.height, self.width, self.batch)
-
-    @property
     def pipeline_fps(self) -> float | None:
-        """Pictures a second of a program that reads, stylizes and writes one after the other."""
+        """Pictures per second of a program that decodes, stylizes and encodes one after the other."""
         if self.stages is None:
             return None
         around_ms = self.batch * (self.stages.decode_ms + self.stages.encode_ms)

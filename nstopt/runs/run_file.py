@@ -1,23 +1,22 @@
-"""The file that holds the records of a run."""
+"""The JSON file that holds the records of a run."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import msgspec
 
+from nstopt import files
 from nstopt.errors import NstoptError
-from nstopt.files import atomic_path
 from nstopt.runs.layers import Layers
 from nstopt.runs.projected import Projected
 from nstopt.runs.record import CaseKey, Record
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class RunPlan(msgspec.Struct, frozen=True):
-    """What a run sets out to measure, so that an interrupted one is known again."""
+    """What a run is to measure. An interrupted run is recognized by it."""
 
     cases: tuple[CaseKey, ...]
     runs: int
@@ -26,8 +25,11 @@ class RunPlan(msgspec.Struct, frozen=True):
 
 
 class RunFile(msgspec.Struct, frozen=True):
-    """What --json writes. `created` is when the run began, ISO 8601, UTC. `left_out` says what was wanted and cannot be
-    had here, and why. `is_complete` is set when all is there that was set out for."""
+    """Content of the file that `nstopt bench --json` writes.
+
+    `created` is the start of the run, ISO 8601 in UTC. `left_out` lists what was asked for but is not available here,
+    with reasons. `is_complete` is set when everything planned was measured.
+    """
 
     format_version: int
     created: str
@@ -40,7 +42,7 @@ class RunFile(msgspec.Struct, frozen=True):
 
     @property
     def unfinished(self) -> str:
-        """What a reader must know of an interrupted run, else empty."""
+        """A note if the run was interrupted, else empty."""
         if self.is_complete:
             return ""
         return (
@@ -49,46 +51,34 @@ class RunFile(msgspec.Struct, frozen=True):
 
 
 def write_run(path: Path, run: RunFile) -> None:
-    """Write the run to `path` at once: whoever reads it sees the old file or the new one. Raises NstoptError."""
+    """Write the run to `path` atomically. Raises NstoptError if the file cannot be written."""
     raw = msgspec.json.format(msgspec.json.encode(run), indent=2)
     try:
-        with atomic_path(path) as temporary:
+        with files.atomic_path(path) as temporary:
             temporary.write_bytes(raw + b"\n")
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def check_writable(path: Path) -> None:
-    """Find out before a long run, and without touching an older file, that `path` can be written. Raises
-    NstoptError."""
+    """Check before a long run that `path` can be written; an existing file is left as it is.
+
+    Raises NstoptError if it cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder", str(path))
+        files.check_writable(path)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def read_run(path: Path) -> RunFile:
-    """A run file. Raises NstoptError if it cannot be read or is of another format version."""
+    """Read a run file. Raises NstoptError if it cannot be read, is damaged, or has another format version."""
     try:
-        raw = path.read_bytes()
-        version = msgspec.json.decode(raw, type=_Version).format_version
-        if version != FORMAT_VERSION:
-            raise NstoptError(
-                f"{path}: run format {version}, but this nstopt reads format {FORMAT_VERSION}; bench again with it"
-            )
-        return msgspec.json.decode(raw, type=RunFile)
+        return files.decode_versioned(path.read_bytes(), RunFile, FORMAT_VERSION)
     except OSError as error:
         raise NstoptError(f"{path}: cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise NstoptError(f"{path}: not the record of a bench run: {error}") from error
-
-
-class _Version(msgspec.Struct):
-    format_version: int
+    except ValueError as error:
+        raise NstoptError(f"{path}: not a run that this nstopt can read: {error}; bench again with it") from error
 
 
 def _unwritable(path: Path, error: OSError) -> NstoptError:

@@ -1,19 +1,21 @@
-"""Runs of real processes: complete records, turns in order, and nothing lost but the case in flight."""
+"""Runs in real processes: complete records, turns in order, and only the case in flight can be lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
-from made import MakeBundle
+from made import MakeBundle, MakeRecord
 
-from nstopt.bench.cases import plan_cases
+from nstopt.bench.cases import Case, plan_cases
 from nstopt.bench.harness import BenchProgress, BenchSpec, run
 from nstopt.errors import BundleError, MediaError
 from nstopt.pictures.files import write_picture
 from nstopt.pictures.size import Size
+from nstopt.runs.record import Record
 
 pytestmark = pytest.mark.usefixtures("short_warm_up")
 SIZE = Size(32, 48)
@@ -24,10 +26,16 @@ def damage(bundle: Path) -> None:
         file.write(b" ")
 
 
-def test_a_record_is_complete(make_bundle: MakeBundle) -> None:
+def measured(case: Case, make_record: MakeRecord) -> Record:
+    """Make a record of a case that was not run."""
+    return make_record(**msgspec.structs.asdict(case.info))
+
+
+def test_a_record_is_complete(make_bundle: MakeBundle, tmp_path: Path) -> None:
     (case,) = plan_cases([make_bundle()], [SIZE], batch=2)
     (record,) = run([case], BenchSpec(runs=7))
-    assert record.key == case.key
+    assert record.key == case.info.key
+    assert record.bundle == str(tmp_path / "tiny.nst")
     assert (record.label, record.size, record.batch, record.input) == ("tiny.nst", SIZE, 2, "noise")
     assert len(record.latency_ms.samples) == 7
     assert record.round_runs is None
@@ -46,7 +54,7 @@ def test_a_record_is_complete(make_bundle: MakeBundle) -> None:
     assert record.pipeline_fps == pytest.approx(2000 / (record.latency_ms.p50 + around))
 
 
-def test_an_image_is_brought_to_the_size(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_an_image_is_resampled_to_the_size(make_bundle: MakeBundle, tmp_path: Path) -> None:
     image = tmp_path / "photo.png"
     write_picture(image, np.full((60, 40, 3), 9, np.uint8))
     (record,) = run(plan_cases([make_bundle()], [SIZE]), BenchSpec(runs=1, image=image))
@@ -62,21 +70,17 @@ def test_an_unreadable_image_stops_the_run_before_it_starts(make_bundle: MakeBun
 def test_turns(interleave: bool, turns: str, make_bundle: MakeBundle) -> None:
     cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
     seen: list[BenchProgress] = []
-    list(run(cases, BenchSpec(runs=12, interleave=interleave), on_progress=seen.append))
+    records = list(run(cases, BenchSpec(runs=12, interleave=interleave), on_progress=seen.append))
+    assert {record.round_runs for record in records} == {3 if interleave else None}
     timed = [progress.text[0] for progress in seen if progress.text.endswith("timing")]
     assert "".join(now for before, now in zip(["", *timed], timed, strict=False) if now != before) == turns
     work = 24 * SIZE.height * SIZE.width
     assert (seen[0].done, seen[-1].done, seen[-1].total) == (0, work, work)
 
 
-def test_runs_in_turns_say_how_many_a_turn(make_bundle: MakeBundle) -> None:
+def test_cases_with_a_record_are_not_measured_again(make_bundle: MakeBundle, make_record: MakeRecord) -> None:
     cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
-    assert [record.round_runs for record in run(cases, BenchSpec(runs=3, interleave=True))] == [3, 3]
-
-
-def test_what_was_measured_earlier_is_not_measured_again(make_bundle: MakeBundle) -> None:
-    cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
-    (first,) = run(cases[:1], BenchSpec(runs=2))
+    first = measured(cases[0], make_record)
     seen: list[BenchProgress] = []
     again, other = run(cases, BenchSpec(runs=2), seen.append, earlier=[first])
     assert again is first
@@ -85,14 +89,14 @@ def test_what_was_measured_earlier_is_not_measured_again(make_bundle: MakeBundle
     assert seen[-1].done == seen[-1].total
 
 
-def test_a_rebuilt_engine_is_measured_again(make_bundle: MakeBundle) -> None:
-    (first,) = run(plan_cases([make_bundle("A")], [SIZE]), BenchSpec(runs=1))
+def test_a_rebuilt_engine_is_measured_again(make_bundle: MakeBundle, make_record: MakeRecord) -> None:
+    first = measured(plan_cases([make_bundle("A")], [SIZE])[0], make_record)
     rebuilt = plan_cases([make_bundle("A", source_sha256="1" * 64)], [SIZE])
     (again,) = run(rebuilt, BenchSpec(runs=1), earlier=[first])
     assert again.sha256 != first.sha256
 
 
-def test_what_was_measured_before_a_failure_comes_out(make_bundle: MakeBundle, tmp_path: Path) -> None:
+def test_records_before_a_failure_are_kept(make_bundle: MakeBundle, tmp_path: Path) -> None:
     cases = plan_cases([make_bundle("good"), make_bundle("bad")], [SIZE])
     damage(tmp_path / "bad.nst")
     records = run(cases, BenchSpec(runs=2))
@@ -107,7 +111,7 @@ def test_ctrl_c_ends_the_processes(make_bundle: MakeBundle) -> None:
             raise KeyboardInterrupt
 
     cases = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
-    before = psutil.Process().children()  # other tests' libraries may keep helpers of their own
+    before = psutil.Process().children()  # libraries of other tests may keep helper processes
     with pytest.raises(KeyboardInterrupt):
         list(run(cases, BenchSpec(runs=2), interrupt))
     assert [child.cmdline() for child in psutil.Process().children() if child not in before] == []

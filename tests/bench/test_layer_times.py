@@ -1,7 +1,8 @@
-"""Layers of real engines beside floors; floors of known peaks; peaks of this machine."""
+"""Layer times of real engines, floors from known peaks, and peaks of this machine."""
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import subprocess
@@ -12,28 +13,30 @@ from pathlib import Path
 import msgspec
 import onnx
 import pytest
+from made import MakeBundle
 from rich.console import Console
 
 from nstopt import engines
-from nstopt.bench import layer_times as layers
+from nstopt.bench import layer_times
 from nstopt.bench.layer_times import measure_layers
-from nstopt.bundle import InputShape
+from nstopt.bundle import MANIFEST, InputShape
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
 from nstopt.cli.render.layers import render
 from nstopt.engines.base import LayerTime, Source
 from nstopt.errors import BundleError, DeviceError
+from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialize import specialize
 from nstopt.graph.work import Work
 from nstopt.pictures.noise import noise
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.raw import build_raw
-from nstopt.projection import peaks as roofline
+from nstopt.projection import peaks
 from nstopt.projection.peaks import measure_peaks
 from nstopt.runs.layers import Bandwidth, LayerRow, Layers, Peaks
 
-# 100 MACs a ms in FP32, 400 in INT8; 10 bytes a ms, or 2 where much is moved.
+# 100 MACs per ms in FP32, 400 in INT8; 10 bytes per ms, or 2 where much is moved.
 PEAKS = Peaks(100.0, 400.0, (Bandwidth(1_000, 10.0), Bandwidth(100_000, 2.0)))
 SIZE = Size(48, 64)
 MACS_OF_FIRST = 4 * 3 * 9 * 9 * SIZE.height * SIZE.width
@@ -41,7 +44,7 @@ MACS_OF_FIRST = 4 * 3 * 9 * 9 * SIZE.height * SIZE.width
 
 @pytest.fixture
 def known_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "measure_peaks", lambda _: PEAKS)
+    monkeypatch.setattr(layer_times, "measure_peaks", lambda _: PEAKS)
 
 
 Build = Callable[[str, str], Path]
@@ -49,8 +52,9 @@ Build = Callable[[str, str], Path]
 
 @pytest.fixture(scope="module")
 def build(tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Builds the tiny net, unrewritten, for a backend, in fp32 or int8; fp32 is in a graph for any size."""
+    """Build the tiny net without rewrites for a backend, once each: in fp32 for any size, or in int8 for SIZE."""
 
+    @functools.cache
     def bundle(backend: str, precision: str) -> Path:
         folder = tmp_path_factory.mktemp("bundle")
         shape = InputShape.of(1, SIZE) if precision == "int8" else InputShape.of(None, None)
@@ -86,20 +90,20 @@ def test_without_int8_the_fp32_peak_is_the_floor() -> None:
 
 
 def test_peaks_are_measured_and_plausible(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "RUNS", 3)
-    monkeypatch.setattr(roofline, "MOVE_CHANNELS", (8,))
+    monkeypatch.setattr(peaks, "RUNS", 3)
+    monkeypatch.setattr(peaks, "MOVE_CHANNELS", (8,))
     measure_peaks.cache_clear()
     for backend in ("openvino", "onnxruntime"):
-        peaks = measure_peaks(backend)
-        assert 1e5 < peaks.fp32_macs_per_ms < 1e11
-        assert peaks.int8_macs_per_ms is not None
-        assert peaks.bandwidths[0].bytes_moved == pytest.approx(3 * 4 * 8 * 256 * 256, rel=0.01)
-        assert measure_peaks(backend) is peaks
+        found = measure_peaks(backend)
+        assert 1e5 < found.fp32_macs_per_ms < 1e11
+        assert found.int8_macs_per_ms is not None
+        assert found.bandwidths[0].bytes_moved == pytest.approx(3 * 4 * 8 * 256 * 256, rel=0.01)
+        assert measure_peaks(backend) is found
     measure_peaks.cache_clear()
 
 
 @pytest.mark.usefixtures("known_peaks")
-def test_openvino_names_its_layers_and_knows_their_work(build: Build) -> None:
+def test_layers_of_openvino_have_their_name_and_work_in_the_graph(build: Build) -> None:
     with engines.load(build("openvino", "fp32")) as engine:
         profile = engine.profile(noise(SIZE, 1), runs=3)
     first = next(layer for layer in profile if layer.kind == "Convolution")
@@ -111,24 +115,27 @@ def test_openvino_names_its_layers_and_knows_their_work(build: Build) -> None:
     assert sum(bool(layer.work and layer.work.macs) for layer in profile) == 8
 
 
-def test_int8_is_seen(build: Build) -> None:
+def test_the_work_of_int8_layers_is_int8(build: Build) -> None:
     with engines.load(build("openvino", "int8")) as engine:
         profile = engine.profile(noise(SIZE, 1), runs=1)
-    assert any(layer.work and layer.work.int8 for layer in profile)
+    work = {layer.name: layer.work for layer in profile if layer.work and layer.work.macs}
+    assert len(work) == 8
+    assert {name for name, one in work.items() if one.int8} == set()
 
 
-def test_onnxruntime_gives_a_layer_the_name_and_the_work_it_has_in_the_graph(build: Build) -> None:
+def test_layers_of_onnxruntime_have_their_name_and_work_in_the_graph(build: Build) -> None:
     with engines.load(build("onnxruntime", "fp32")) as engine:
         profile = engine.profile(noise(SIZE, 1), runs=3)
     first = next(layer for layer in profile if layer.kind == "Conv")
     assert (first.name, len(first.samples_ms)) == ("0", 3)
     assert first.work is not None
     assert first.work.macs == MACS_OF_FIRST
-    reorders = [layer for layer in profile if layer.kind.startswith("Reorder")]
-    assert all(layer.work is None for layer in reorders)
+    assert sum(bool(layer.work and layer.work.macs) for layer in profile) == 8
+    reorders = {layer.name for layer in profile if layer.kind.startswith("Reorder")}
+    assert not reorders & {layer.name for layer in profile if layer.work}
 
 
-def test_a_backend_that_cannot_tell_says_so(build: Build) -> None:
+def test_a_backend_without_layer_times_says_so(build: Build) -> None:
     with pytest.raises(DeviceError, match="the torchscript backend gives no per-layer times"):
         measure_layers(build("torchscript", "fp32"), SIZE)
 
@@ -141,10 +148,20 @@ def test_an_engine_of_one_size_takes_no_other(build: Build) -> None:
 
 @pytest.mark.usefixtures("known_peaks")
 def test_layers_of_a_bundle(build: Build) -> None:
-    measured = measure_layers(build("openvino", "int8"), runs=2)
-    assert (measured.size, measured.batch, measured.backend) == (SIZE, 1, "openvino")
+    bundle = build("openvino", "int8")
+    measured = measure_layers(bundle, runs=2)
+    assert (measured.label, measured.sha256) == ("tiny.nst", sha256_file(bundle / MANIFEST))
+    assert (measured.size, measured.batch, measured.backend, measured.runs) == (SIZE, 1, "openvino", 2)
+    assert all(row.ms > 0 for row in measured.rows)
     gaps = [row.gap_ms for row in measured.next_to_attack]
     assert gaps == sorted(gaps, reverse=True)
+
+
+@pytest.mark.usefixtures("known_peaks")
+def test_an_engine_of_several_sizes_is_measured_at_its_first(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle("several", InputShape(1, Sizes(Size(24, 48), Size(32, 32))))
+    assert measure_layers(bundle, runs=1).size == (24, 48)
+    assert measure_layers(bundle, Size(32, 32), runs=1).size == (32, 32)
 
 
 def test_a_layer_below_its_floor_leaves_nothing_to_gain() -> None:
@@ -159,7 +176,7 @@ def test_what_the_terminal_shows() -> None:
         LayerRow("tiny", "Reshape", 0.001, 0.0001),
     )
     console = Console(file=io.StringIO(), width=80)
-    console.print(render(Layers("wave.nst", "openvino", *SIZE, 1, 9, PEAKS, rows)))
+    console.print(render(Layers("wave.nst", "a" * 64, *SIZE, 1, "openvino", 9, PEAKS, rows)))
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
@@ -174,7 +191,7 @@ def test_what_the_terminal_shows() -> None:
 def test_profiling_an_openvino_engine_imports_neither_torch_nor_onnx(build: Build) -> None:
     program = (
         "import sys, json; from pathlib import Path; import nstopt.bench.layer_times; from nstopt import engines;"
-        "from nstopt.bench.inputs import noise; from nstopt.pictures.size import Size;"
+        "from nstopt.pictures.noise import noise; from nstopt.pictures.size import Size;"
         "engines.load(Path(sys.argv[1])).profile(noise(Size(48, 64), 1), 1);"
         "print(json.dumps([name for name in ('torch', 'onnx') if name in sys.modules]))"
     )
@@ -186,14 +203,14 @@ def test_the_time_of_a_layer_is_its_median() -> None:
     assert LayerTime("a", "Conv", (1.0, 9.0, 2.0), None).ms == 2.0
 
 
-def test_floors_above_what_was_measured_are_noted() -> None:
-    def of(*ms: float) -> Layers:
+def test_floors_above_the_measured_times_are_noted() -> None:
+    def layers(*ms: float) -> Layers:
         rows = tuple(LayerRow(f"conv{place}", "Conv", one, 1.0) for place, one in enumerate(ms))
-        return Layers("a.nst", "openvino", 64, 64, 1, 3, Peaks(1.0, None, (Bandwidth(1, 2.0),)), rows)
+        return Layers("a.nst", "a" * 64, 64, 64, 1, "openvino", 3, Peaks(1.0, None, (Bandwidth(1, 2.0),)), rows)
 
-    assert of(0.9, 2.0).doubt == ""
-    assert of(0.5, 0.6, 2.0).doubt.startswith("2 of 3 kernels took less than their floor: ")
+    assert layers(0.9, 2.0).doubt == ""
+    assert layers(0.5, 0.6, 2.0).doubt.startswith("2 of 3 kernels took less than their floor: ")
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(render(of(0.5)))
+        console.print(render(layers(0.5)))
     assert "Note: 1 of 1 kernels took less than their floor" in shown.get()

@@ -1,4 +1,4 @@
-"""The machine's context."""
+"""The machine, and notes on what disturbed it."""
 
 from __future__ import annotations
 
@@ -40,14 +40,16 @@ def test_a_busy_machine_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_warnings() == ("load average 3.1 on 2 cores at the start of the run",)
 
 
-def test_what_others_used_is_noted_and_what_we_used_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_load_of_other_programs_is_noted_but_not_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
     start, alone, crowded = CpuTime(0, 0, 0), CpuTime(10, 16, 15), CpuTime(10, 20, 11)
     assert interference_warnings([(start, alone)]) == ()
-    assert interference_warnings([(start, crowded)]) == ("others used 45% of the processors while this was timed",)
+    assert interference_warnings([(start, crowded)]) == (
+        "other programs used 45% of the CPU time while this was timed",
+    )
 
 
-def test_our_own_work_counts_as_ours() -> None:
+def test_cpu_time_counts_our_own_process() -> None:
     start = cpu_time([os.getpid()])
     while cpu_time([os.getpid()]).ours < start.ours + 0.05:
         pass
@@ -56,13 +58,13 @@ def test_our_own_work_counts_as_ours() -> None:
     assert end.busy > start.busy
 
 
-def test_a_clock_that_moves_and_throttling_are_noted() -> None:
+def test_a_clock_that_varies_and_throttling_are_noted() -> None:
     start = CpuTime(0, 0, 0, 3000.0, 4)
     steady, slow, hot = CpuTime(1, 1, 1, 2990.0, 4), CpuTime(2, 2, 2, 2000.0, 4), CpuTime(3, 3, 3, 2990.0, 6)
     unknown = CpuTime(1, 1, 1)
     assert clock_warnings([(start, steady)]) == ()
     assert clock_warnings([(unknown, unknown)]) == ()
     (moved,) = clock_warnings([(start, steady), (steady, slow)])
-    assert moved == "the clock moved between 2000 and 2990 MHz while this was timed"
+    assert moved == "the CPU clock varied between 2000 and 2990 MHz while this was timed"
     (throttled,) = clock_warnings([(start, hot)])
-    assert throttled == "the processors throttled 2 times (too hot) while this was timed"
+    assert throttled == "the CPU throttled 2 times (too hot) while this was timed"

@@ -1,4 +1,4 @@
-"""A timed process: it answers with samples, errors cross as they are, and its death is an error message."""
+"""Timed processes: they return samples, pass errors on, and their death is an error message."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from nstopt.errors import BundleError, DeviceError
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size
 
-PICTURE = noise(Size(32, 32), batch=1)
+PICTURES = noise(Size(32, 32), batch=1)
 
 
-def test_it_runs_as_often_as_told_and_knows_its_peak_memory(make_bundle: MakeBundle) -> None:
-    with TimedProcess(BundleSubject(make_bundle()), PICTURE, "tiny") as process:
+def test_a_process_runs_as_often_as_asked_and_reports_its_peak_memory(make_bundle: MakeBundle) -> None:
+    with TimedProcess(BundleSubject(make_bundle()), PICTURES, "tiny") as process:
         assert len(process.run(3)) == 3
         assert all(sample > 0 for sample in process.run(2))
         assert 20 < process.peak_memory_mib() < 2000
     assert not psutil.pid_exists(process.pid)
 
 
-def test_an_error_crosses_the_border_with_class_and_message(make_bundle: MakeBundle) -> None:
+def test_an_error_keeps_its_class_and_message(make_bundle: MakeBundle) -> None:
     path = make_bundle()
     with (path / "model.xml").open("ab") as file:
         file.write(b" ")
     with pytest.raises(BundleError, match=r"tiny.nst: model.xml does not match its hash"):
-        TimedProcess(BundleSubject(path), PICTURE, "tiny")
+        TimedProcess(BundleSubject(path), PICTURES, "tiny")
 
 
-def test_a_killed_process_is_named_with_its_signal(make_bundle: MakeBundle) -> None:
-    with TimedProcess(BundleSubject(make_bundle()), PICTURE, "tiny at 32x32") as process:
+def test_the_death_of_a_process_names_the_signal(make_bundle: MakeBundle) -> None:
+    with TimedProcess(BundleSubject(make_bundle()), PICTURES, "tiny at 32x32") as process:
         process.run(1)
         os.kill(process.pid, signal.SIGSEGV)
         with pytest.raises(DeviceError, match="benching tiny at 32x32: its process was killed by SIGSEGV"):
@@ -48,15 +48,15 @@ def test_a_killed_process_is_named_with_its_signal(make_bundle: MakeBundle) -> N
 
 @dataclass(frozen=True)
 class Unknown:
-    """Stands for a crash: the worker cannot import this test module, so it ends with a traceback."""
+    """Simulates a crash: the worker cannot import this test module, so it ends with a traceback."""
 
     def open(self) -> type[np.ndarray]:
         raise NotImplementedError
 
 
-def test_an_unexpected_end_is_an_error_with_exit_code_and_last_words() -> None:
-    with pytest.raises(DeviceError, match=r"its process ended with exit code 1; its last words: ModuleNotFoundError"):
-        TimedProcess(Unknown(), PICTURE, "tiny")
+def test_an_unexpected_end_is_an_error_with_exit_code_and_last_output() -> None:
+    with pytest.raises(DeviceError, match=r"its process ended with exit code 1; its last output: ModuleNotFoundError"):
+        TimedProcess(Unknown(), PICTURES, "tiny")
 
 
 def test_a_process_that_runs_an_engine_imports_neither_torch_nor_onnx(make_bundle: MakeBundle) -> None:

@@ -1,4 +1,4 @@
-"""The timed process's side of the pipe."""
+"""The worker's end of the pipe."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class Part(NamedTuple):
 
 
 class Inverter:
-    """What it opens inverts; it copies nothing."""
+    """A subject that inverts pictures and copies nothing."""
 
     def open(self) -> Any:
-        return lambda images, out: np.subtract(255, images, out=out)
+        return lambda pictures, out: np.subtract(255, pictures, out=out)
 
 
 class Copying:
-    """What it opens has memory of its own, and can tell how long the copies take and what slows it down."""
+    """A subject with device memory of its own, which times its copies and reports what costs it speed."""
 
     warnings = ("no CUDA graph: refused",)
 
     def open(self) -> Copying:
         return self
 
-    def __call__(self, images: Picture, out: Picture) -> None:
-        out[:] = images
+    def __call__(self, pictures: Picture, out: Picture) -> None:
+        out[:] = pictures
 
-    def split(self, images: Picture, runs: int) -> list[Part]:
+    def split(self, pictures: Picture, runs: int) -> list[Part]:
         return [Part(1.0 + run, 2.0) for run in range(runs)]
 
 
@@ -44,7 +44,7 @@ class Copying:
     ("subject", "copies", "warnings"),
     [(Inverter(), None, ()), (Copying(), (5.5, 2.0), ("no CUDA graph: refused",))],
 )
-def test_runs_are_timed_and_the_rest_told_where_there_is_any(subject: object, copies: object, warnings: object) -> None:
+def test_a_worker_times_runs_and_reports_copies_and_warnings(subject: object, copies: object, warnings: object) -> None:
     ours, theirs = multiprocessing.Pipe()
     worker = threading.Thread(target=serve, args=(theirs,))
     worker.start()

@@ -24,7 +24,7 @@ def test_every_gpu_has_a_report(name: str) -> None:
     assert report.title == gpus()[name].title
     assert {"generation", "memory", "FP32", "FP16", "INT8", "TensorRT", "torch", "cuDNN"} <= found.keys()
     assert report.command
-    assert all(line.fits is None for line in report.lines)  # nothing is known of what is installed there
+    assert all(line.fits is None for line in report.lines)  # installed packages say nothing about a GPU elsewhere
 
 
 def test_pascal() -> None:
@@ -37,7 +37,7 @@ def test_pascal() -> None:
     assert report.command.startswith(PIP_PASCAL)
 
 
-def test_blackwell_says_where_its_software_begins() -> None:
+def test_blackwell_names_its_oldest_software() -> None:
     (report,) = examine("rtx-5060")
     found = findings(report)
     assert found["TensorRT"] == "10.8 and newer"

@@ -1,4 +1,4 @@
-"""The table of GPUs: complete, consistent with itself and with published figures."""
+"""The table of GPUs: complete, consistent, and in agreement with published figures."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def test_entry_is_complete(name: str) -> None:
     assert 3 <= found.memory_gib <= 200
     assert 50 <= found.bandwidth_gb_s <= 10000
     assert found.architecture in architectures().values()
+    assert found.tensor_boost_mhz is None or found.base_mhz <= found.tensor_boost_mhz < found.boost_mhz
 
 
 @pytest.mark.parametrize("name", list(gpus()))
 def test_the_fp32_rate_is_the_published_one(name: str) -> None:
-    """Cores x clock x 2, beside the figure that the source prints."""
+    """Compare cores x clock x 2 with the figure of the source."""
     found = gpu(name)
     assert found.gops("fp32") == pytest.approx(found.cores * 2 * found.boost_mhz / 1000)
     assert found.gops("fp32") / 1000 == pytest.approx(found.published_fp32_tflops, rel=0.006)
@@ -64,14 +65,19 @@ def test_the_fp32_rate_is_the_published_one(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fp32_tflops", "fp16_tflops", "int8_tops"),
-    [  # NVIDIA's data sheets, dense; those of the H100 are at 1830 MHz, below its boost clock
+    [  # NVIDIA's data sheets and white papers (Turing, GA102, Ada), dense, FP16 with FP16 accumulation
         ("gtx-1060", 4.4, 4.4 / 64, 17.5),
         ("v100", 14, 112, 56),
         ("t4", 8.1, 65, 130),
+        ("rtx-2080ti", 13.4, 107.6, 215.2),
+        ("rtx-3080", 29.8, 119, 238),
+        ("rtx-3090", 35.6, 142, 284),
+        ("rtx-4090", 82.6, 330.3, 660.6),
         ("a10", 31.2, 125, 250),
         ("a100", 19.5, 312, 624),
         ("l4", 30.3, 121, 242),
-        ("h100", 66.9, 989 * 1980 / 1830, 1979 * 1980 / 1830),
+        ("h100", 66.9, 989, 1979),
+        ("h200", 66.9, 989, 1979),
         ("jetson-orin-nano", 1.28, 10, 20),
         ("rtx-5090", 104.8, 419, 838),
     ],
@@ -82,7 +88,7 @@ def test_peaks_against_data_sheets(name: str, fp32_tflops: float, fp16_tflops: f
         assert found.gops(precision) / 1000 == pytest.approx(published, rel=0.03)
 
 
-def test_pascal_multiplies_integers_and_no_halves() -> None:
+def test_pascal_is_fast_in_int8_but_not_in_fp16() -> None:
     pascal = gpu("gtx-1060").architecture
     assert pascal.compute_capability == "6.1"
     assert pascal.speed_up("fp16") == 1 / 64
@@ -126,7 +132,7 @@ def test_unknown_names() -> None:
         ("", None),
     ],
 )
-def test_what_the_driver_says(device_name: str, name: str | None) -> None:
+def test_names_of_the_driver_are_recognized(device_name: str, name: str | None) -> None:
     found = recognize(device_name)
     assert (found.key if found else None) == name
 

@@ -1,4 +1,4 @@
-"""Graphs whose kernels, work and memory are known by hand."""
+"""Kernels, work and memory of graphs for which they were computed by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ net (float[1, 16, 32, 32] x) => (float[1, 16, 32, 32] y) {
 
 
 def chain(channels: int = 16) -> onnx.ModelProto:
-    """Pad, convolution, scaling, ReLU, norm, ReLU, sum with the input."""
+    """Build pad, convolution, scaling, ReLU, norm, ReLU, sum with the input."""
     model = onnx.parser.parse_model(CHAIN.replace("16", str(channels)))
     values = {
         "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
@@ -49,7 +49,7 @@ def named(found: list[Kernel]) -> list[tuple[str, str]]:
     return [(kernel.name, kernel.kind) for kernel in found]
 
 
-def test_pointwise_operators_join_what_made_their_input() -> None:
+def test_pointwise_operators_join_the_kernel_of_their_input() -> None:
     found = kernels(chain())
     assert named(found) == [("padded", MOVING), ("a", MULTIPLYING), ("d", NORMS)]
     tensor = 16 * PLANE * FLOAT
@@ -66,19 +66,19 @@ def test_without_fusion_every_operator_is_a_kernel() -> None:
     assert [kernel.name for kernel in kernels(chain(), fused=False)] == ["padded", "a", "b", "c", "d", "e", "y"]
 
 
-def test_an_input_that_others_read_is_written_and_read() -> None:
+def test_an_input_with_several_readers_is_not_fused_away() -> None:
     model = chain()
     model.graph.node[6].input[1] = "c"  # the sum now reads what the norm reads
     assert named(kernels(model)) == [("padded", MOVING), ("a", MULTIPLYING), ("d", NORMS)]
     assert kernels(model)[2].reads == {1}
 
 
-def test_few_channels_are_narrow() -> None:
+def test_a_convolution_of_few_channels_is_narrow() -> None:
     assert named(kernels(chain(8)))[1] == ("a", NARROWLY)
 
 
 @pytest.mark.parametrize("between", ["fp32", "fp16"])
-def test_int8_is_seen_through_a_padding(between: str) -> None:
+def test_a_convolution_behind_a_padding_of_integers_is_int8(between: str) -> None:
     model = chain()
     model = quantize(model, {name: QuantParams(1.0, 0) for name in quantized_tensors(model.graph)})
     model = to_int8_fp16(model) if between == "fp16" else model
@@ -91,7 +91,7 @@ def test_int8_is_seen_through_a_padding(between: str) -> None:
     assert convolution.bytes_read < 2 * padded + 16 * 16 * 9 * FLOAT
 
 
-def test_memory_is_what_is_alive_together() -> None:
+def test_memory_is_that_of_tensors_alive_at_the_same_time() -> None:
     model = chain()
     padded, tensor = 16 * (SIDE + 2) ** 2 * FLOAT, 16 * PLANE * FLOAT
     weights = 8 * 8 + (16 * 16 * 9 + 3 * 16) * FLOAT

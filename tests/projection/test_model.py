@@ -1,35 +1,33 @@
-"""The model of time against times made by hand, and against nets that had no part in a fit."""
+"""Projections against times computed by hand, and forecasts of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from made import MakeRecord
 
 from nstopt.errors import BuildError, DeviceError
-from nstopt.gpu import facts as gpus
+from nstopt.gpu import facts
 from nstopt.graph.work import Work
 from nstopt.pictures.size import Size
 from nstopt.precisions import PRECISIONS
 from nstopt.projection import forecast
-from nstopt.projection.kernels import KINDS, MOVING, MULTIPLYING, NARROWLY, NORMS, TRANSPOSED, Kernel
+from nstopt.projection.fit import Fitted, Observation, fit
+from nstopt.projection.kernels import KINDS, MOVING, MULTIPLYING, NORMS, TRANSPOSED, Kernel
 from nstopt.projection.model import (
     DeviceModel,
     EfficiencyRange,
-    Observation,
     Workload,
-    fit,
     floors_ms,
     gpu_efficiency,
     of_gpu,
-    predict,
     project,
 )
 from nstopt.runs.layers import Bandwidth, Peaks
 
-# 100 MACs a ms in FP32, 400 in INT8, 200 in FP16; 10 bytes a ms.
+# 100 MACs per ms in FP32, 400 in INT8, 200 in FP16; 10 bytes per ms.
 DEVICE = DeviceModel("a device", Peaks(100.0, 400.0, (Bandwidth(1, 10.0),)), 200.0, False, 0.0)
 SIZE = Size(64, 64)
 
@@ -55,8 +53,8 @@ def test_a_floor_is_arithmetic_or_memory(one: Kernel, precision: str, expected: 
     assert floors_ms([one], DEVICE, precision) == pytest.approx(expected)
 
 
-def test_the_peaks_of_a_gpu_are_those_of_its_data_sheet() -> None:
-    device = of_gpu(gpus.gpu("gtx-1060"))
+def test_peaks_of_a_gpu_are_those_of_its_data_sheet() -> None:
+    device = of_gpu(facts.gpu("gtx-1060"))
     assert device.peaks.fp32_macs_per_ms == pytest.approx(4.38e12 / 2 / 1e3, rel=0.01)
     assert device.peaks.int8_macs_per_ms == pytest.approx(4 * device.peaks.fp32_macs_per_ms)
     assert device.fp16_macs_per_ms == pytest.approx(device.peaks.fp32_macs_per_ms / 64)
@@ -66,7 +64,7 @@ def test_the_peaks_of_a_gpu_are_those_of_its_data_sheet() -> None:
 @pytest.mark.parametrize("target", ["gtx-1060", "rtx-3060"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_projection_is_a_range_that_grows_with_the_picture(target: str, precision: str, tiny_onnx: Path) -> None:
-    gpu = gpus.gpu(target)
+    gpu = facts.gpu(target)
     small, large = (
         project(Workload("tiny", tiny_onnx, precision, size), of_gpu(gpu), gpu_efficiency(gpu, precision), target)
         for size in (Size(64, 64), Size(512, 512))
@@ -78,42 +76,10 @@ def test_a_projection_is_a_range_that_grows_with_the_picture(target: str, precis
 
 def test_an_unknown_precision_is_refused(tiny_onnx: Path) -> None:
     with pytest.raises(BuildError, match="unknown precision 'fp8'"):
-        project(Workload("tiny", tiny_onnx, "fp8", SIZE), DEVICE, gpu_efficiency(gpus.gpu("t4"), "fp32"), "t4")
+        project(Workload("tiny", tiny_onnx, "fp8", SIZE), DEVICE, gpu_efficiency(facts.gpu("t4"), "fp32"), "t4")
 
 
-def observations(efficiency: dict[str, float], noise: float = 0.0) -> list[Observation]:
-    """Five made-up nets at three sizes on a device of those efficiencies."""
-    random = np.random.default_rng(3)
-    found = []
-    for net in "abcde":
-        mix = random.uniform(0.1, 1, len(KINDS))
-        for scale in (1, 4, 10):
-            floors = dict(zip(KINDS, scale * mix, strict=True))
-            ms = sum(floors[kind] / efficiency[kind] for kind in KINDS) * random.lognormal(0, noise)
-            found.append(Observation(net, floors, ms))
-    return found
-
-
-TRUE = {MULTIPLYING: 0.9, NARROWLY: 0.3, TRANSPOSED: 0.6, NORMS: 0.4, MOVING: 0.7}
-
-
-def test_a_fit_predicts_nets_that_it_has_not_seen() -> None:
-    fitted = fit(observations(TRUE))
-    assert fitted.error < 0.05
-    unseen = Observation("z", dict.fromkeys(KINDS, 2.0), 0.0)
-    assert predict(unseen, fitted.efficiency) == pytest.approx(sum(2 / one for one in TRUE.values()), rel=0.06)
-
-
-def test_the_error_of_a_fit_is_that_of_nets_left_out() -> None:
-    assert fit(observations(TRUE, noise=0.1)).error > fit(observations(TRUE)).error
-
-
-def test_one_net_says_nothing_about_another() -> None:
-    with pytest.raises(BuildError, match="bench two or more in one run"):
-        fit([one for one in observations(TRUE) if one.net == "a"])
-
-
-def test_here_predicts_each_net_from_the_others(
+def test_target_here_predicts_each_net_from_the_others(
     tiny_onnx: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(forecast, "of_backend", lambda backend, title: DEVICE)
@@ -127,13 +93,13 @@ def test_here_predicts_each_net_from_the_others(
     assert left_out == []
     assert [(row.net, row.target, row.backend) for row in rows] == [(r.net, "here", "openvino") for r in records]
     at_64 = {row.net: (row.low_ms * row.high_ms) ** 0.5 / 64**2 for row in rows if row.height == 64}
-    assert at_64["c"] == pytest.approx(1.0, rel=0.05)  # of a and b alone, its own time had no part in it
+    assert at_64["c"] == pytest.approx(1.0, rel=0.05)  # from a and b alone, without its own time
     assert 1.0 < at_64["a"] < 2.0
     with pytest.raises(BuildError, match="bench two or more"):
         forecast.here(records[:4], models)
 
 
-def test_a_backend_that_tells_no_layers_is_left_out_by_name(tiny_onnx: Path, make_record: MakeRecord) -> None:
+def test_a_backend_without_layer_times_is_left_out_by_name(tiny_onnx: Path, make_record: MakeRecord) -> None:
     records = [make_record(net=net, backend="torchscript", precision="fp32") for net in "abc"]
     assert forecast.here(records, dict.fromkeys("abc", tiny_onnx)) == (
         [],
@@ -141,31 +107,40 @@ def test_a_backend_that_tells_no_layers_is_left_out_by_name(tiny_onnx: Path, mak
     )
 
 
-def test_efficiencies_measured_on_a_gpu_take_the_place_of_the_defaults(
-    tiny_onnx: Path, make_record: MakeRecord
+def test_efficiencies_measured_on_a_gpu_replace_the_defaults(
+    tiny_onnx: Path, make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fits: list[object] = []
+
+    def counted(observations: Sequence[Observation]) -> Fitted:
+        fits.append(observations)
+        return fit(observations)
+
+    monkeypatch.setattr(forecast, "fit", counted)
     models = dict.fromkeys("abc", tiny_onnx)
-    subject = Workload("a", tiny_onnx, "fp32", SIZE)
-    (default,) = forecast.on_gpu("gtx-1080", [subject], [], models)
+    workload, larger = (Workload("a", tiny_onnx, "fp32", size) for size in (SIZE, Size(96, 96)))
+    (default,) = forecast.on_gpus(["gtx-1080"], [workload], [], models)
     records = [
         make_record((1000 * default.high_ms,), net=net, backend="tensorrt", precision="fp32", height=64, width=64,
                     device="NVIDIA GeForce GTX 1060 6GB")
         for net in "abc"
     ]  # fmt: skip
-    (measured,) = forecast.on_gpu("gtx-1080", [subject], records, models)
+    measured, *others = forecast.on_gpus(["gtx-1080", "gtx-1070"], [workload, larger], records, models)
     assert measured.low_ms > 100 * default.high_ms
-    (too_few,) = forecast.on_gpu("gtx-1080", [subject], records[:2], models)
+    assert len(others) == 3
+    assert len(fits) == 1
+    (too_few,) = forecast.on_gpus(["gtx-1080"], [workload], records[:2], models)
     assert too_few == default
 
 
-def test_an_unknown_target_is_found_out_before_the_run() -> None:
+def test_an_unknown_target_is_refused_before_the_run() -> None:
     forecast.check_targets(["here", "gtx-1060"], 3)
     with pytest.raises(DeviceError, match="no GPU 'gtx-9999' is known"):
         forecast.check_targets(["gtx-9999"], 1)
 
 
-def test_ranges_hold_low_below_high() -> None:
-    for gpu in gpus.gpus().values():
+def test_default_efficiencies_are_ranges_of_shares() -> None:
+    for gpu in facts.gpus().values():
         for precision in PRECISIONS:
             ranges = gpu_efficiency(gpu, precision)
             assert set(ranges) == set(KINDS)

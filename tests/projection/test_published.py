@@ -1,4 +1,4 @@
-"""The projection against the one published measurement of a net of this kind on the target: docs/projection.md."""
+"""The projection against a published measurement of a style net on a GTX 1060: docs/projection.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nets import layouts
 from nstopt.bundle import InputShape
 from nstopt.export.contract import PictureModule
 from nstopt.export.to_onnx import to_onnx
-from nstopt.gpu import facts as gpus
+from nstopt.gpu import facts
 from nstopt.graph.specialize import specialize
 from nstopt.nets import load_net
 from nstopt.projection.kernels import kernels
@@ -19,14 +19,14 @@ from nstopt.report.targets import PUBLISHED, PUBLISHED_SIZE
 
 
 def test_reconet_in_pytorch_on_a_gtx_1060(tmp_path: Path) -> None:
-    """ReCoNet 48/96/192 with FRN + TLU, FP32, 512x512: 65 ms. PyTorch fuses nothing and has no rewrites."""
+    """Compare with 65 ms for ReCoNet 48/96/192, FRN + TLU, FP32, 512x512. PyTorch fuses and rewrites nothing."""
     checkpoint = tmp_path / "reconet.pth"
     torch.save(layouts.reconet(frn=True, widths=(48, 96, 192), blocks=4), checkpoint)
     model = to_onnx(PictureModule(load_net(checkpoint)).eval(), PUBLISHED_SIZE)
     graph = specialize(model, InputShape.of(1, PUBLISHED_SIZE))
     found = kernels(graph, fused=False)
     assert round(sum(kernel.work.macs for kernel in found) / 1e9, 1) == 76.8
-    floors = floors_ms(found, of_gpu(gpus.gpu("gtx-1060")), "fp32")
+    floors = floors_ms(found, of_gpu(facts.gpu("gtx-1060")), "fp32")
     low, high = (sum(floor / getattr(GPU_FP32[kind], end) for kind, floor in floors.items()) for end in ("high", "low"))
     published = PUBLISHED[0].latency_ms
     assert low < published < high

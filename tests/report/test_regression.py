@@ -1,4 +1,4 @@
-"""A run against its baseline: slower beyond the noise is a regression, the noise itself is not."""
+"""A run against its baseline: only what is slower beyond the noise is a regression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: every figure on it, measured and projected told apart, and a browser that has nothing to complain of."""
+"""The report: its figures, measured and projected told apart, and a page without errors in a browser."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ PHONE = (390, 844)
 
 @pytest.fixture
 def full_run(make_bundle: MakeBundle, make_record: MakeRecord, make_run: MakeRun) -> RunFile:
-    """Two sizes, two precisions of engines that exist, a peer with a name that HTML would misread, layers, a
-    projection, a warning."""
+    """Make a run of two sizes and two precisions, with real engines at the small size.
+
+    It has a peer whose name must be escaped in HTML, layers, a projection, and a warning.
+    """
     bundles = {name: make_bundle(name, InputShape.of(1, Size(48, 48))) for name in ("fp32", "int8")}
     records = []
     for precision, bundle in bundles.items():
@@ -45,14 +47,20 @@ def full_run(make_bundle: MakeBundle, make_record: MakeRecord, make_run: MakeRun
         }  # fmt: skip
         records += [make_record((2.0,) * 6, **small), make_record((40.0,) * 6, precision=precision, label="large.nst")]
     peer = make_record((80.0,) * 6, is_peer=True, label="<b>torch</b> & co", bundle=None, psnr_db=None, ssim=None)
-    layers = Layers("large.nst", "openvino", 512, 512, 1, 3, PEAKS, (LayerRow("conv", "Conv", 3.0, 1.0),))
+    layers = Layers("large.nst", "a" * 64, 512, 512, 1, "openvino", 3, PEAKS, (LayerRow("conv", "Conv", 3.0, 1.0),))
     warned = make_record((41.0,) * 6, label="warned.nst", warnings=("load average 9.9",))
     return make_run(*records, peer, warned, layers=(layers,), projected=(PROJECTED,), left_out=("tensorrt: no GPU",))
 
 
 @pytest.fixture
+def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the charts of a page empty: drawing them takes most of its time."""
+    monkeypatch.setattr(charts, "svg", lambda figure, name, label: "")
+
+
+@pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """A headless browser as wide as a phone. Skips where there is none."""
+    """Start a headless browser. Skips if there is none."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
@@ -88,7 +96,7 @@ def test_in_a_browser(full_run: RunFile, chromium: webdriver.Chrome, tmp_path: P
     assert chromium.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
-def test_the_page_needs_nothing_else_and_escapes_names(full_run: RunFile) -> None:
+def test_the_page_is_self_contained_and_escapes_names(full_run: RunFile) -> None:
     html = page.render([full_run])
     assert "http" not in html.replace("http://www.w3.org/", "")
     assert "<b>torch" not in html
@@ -96,9 +104,14 @@ def test_the_page_needs_nothing_else_and_escapes_names(full_run: RunFile) -> Non
     assert 'name="viewport"' in html
     assert charts.INK not in html
     assert "prefers-color-scheme: dark" in html
+    assert "9.0–21.0" in html
+    assert "◇ not measured" in html
+    assert "load average 9.9" in html
+    assert "tensorrt: no GPU" in html
+    assert "A CPU, 2 cores, 7.8 GiB" in html
 
 
-def test_colors_tell_projected_from_measured_too(make_record: MakeRecord, make_run: MakeRun) -> None:
+def test_projected_and_measured_points_differ_in_color(make_record: MakeRecord, make_run: MakeRun) -> None:
     peers = [make_record(label=f"peer {number}", is_peer=True) for number in range(9)]
     targets = [msgspec.structs.replace(PROJECTED, device=f"GPU {number}") for number in range(5)]
     (net,) = nets([make_run(make_record(), *peers, projected=tuple(targets))])
@@ -111,7 +124,8 @@ def test_colors_tell_projected_from_measured_too(make_record: MakeRecord, make_r
     assert not colors[True] & colors[False]
 
 
-def test_ratios_are_of_cases_of_one_run(make_record: MakeRecord, make_run: MakeRun) -> None:
+@pytest.mark.usefixtures("without_charts")
+def test_ratios_compare_cases_of_one_run(make_record: MakeRecord, make_run: MakeRun) -> None:
     ours = make_run(make_record((40.0,) * 6))
     theirs = make_run(make_record((80.0,) * 6, label="torch eager", is_peer=True))
     assert "against torch eager" not in page.render([ours, theirs])
@@ -122,26 +136,18 @@ def test_devices_and_nets_are_not_mixed_up(make_record: MakeRecord, make_run: Ma
     here, there = make_run(make_record()), make_run(make_record(device="B CPU"))
     (net,) = nets([here, there])
     assert [one.name for one in net.series()] == ["openvino int8, A CPU", "openvino int8, B CPU"]
-    with pytest.raises(NstoptError, match="two different nets that are called wave: report them apart"):
+    with pytest.raises(NstoptError, match="two different nets called wave: report them separately"):
         nets([here, make_run(make_record(net_sha256="c" * 64))])
 
 
-def test_the_page_says_what_is_projected_and_what_casts_doubt(full_run: RunFile) -> None:
-    html = page.render([full_run])
-    assert "9.0–21.0" in html
-    assert "nobody measured these" in html
-    assert "load average 9.9" in html
-    assert "tensorrt: no GPU" in html
-    assert "A CPU, 2 cores, 7.8 GiB" in html
-
-
+@pytest.mark.usefixtures("without_charts")
 def test_a_run_without_projections_says_so(make_record: MakeRecord, make_run: MakeRun) -> None:
     html = page.render([make_run(make_record())])
     assert "nothing here is projected" in html
-    assert "No before and after: the run has no FP32 and INT8 engine of one size" in html
+    assert "No FP32 and INT8 pictures: the run has no FP32 and INT8 engine of one size" in html
 
 
-def test_measured_and_projected_differ_by_marker(full_run: RunFile) -> None:
+def test_measured_and_projected_points_differ_in_marker(full_run: RunFile) -> None:
     (net,) = nets([full_run])
     kinds = {one.kind: charts.MARKERS[one.kind] for one in net.series()}
     assert kinds.keys() == {"engine", "peer", "projected"}
@@ -152,20 +158,20 @@ def test_measured_and_projected_differ_by_marker(full_run: RunFile) -> None:
     assert all(line.get_markerfacecolor() == "none" for line in hollow)
 
 
-def test_axes_are_logarithmic_with_the_lines_of_real_time(full_run: RunFile) -> None:
+def test_axes_are_logarithmic_with_lines_for_real_time(full_run: RunFile) -> None:
     axes = charts.latency(nets([full_run])[0]).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     flat = {round(line.get_ydata()[0], 1) for line in axes.lines if len(set(line.get_ydata())) == 1}  # type: ignore[arg-type,index]
     assert {33.3, 16.7} <= flat
 
 
-def test_the_pareto_front_leaves_out_what_is_beaten(make_record: MakeRecord) -> None:
+def test_the_pareto_front_leaves_out_beaten_records(make_record: MakeRecord) -> None:
     fast, good, beaten = ((10.0, 40.0), (20.0, 50.0), (21.0, 45.0))
     records = [make_record((ms,), psnr_db=psnr) for ms, psnr in (good, beaten, fast)]
     assert [(r.latency_ms.p50, r.psnr_db) for r in pareto(records)] == [fast, good]
 
 
-def test_pictures_come_from_the_engines_of_the_run_only(full_run: RunFile) -> None:
+def test_pictures_are_made_by_the_engines_of_the_run_only(full_run: RunFile) -> None:
     (net,) = nets([full_run])
     pair = before_after(net, None)
     assert isinstance(pair, Pair)
@@ -175,10 +181,10 @@ def test_pictures_come_from_the_engines_of_the_run_only(full_run: RunFile) -> No
     shutil.rmtree(bundle)
     gone = before_after(net, None)
     assert isinstance(gone, Missing)
-    assert gone.reason.endswith(".nst is not here any more, or was built again since the run")
+    assert gone.reason.endswith(".nst no longer exists, or was built again since the run")
 
 
-def test_csv_has_a_row_a_case(full_run: RunFile) -> None:
+def test_csv_has_a_row_for_each_case(full_run: RunFile) -> None:
     rows = list(csv.DictReader(io.StringIO(tables.to_csv([full_run]))))
     assert [row["kind"] for row in rows] == ["measured"] * 6 + ["projected"]
     assert (rows[0]["p50_ms"], rows[0]["low_ms"]) == ("2.0", "")
@@ -192,12 +198,14 @@ def test_markdown_names_the_machine_once_and_marks_projections(full_run: RunFile
 
 
 def test_png_charts(full_run: RunFile) -> None:
-    figures = page.figures([full_run])
-    assert set(figures) == {"wave-latency", "wave-throughput", "wave-quality", "wave-layers-large"}
+    small = msgspec.structs.replace(full_run.layers[0], height=48, width=48)
+    figures = page.figures([msgspec.structs.replace(full_run, layers=(*full_run.layers, small))])
+    layers = {"wave-layers-large-512x512", "wave-layers-large-48x48"}
+    assert set(figures) == {"wave-latency", "wave-throughput", "wave-quality", *layers}
     assert charts.png(figures["wave-latency"]).startswith(b"\x89PNG")
 
 
-def test_nothing_measured_is_nothing_to_report(make_run: MakeRun) -> None:
+def test_a_run_without_records_is_refused(make_run: MakeRun) -> None:
     with pytest.raises(NstoptError, match="at least one measured case"):
         page.render([make_run()])
 

@@ -1,4 +1,4 @@
-"""Rows beside real time and the published figures."""
+"""Records against real time and published figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_published_figures_hold_at_their_size_only(make_record: MakeRecord) -> N
     assert cells[2:] == [("–", None), ("–", None)]
 
 
-def test_the_caption_says_where_the_figures_come_from() -> None:
+def test_the_caption_names_the_source_of_the_figures() -> None:
     assert "65 ms (the net alone), 8 FPS (its camera loop" in caption()
     assert "published in a student's report, not measured here" in caption()
     assert "GTX 1060" in caption()
@@ -33,7 +33,7 @@ def test_the_caption_says_where_the_figures_come_from() -> None:
 @pytest.mark.parametrize(
     ("ratio", "text"), [(0.999, "0.99×"), (0.05, "0.05×"), (1.0, "1.0×"), (5.26, "5.3×"), (12.4, "12×")]
 )
-def test_ratios(ratio: float, text: str) -> None:
+def test_ratios_have_two_digits(ratio: float, text: str) -> None:
     assert times(ratio) == text
 
 

@@ -1,4 +1,4 @@
-"""Records survive the disk; a path that cannot be written is found out beforehand."""
+"""Run files: what is written is read again, and a path that cannot be written is refused beforehand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nstopt.runs.record import Stages
 from nstopt.runs.run_file import check_writable, read_run, write_run
 
 
-def test_records_survive_the_disk(make_record: MakeRecord, make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_run_is_read_as_it_was_written(make_record: MakeRecord, make_run: MakeRun, tmp_path: Path) -> None:
     stages = Stages("a.jpg", 1.0, None, None, 2.0)
     gpu = GpuState(1700.0, 120.0, None, 900.0)
     records = (
@@ -24,7 +24,8 @@ def test_records_survive_the_disk(make_record: MakeRecord, make_run: MakeRun, tm
         make_record(psnr_db=None, ssim=None),
     )
     peaks = Peaks(1.0, None, (Bandwidth(1, 2.0),))
-    layers = (Layers("wave.nst", "openvino", 32, 48, 1, 3, peaks, (LayerRow("conv", "Convolution", 2.0, None),)),)
+    rows = (LayerRow("conv", "Convolution", 2.0, None),)
+    layers = (Layers("wave.nst", "a" * 64, 32, 48, 1, "openvino", 3, peaks, rows),)
     projected = (Projected("wave", "gtx-1060", "A GPU", "tensorrt", "int8", 32, 48, 1, 1.0, 2.0, 30.0),)
     run = make_run(*records, layers=layers, projected=projected, left_out=("tensorrt: no GPU",))
     write_run(tmp_path / "run.json", run)
@@ -34,7 +35,7 @@ def test_records_survive_the_disk(make_record: MakeRecord, make_run: MakeRun, tm
 def test_the_json_has_the_promised_names(make_record: MakeRecord, make_run: MakeRun, tmp_path: Path) -> None:
     write_run(tmp_path / "run.json", make_run(make_record((3.0, 1.0, 2.0))))
     run = json.loads((tmp_path / "run.json").read_text())
-    assert run["format_version"] == 2
+    assert run["format_version"] == 3
     (record,) = run["records"]
     assert {"net", "family", "backend", "precision", "height", "width", "batch", "fps", "machine"} <= set(record)
     assert {"peak_memory_mib", "psnr_db", "ssim"} <= set(record)
@@ -44,16 +45,16 @@ def test_the_json_has_the_promised_names(make_record: MakeRecord, make_run: Make
 
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text('{"format_version": 7, "records": []}')
-    with pytest.raises(NstoptError, match="run format 7, but this nstopt reads format 2"):
+    path.write_text('{"format_version": 2, "records": []}')
+    with pytest.raises(NstoptError, match="it has format version 2, not 3; bench again"):
         read_run(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"format_version": 2}'])
-def test_a_file_that_is_no_run_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("raw", [b"", b"[]", b'{"format_version": 3}', b'{"format_version": "\xff"}'])
+def test_a_file_that_is_no_run_is_refused(raw: bytes, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    path.write_text(text)
-    with pytest.raises(NstoptError, match="not the record of a bench run"):
+    path.write_bytes(raw)
+    with pytest.raises(NstoptError, match="not a run that this nstopt can read"):
         read_run(path)
 
 
@@ -64,7 +65,7 @@ def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
             check_writable(path)
 
 
-def test_looking_whether_a_path_can_be_written_leaves_nothing_and_takes_nothing(tmp_path: Path) -> None:
+def test_the_check_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
     old = tmp_path / "run.json"
     old.write_text("old")
     check_writable(old)

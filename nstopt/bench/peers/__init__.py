@@ -1,13 +1,13 @@
-"""Peers: other ways to run the same net, timed in the same run as our engines. A new peer is one function and one
-line.
+"""Peers: other ways to run the same net, timed in the same run as our engines.
 
-    peer.py          what a peer is
-    in_torch.py      those that run in torch
-    from_export.py   those that are compiled from the raw export
+    peer.py          the types
+    in_torch.py      peers that run in torch
+    from_export.py   peers that are compiled from the raw export
 
-A peer keeps the contract of an engine: uint8 [N, H, W, 3] in and out, casting, normalization and padding included.
-Its library runs with its default settings, but what is called FP32 is told to compute in it, as ours is: OpenVINO, and
-on a GPU torch and ONNX Runtime, whose convolutions are TF32 otherwise. torch chooses its own number of threads.
+A new peer is one function and one line of PEERS. A peer keeps the contract of an engine: uint8 RGB [N, H, W, 3] in and
+out, with casts, normalization and padding included. Its library runs with default settings, with one exception: a peer
+called FP32 is made to compute in FP32, as ours is. That concerns OpenVINO, and on a GPU torch and ONNX Runtime, whose
+convolutions are TF32 otherwise. torch chooses its own number of threads.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ELSEWHERE = ("nncf", *ON_GPU)
 
 
 def kind_of(peer: Peer) -> Kind:
-    """Raises BuildError for a name that is not in PEERS."""
+    """Look up a peer in PEERS. Raises BuildError for an unknown name."""
     _check(peer.name)
     return PEERS[peer.name]
 
@@ -63,8 +63,10 @@ def _check(name: str) -> None:
 
 
 def named(names: Sequence[str]) -> list[str]:
-    """Names of peers, where "all" stands for those that nstopt's own installation can run anywhere. Raises BuildError
-    for an unknown one, DeviceError if torch is missing."""
+    """Expand "all" into the peers that a plain installation of nstopt can run anywhere, and drop repeated names.
+
+    Raises BuildError for an unknown name, DeviceError if torch is missing.
+    """
     for name in names:
         if name != ALL:
             _check(name)

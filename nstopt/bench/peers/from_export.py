@@ -1,5 +1,7 @@
-"""Peers that are compiled from the raw export for the case's one size, without our rewrites, by another process: the
-one that is timed holds the library that it times and nothing else."""
+"""Peers that are compiled from the raw export, without our rewrites, for the one size of the case.
+
+Another process compiles them, so that the timed one holds nothing but the library that it times.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +10,35 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
 from nstopt.bench.subject import Stylize
 from nstopt.errors import BuildError, DeviceError
-from nstopt.pictures.files import Picture
+
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
 
 def from_bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject) -> Stylize:
-    """The engine of a bundle that `write` makes in another process, so that this one holds what it times alone. Raises
-    ExportError or BuildError too."""
+    """Load the engine of a bundle that `write` makes in another process. Raises what `write` raises."""
     from nstopt import engines
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         path = Path(folder) / "raw.nst"
-        _elsewhere(write, subject, path)
+        _in_other_process(write, subject, path)
         return engines.load(path)
 
 
-def _elsewhere(write: Callable[[PeerSubject, Path], None], subject: PeerSubject, path: Path) -> None:
+def _in_other_process(write: Callable[[PeerSubject, Path], None], subject: PeerSubject, path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
         other.submit(write, subject, path).result()
 
 
 def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
+    """Run the raw export with ONNX Runtime on the GPU. Raises DeviceError if that is not possible here."""
     import onnxruntime
 
     provider = "CUDAExecutionProvider"
@@ -44,21 +49,21 @@ def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
     if provider not in onnxruntime.get_available_providers():
         raise refused
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
-        _elsewhere(_save_raw_onnx, subject, Path(folder) / "raw.onnx")
+        _in_other_process(_save_raw_onnx, subject, Path(folder) / "raw.onnx")
         providers = [(provider, {"use_tf32": "0"})]
         session = onnxruntime.InferenceSession(Path(folder) / "raw.onnx", providers=providers)
-    if session.get_providers()[0] != provider:  # it takes the CPU where the GPU fails it
+    if session.get_providers()[0] != provider:  # it falls back to the CPU in silence
         raise refused
     name = session.get_inputs()[0].name
 
-    def stylize(images: Picture, out: Picture) -> None:
-        np.copyto(out, session.run(None, {name: images})[0])
+    def stylize(pictures: Picture, out: Picture) -> None:
+        np.copyto(out, session.run(None, {name: pictures})[0])
 
     return stylize
 
 
 def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
-    """Export the peer's net for its size and batch and compile it as it is, into a bundle."""
+    """Export the peer's net for its size and batch, and compile it unchanged into a bundle."""
     from nstopt import engines
     from nstopt.engines.base import Source
     from nstopt.pipeline.raw import build_raw
@@ -83,11 +88,12 @@ def write_raw_torchscript(subject: PeerSubject, path: Path) -> None:
 
 
 def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
-    """The raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
+    """Compile the raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
     from nstopt.engines.base import Source
     from nstopt.engines.tensorrt import WITH_OWN_NORMS
     from nstopt.pipeline.raw import build_raw
 
+    WITH_OWN_NORMS.require("fp16", force=True)
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         source = Source(Path(folder) / "raw.onnx")
         _save_raw_onnx(subject, source.onnx, fp16=True)
@@ -109,7 +115,10 @@ def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None
 
 
 def write_nncf(subject: PeerSubject, path: Path) -> None:
-    """Quantize the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle."""
+    """Quantize the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle.
+
+    Raises BuildError if NNCF is not installed.
+    """
     try:
         import nncf
     except ImportError as error:

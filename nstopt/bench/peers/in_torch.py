@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
 from nstopt.bench.subject import Stylize
 from nstopt.errors import BuildError, DeviceError
-from nstopt.pictures.files import Picture
+
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
 
 def torch_eager(subject: PeerSubject) -> Stylize:
@@ -24,7 +26,7 @@ def torch_channels_last(subject: PeerSubject) -> Stylize:
 
 
 def torch_cuda(subject: PeerSubject, half: bool = False) -> Stylize:
-    """With `half`, as torch's own mixed precision (autocast) has it: the net's family decides nothing."""
+    """Run on the GPU; with `half`, in torch's own mixed precision (autocast), whatever the net's family."""
     return _torch(_cuda_module(subject), "cuda", half)
 
 
@@ -41,16 +43,19 @@ def _cuda_module(subject: PeerSubject) -> Any:
 
 
 def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylize:
-    """Compiled here and now: torch does it at the first call, which would otherwise count as warm-up."""
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more are processes, which would outlive this one
+    """Compile the net at once. torch does so at the first call, which would otherwise count as warm-up.
+
+    Raises BuildError if torch cannot compile it.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # more would be processes that outlive this one
     import torch
 
     module = _cuda_module(subject) if device == "cuda" else picture_module(subject)
     stylize = _torch(torch.compile(module, dynamic=False), device)
-    images = np.zeros((subject.batch, *subject.size, 3), np.uint8)
+    pictures = np.zeros((subject.batch, *subject.size, 3), np.uint8)
     try:
-        stylize(images, np.empty_like(images))
-    except Exception as error:  # of torch, of its compiler, of the C++ compiler's process
+        stylize(pictures, np.empty_like(pictures))
+    except Exception as error:  # torch, its compiler and the C++ compiler each raise their own
         reason = str(error).strip().splitlines()
         raise BuildError(
             f"torch.compile cannot compile {subject.peer.checkpoint}: {reason[0] if reason else type(error).__name__}; "
@@ -60,12 +65,12 @@ def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylize:
 
 
 def _torch(module: Any, device: str = "cpu", half: bool = False) -> Stylize:
-    """Copies to the device and back are part of a call, as in an engine's."""
+    """Wrap a module. Copies to the device and back are part of a call, as they are in an engine's."""
     import torch
 
     @torch.inference_mode()
-    def stylize(images: Picture, out: Picture) -> None:
+    def stylize(pictures: Picture, out: Picture) -> None:
         with torch.autocast(device, torch.float16, enabled=half):
-            np.copyto(out, module(torch.from_numpy(images).to(device)).cpu().numpy())
+            np.copyto(out, module(torch.from_numpy(pictures).to(device)).cpu().numpy())
 
     return stylize

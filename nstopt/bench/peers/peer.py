@@ -1,4 +1,4 @@
-"""What a peer is: a way to run the net of a checkpoint, and the size and batch that it will run on."""
+"""Types of peers: a peer with its checkpoint, the case it runs in, and how it is opened."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from nstopt.pictures.size import Size
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer by its name in PEERS, the checkpoint it runs, and what else `nets.load_net` needs to read that
-    checkpoint."""
+    """A name in PEERS, the checkpoint to run, and further arguments of `nets.load_net` for that checkpoint."""
 
     name: str
     checkpoint: Path
@@ -25,8 +24,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class PeerSubject:
-    """A peer, the hash of the checkpoint that our engines were made from, which must be its own, and the one size and
-    batch that it will run on."""
+    """A peer at one size and batch. Its checkpoint must have the hash `source_sha256`, as that of our engines has."""
 
     peer: Peer
     source_sha256: str
@@ -35,18 +33,18 @@ class PeerSubject:
 
     @property
     def shape(self) -> InputShape:
-        """The pictures that it runs on."""
+        """Shape of the pictures that it runs on."""
         return InputShape.of(self.batch, self.size)
 
     def open(self) -> Stylize:
-        """Raises CheckpointError if the checkpoint is unreadable or is not the one of the engines."""
+        """Load the peer. Raises CheckpointError if the checkpoint is unreadable or not the one of the engines."""
         from nstopt.bench.peers import kind_of
 
         return kind_of(self.peer).open(self)
 
 
 class Kind(NamedTuple):
-    """What tables call a peer, the library it runs in, the precision it computes in, and how it is opened."""
+    """Kind of a peer: label in tables, library, precision it computes in, and the function that opens it."""
 
     label: str
     backend: str
@@ -55,7 +53,10 @@ class Kind(NamedTuple):
 
 
 def picture_module(subject: PeerSubject) -> Any:
-    """The net of the peer's checkpoint under the contract. A comparison with another net would be worth nothing."""
+    """Load the peer's net as a torch module with the I/O contract of engines.
+
+    Raises CheckpointError if its hash is not that of the engines: a comparison with another net would be worth nothing.
+    """
     from nstopt.export.contract import PictureModule
     from nstopt.nets import load_net
 
@@ -64,6 +65,6 @@ def picture_module(subject: PeerSubject) -> Any:
     if net.source_sha256 != subject.source_sha256:
         raise CheckpointError(
             f"{checkpoint}: the engines were not made from this checkpoint (its sha256 is {net.source_sha256[:12]}…, "
-            f"theirs {subject.source_sha256[:12]}…); give the one they were exported from, or export and build again"
+            f"theirs {subject.source_sha256[:12]}…); name the one they were exported from, or export and build again"
         )
     return PictureModule(net).eval()
