@@ -196,15 +196,15 @@ def test_the_log_says_what_was_done_and_what_was_not(reference: Reference) -> No
 
 
 class Broken(Rule):
-    """What no rule must do: the result has another shape than its readers expect."""
+    """Breaks its readers: the replacement has another shape than the original."""
 
     anchors = ("Relu",)
 
-    def plan(self, node: ir.Node) -> ir.Value | None:
+    def match(self, node: ir.Node) -> ir.Value | None:
         return node.inputs[0]
 
-    def apply(self, op: Tape, node: ir.Node, plan: ir.Value) -> tuple[ir.Value, str]:
-        return op.DepthToSpace(plan, blocksize=2), "broken"
+    def replace(self, op: Tape, node: ir.Node, match: ir.Value) -> tuple[ir.Value, str]:
+        return op.DepthToSpace(match, blocksize=2), "broken"
 
 
 def test_a_rule_that_leaves_an_invalid_graph() -> None:
