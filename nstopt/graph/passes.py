@@ -59,14 +59,11 @@ class Rewritten(NamedTuple):
     events: tuple[Event, ...]
 
 
+def rewrite(model: onnx.ModelProto, choose: Callable[[Layer], str]) -> Rewritten:
     """Apply every pass to `model` (shapes inferred, convolutions named), which stays unchanged.
 
     `choose` returns the form of each layer that has several. The graph is checked after each pass. Raises RewriteError
     if a rule leaves an invalid graph.
-    """
-
-    `choose` returns the form of each layer that has several; by default, the backend's default form. The graph is
-    checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
     """
     context = Context(choose)
     graph = ir.from_proto(model)
