@@ -17,6 +17,8 @@ from onnxscript import ir
 from onnxscript.rewriter import MatchContext, RewriteRule
 
 Array = NDArray[Any]
+# The form that leaves a layer as it is.
+PLAIN = "plain"
 
 
 class Tape(Protocol):

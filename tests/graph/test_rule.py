@@ -9,7 +9,7 @@ from onnxscript import ir
 from nstopt.graph.nodes import initializers
 from nstopt.graph.passes import apply
 from nstopt.graph.reading import producer
-from nstopt.graph.rule import Context, Declined, Event, Layer, Rule, Tape, initializer, layer_name
+from nstopt.graph.rule import PLAIN, Context, Declined, Event, Layer, Rule, Tape, initializer, layer_name
 
 from .rules.equivalence import Graph, applied, nodes_of, noise, rewritten
 
@@ -46,7 +46,7 @@ def test_the_log_has_each_event_once() -> None:
     model = g.model(g.Sigmoid(g.Relu("x")))
     for node in model.graph.node:
         node.name = node.op_type
-    context = Context(lambda layer: "plain")
+    context = Context(lambda layer: PLAIN)
     apply(model, Shift, context)
     assert context.events == [
         Event("Shift", "Relu", True, "shifted"),
@@ -63,8 +63,8 @@ class Scale(Rule):
         return node
 
     def replace(self, op: Tape, node: ir.Node, match: Any) -> tuple[ir.Value, str]:
-        number = np.float32(len(self.context.events) + 1)
-        return op.Mul(node.inputs[0], initializer(op, node, number, "factor")), f"{number}"
+        number = len(self.context.events) + 1
+        return op.Mul(node.inputs[0], initializer(op, node, np.array([number], np.float32), "factor")), f"{number}"
 
 
 def test_constants_of_the_same_name_get_numbers() -> None:
@@ -72,7 +72,7 @@ def test_constants_of_the_same_name_get_numbers() -> None:
     model = g.model(*(g.Tanh("x") for _ in range(3)))
     for node in model.graph.node:
         node.name = "tanh"
-    after = apply(model, Scale, Context(lambda layer: "plain"))
+    after = apply(model, Scale, Context(lambda layer: PLAIN))
     assert sorted(initializers(after.graph)) == ["tanh.factor", "tanh.factor#2", "tanh.factor#3"]
 
 

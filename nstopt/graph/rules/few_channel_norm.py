@@ -14,7 +14,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Norm, only_use, producer, read_norm, spatial
-from nstopt.graph.rule import Layer, Rule, Tape, initializer
+from nstopt.graph.rule import PLAIN, Layer, Rule, Tape, initializer
 
 KIND = "few-channel-norm"
 MAX_CHANNELS = 3
@@ -28,7 +28,7 @@ class FewChannelNorm(Rule):
         if norm is None:
             return None
         form = self.context.choose(Layer.of(KIND, norm.scale.shape, spatial(node.inputs[0])))
-        return None if form == "plain" else norm
+        return None if form == PLAIN else norm
 
     def replace(self, op: Tape, node: ir.Node, match: Norm) -> tuple[ir.Value, str]:
         source = node.inputs[0]

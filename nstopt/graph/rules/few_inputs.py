@@ -12,7 +12,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Convolution, read_convolution, spatial
-from nstopt.graph.rule import Declined, Layer, Rule, Tape, phase_conv
+from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, phase_conv
 
 KIND = "few-inputs"
 MAX_INPUTS = 4
@@ -27,7 +27,7 @@ class FewInputs(Rule):
         if conv is None or conv.weight.shape[1] > MAX_INPUTS or max(conv.weight.shape[2:]) < MIN_KERNEL:
             return None
         size, (height, width) = spatial(node.inputs[0]), conv.weight.shape[2:]
-        if self.context.choose(Layer.of(KIND, conv.weight.shape, size)) == "plain":
+        if self.context.choose(Layer.of(KIND, conv.weight.shape, size)) == PLAIN:
             return None
         if not conv.is_basic or height != width:
             raise Declined("it is grouped, strided, dilated, or its kernel is not square")

@@ -16,7 +16,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Convolution, read_convolution, spatial
-from nstopt.graph.rule import Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
+from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
 
 KIND = "few-outputs"
 MAX_OUTPUTS = 4
@@ -42,7 +42,7 @@ class FewOutputs(Rule):
         form = self.context.choose(Layer.of(KIND, conv.weight.shape, size))
         if form == "phase" and (size is None or size[0] % 2 or size[1] % 2):
             raise Declined(f"phase form needs an even height and width, not {size or 'any'}")
-        return None if form == "plain" else Match(conv, form)
+        return None if form == PLAIN else Match(conv, form)
 
     def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
         build = _phase_form if match.form == "phase" else _split_form

@@ -13,7 +13,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Convolution, only_use, producer, read_convolution, spatial
-from nstopt.graph.rule import Array, Declined, Layer, Rule, Tape, weight_and_bias
+from nstopt.graph.rule import PLAIN, Array, Declined, Layer, Rule, Tape, weight_and_bias
 
 KIND = "subpixel-conv"
 
@@ -35,7 +35,7 @@ class SubpixelConv(Rule):
         conv = read_convolution(conv_node)
         if conv_node is None or conv is None or node.attributes.get_int("blocksize") != 2:
             return None
-        if self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(conv_node.inputs[0]))) == "plain":
+        if self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(conv_node.inputs[0]))) == PLAIN:
             return None
         if not conv.is_basic or only_use(conv_node.outputs[0]) is None:
             raise Declined("the convolution is grouped, strided, dilated, or has other readers")

@@ -14,7 +14,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Convolution, read_convolution, spatial
-from nstopt.graph.rule import Declined, Layer, Rule, Tape, phase_conv
+from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, phase_conv
 
 KIND = "transposed-conv"
 
@@ -43,7 +43,7 @@ class TransposedConv(Rule):
             return None
         if conv.strides != (2, 2) or conv.group != 1 or conv.is_dilated:
             raise Declined("it is grouped, dilated, or not of stride 2")
-        if self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(node.inputs[0]))) == "plain":
+        if self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(node.inputs[0]))) == PLAIN:
             return None
         extra = node.attributes.get_ints("output_padding", [0, 0])
         rows, columns = (_axis(conv.weight.shape[2 + i], conv.pads[i], conv.pads[2 + i] - extra[i]) for i in (0, 1))

@@ -19,7 +19,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Convolution, Padding, constant, producer, read_convolution, read_padding, spatial
-from nstopt.graph.rule import Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
+from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
 
 KIND = "upsample-conv"
 # Row t of the 4x4 kernel is the sum of these rows of the 3x3 kernel.
@@ -59,7 +59,7 @@ class UpsampleConv(Rule):
         if mode is None or (pad is not None and padding is None):
             raise Declined("the padding between upsampling and convolution is not by 1 all around")
         form = self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(resize.inputs[0])))
-        return None if form == "plain" else Match(resize.inputs[0], mode, conv, form)
+        return None if form == PLAIN else Match(resize.inputs[0], mode, conv, form)
 
     def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
         build = _transposed_form if match.form == "transposed" else _phase_form

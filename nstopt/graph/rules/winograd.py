@@ -16,7 +16,7 @@ import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import Convolution, read_convolution, spatial
-from nstopt.graph.rule import Layer, Rule, Tape, initializer
+from nstopt.graph.rule import PLAIN, Layer, Rule, Tape, initializer
 
 KIND = "wide-conv"
 MIN_CHANNELS = 64
@@ -44,7 +44,7 @@ class Winograd(Rule):
         if not conv.is_basic or size is None or size[0] % 2 or size[1] % 2:
             return None
         form = self.context.choose(Layer.of(KIND, conv.weight.shape, size))
-        return None if form == "plain" else Match(conv, size)
+        return None if form == PLAIN else Match(conv, size)
 
     def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
         pixels = _pixels(op, node, match)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from nstopt.graph.passes import apply
-from nstopt.graph.rule import Context
+from nstopt.graph.rule import PLAIN, Context
 from nstopt.graph.rules.native_norm import NativeNorm
 
 from .equivalence import EPSILONS, Graph, applied, declined, noise, operators, random_graphs, run, shapes
@@ -31,7 +31,7 @@ def normed_halves(g: Graph, halves: str, norm: str) -> None:
     """Apply the rule to a norm of FP16 tensor `halves`. Check that the FP16 tensor has the readers that the rule adds,
     and that the result is equal in FP16."""
     model = g.model(g.Cast(norm, to=TensorProto.FLOAT16), kind=TensorProto.FLOAT16)
-    after = apply(model, NativeNorm, Context(lambda layer: "plain"))
+    after = apply(model, NativeNorm, Context(lambda layer: PLAIN))
     assert {node.op_type for node in after.graph.node if halves in node.input} == {"Cast", "Neg", "Mul"}
     (before,), (found,) = run(model), run(after)
     assert np.ptp(before) > 2
