@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from nstopt.calib.observe import Histogram
-from nstopt.graph.nodes import CONVOLUTIONS, groups, initializers
+from nstopt.graph.nodes import CONVOLUTIONS, clone, groups, initializers
 
 Array = NDArray[Any]
 Factors = NDArray[np.float64]
@@ -173,7 +173,7 @@ def _input_peaks(node: onnx.NodeProto, known: Mapping[str, Array]) -> Factors:
 def equalize(model: onnx.ModelProto, chosen: Iterable[tuple[ChannelStream, Factors]]) -> onnx.ModelProto:
     """A copy of `model` that computes the same, each stream divided by its factors. The streams are those of
     `streams(model.graph)`."""
-    copy: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+    copy = clone(model)
     nodes = {node.output[0]: node for node in copy.graph.node}
     known = {name: array.astype(np.float64) for name, array in initializers(copy.graph).items()}
     changed: dict[tuple[str, int], NDArray[np.float64]] = {}

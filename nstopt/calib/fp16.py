@@ -15,7 +15,7 @@ from onnx import TensorProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxscript import ir
 
-from nstopt.graph.nodes import cast_to, producers, shapes
+from nstopt.graph.nodes import cast_to, clone, producers, shapes
 
 # Ops that hold FP32 statistics inside, that only exist to make uint8 pictures, or that take FP32 only.
 BLOCKED_OPS = [
@@ -32,7 +32,7 @@ REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL2", "GlobalA
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of FP32 `model`, shapes inferred, that computes in FP16 but for the norms' statistics and the last
     rounding."""
-    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    copy = clone(model)
     for index, node in enumerate(copy.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
     blocked = sorted(_statistics(copy.graph) | _beside_quantizers(copy.graph))

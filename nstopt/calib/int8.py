@@ -26,7 +26,7 @@ from onnx import helper, numpy_helper
 
 from nstopt.calib.ranges import SIGNED_LEVELS, QuantParams, symmetric
 from nstopt.calib.rounding import nearest
-from nstopt.graph.nodes import initializers, multiplying, producers
+from nstopt.graph.nodes import clone, initializers, multiplying, producers
 
 Array = NDArray[Any]
 # (convolution, weight, scale that broadcasts to it) → its integers.
@@ -69,7 +69,7 @@ def quantize(
     `ranges` has an entry for each of `quantized_tensors`; `levels` gives the level of convolutions by name, one of
     int8, int8x2, fp32; `int8` where it says nothing. `round_weight` makes the integers of a convolution's weights.
     """
-    model = onnx.ModelProto.FromString(model.SerializeToString())
+    model = clone(model)
     writer = _Writer(model.graph, ranges, round_weight)
     weighted = {node.name for node in multiplying(model.graph)}
     for node in list(model.graph.node):

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from nstopt.graph.nodes import clone
 from nstopt.ort import session
 
 BINS = 4096
@@ -77,7 +78,7 @@ def observe(
 
     A model of a fixed `batch` sees each picture that many times. Raises ValueError if a value is not finite.
     """
-    watched = onnx.ModelProto.FromString(model.SerializeToString())
+    watched = clone(model)
     names = list(observers)
     watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     opened = session(watched.SerializeToString())

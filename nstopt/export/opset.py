@@ -35,7 +35,9 @@ def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
                 f"cannot raise the graph from opset {version} to {OPSET}: {reason}; export the net with opset {OPSET}"
             ) from error
     if version > OPSET:
-        model = onnx.ModelProto.FromString(model.SerializeToString())
+        lowered = onnx.ModelProto()
+        lowered.CopyFrom(model)
+        model = lowered
         constants = _constants(model.graph)
         for node in model.graph.node:
             _lower(node, constants, version)

@@ -1,7 +1,7 @@
-"""ONNX graph with shapes → what each layer has to do: MACs, bytes read and written.
+"""Work of each layer of an ONNX graph with shapes: multiply-adds, bytes read and written.
 
-The numbers are those of the graph as it is written, each layer by itself: a backend that fuses an activation into the
-convolution before it moves fewer bytes than stated here. They serve to compare two graphs, and to set floors.
+Each layer of the graph counts by itself. A backend that fuses an activation into the convolution before it moves fewer
+bytes than stated here. The numbers serve to compare two graphs, and as lower bounds.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
-from nstopt.graph.nodes import CONVOLUTIONS, dequantized
+from nstopt.graph.nodes import CONVOLUTIONS, attribute, dequantized
 from nstopt.graph.work import Work, convolution_macs
 
-# They cost nothing: a new name for the same bytes, a number about a tensor, or something known before the graph runs.
+# Operators without cost: they rename bytes, return a number about a tensor, or are known before the graph runs.
 FREE = frozenset(
     {"Constant", "ConstantOfShape", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
 )
@@ -24,7 +24,7 @@ MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
 class LayerCost(NamedTuple):
-    """One layer. `shape` is its first output's; a free dimension is None, and then counts as one."""
+    """Work of one layer. `shape` is its first output's; a free dimension is None, and counts as 1."""
 
     name: str
     op: str
@@ -33,7 +33,7 @@ class LayerCost(NamedTuple):
 
 
 class Total(NamedTuple):
-    """Sums over layers."""
+    """Sums over layers, of multiply-adds and of bytes read and written."""
 
     layers: int
     macs: int
@@ -54,11 +54,13 @@ class _Tensor(NamedTuple):
 
 
 def costs(model: onnx.ModelProto) -> list[LayerCost]:
-    """The layers of `model` (shapes inferred) in graph order, without those that cost nothing. A layer has its node's
-    name, or its output's where the node has none."""
+    """Return the work of the layers of `model` (shapes inferred) in graph order, without layers that cost nothing.
+
+    A layer has its node's name, or its first output's if the node has none.
+    """
     graph = model.graph
     tensors = _tensors(graph)
-    integers = dequantized(graph)  # what reads floats made of 8-bit integers reads those
+    integers = dequantized(graph)  # a reader of a dequantized tensor reads its integers
     return [
         _cost(node, tensors, integers)
         for node in graph.node
@@ -67,9 +69,9 @@ def costs(model: onnx.ModelProto) -> list[LayerCost]:
 
 
 def total(layers: Iterable[LayerCost]) -> Total:
-    """All layers together."""
-    found = [layer.work for layer in layers]
-    return Total(len(found), sum(work.macs for work in found), sum(work.bytes_moved for work in found))
+    """Return the number of layers and the sums of their work."""
+    works = [layer.work for layer in layers]
+    return Total(len(works), sum(work.macs for work in works), sum(work.bytes_moved for work in works))
 
 
 def _cost(node: onnx.NodeProto, tensors: Mapping[str, _Tensor], integers: Mapping[str, str]) -> LayerCost:
@@ -95,21 +97,20 @@ def _macs(node: onnx.NodeProto, operands: list[tuple[int, ...]], written: list[_
     if node.op_type in CONVOLUTIONS:
         return convolution_macs(weight, source, written[0].sizes, node.op_type == "ConvTranspose")
     if node.op_type in MATRIX_PRODUCTS:
-        transposed = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
-        return prod(written[0].sizes) * source[-2 if transposed else -1]
+        return prod(written[0].sizes) * source[-2 if attribute(node, "transA", 0) else -1]
     return 0
 
 
 def _tensors(graph: onnx.GraphProto) -> dict[str, _Tensor]:
-    """Every tensor whose shape is written down, by name."""
+    """Return every tensor whose shape is recorded, by name."""
     found = {weight.name: _Tensor(tuple(weight.dims), _item_bytes(weight.data_type)) for weight in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
-        kind = value.type.tensor_type
-        if kind.elem_type:
-            shape = tuple(dim.dim_value or None for dim in kind.shape.dim)
-            found[value.name] = _Tensor(shape, _item_bytes(kind.elem_type))
+        tensor = value.type.tensor_type
+        if tensor.elem_type:
+            shape = tuple(dim.dim_value or None for dim in tensor.shape.dim)
+            found[value.name] = _Tensor(shape, _item_bytes(tensor.elem_type))
     return found
 
 
-def _item_bytes(kind: int) -> int:
-    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).itemsize)
+def _item_bytes(data_type: int) -> int:
+    return int(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type)).itemsize)

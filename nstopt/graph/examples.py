@@ -1,4 +1,7 @@
-"""The smallest graph that holds one layer of a kind and shape, between what surrounds it in a style net. For tuning."""
+"""Small graphs that hold one layer of a given kind and shape, between its usual neighbors in a style net. For tuning.
+
+All graphs are float32, opset 17, of batch 1, with random weights. The layer that the graph is for is named `layer`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ LIFT_CHANNELS = 8
 
 
 def upsample_conv(shape: Shape) -> onnx.ModelProto:
-    """Doubling, reflection by 1, convolution, norm. `shape`: outputs, inputs, 3, 3, height, width before doubling."""
+    """Make a doubling, reflection by 1, convolution and norm. `shape`: outputs, inputs, 3, 3, height and width of x."""
     outputs, inputs, rows, columns, height, width = shape
     constants = {
         "scales": np.array([1, 1, 2, 2], np.float32),
@@ -40,23 +43,24 @@ def upsample_conv(shape: Shape) -> onnx.ModelProto:
 
 
 def transposed_conv(shape: Shape) -> onnx.ModelProto:
-    """Transposed convolution to exactly twice the size, norm. `shape`: inputs, outputs, kernel, height, width."""
+    """Make a transposed convolution to twice the size and a norm. `shape`: inputs, outputs, kernel, height and width of
+    x."""
     inputs, outputs, rows, columns, height, width = shape
-    cut = [rows - 2 - (rows - 2) // 2, columns - 2 - (columns - 2) // 2]
-    pads = [(rows - 2) // 2, (columns - 2) // 2, *cut]
+    pads = [(rows - 2) // 2, (columns - 2) // 2, (rows - 1) // 2, (columns - 1) // 2]
     nodes = [helper.make_node("ConvTranspose", ["x", "w"], ["c"], name="layer", strides=[2, 2], pads=pads)]
     return _normed(nodes, {"w": _weights(inputs, outputs, rows, columns)}, (1, inputs, height, width), outputs)
 
 
 def wide_conv(shape: Shape) -> onnx.ModelProto:
-    """Convolution and norm. `shape`: outputs, inputs, kernel, height and width of the result."""
+    """Make a convolution and a norm. `shape`: outputs, inputs, kernel, height and width of the result."""
     outputs, inputs, rows, columns, height, width = shape
     nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="layer", pads=[rows // 2, columns // 2] * 2)]
     return _normed(nodes, {"w": _weights(outputs, inputs, rows, columns)}, (1, inputs, height, width), outputs)
 
 
 def subpixel_conv(shape: Shape) -> onnx.ModelProto:
-    """Convolution and interleaving of its phases, norm. `shape`: outputs, inputs, kernel, height, width."""
+    """Make a convolution to four phases, their interleaving and a norm. `shape`: outputs, inputs, kernel, height and
+    width of x."""
     outputs, inputs, rows, columns, height, width = shape
     pads = [(rows - 1) // 2, (columns - 1) // 2, rows // 2, columns // 2]
     nodes = [
@@ -67,7 +71,8 @@ def subpixel_conv(shape: Shape) -> onnx.ModelProto:
 
 
 def few_outputs(shape: Shape) -> onnx.ModelProto:
-    """Convolution to few channels, and to bytes. `shape`: outputs, inputs, kernel, height and width of the result."""
+    """Make a convolution to few channels and a cast to uint8. `shape`: outputs, inputs, kernel, height and width of the
+    result."""
     outputs, inputs, rows, columns, height, width = shape
     constants = {"w": _weights(outputs, inputs, rows, columns), **BYTES}
     nodes = [
@@ -79,14 +84,14 @@ def few_outputs(shape: Shape) -> onnx.ModelProto:
 
 
 def few_inputs(shape: Shape) -> onnx.ModelProto:
-    """Convolution of a picture and the norm. `shape`: outputs, inputs, kernel, its input's height and width."""
+    """Make a convolution of few channels and a norm. `shape`: outputs, inputs, kernel, height and width of x."""
     outputs, inputs, rows, columns, height, width = shape
     nodes = [helper.make_node("Conv", ["x", "w"], ["c"], name="layer")]
     return _normed(nodes, {"w": _weights(outputs, inputs, rows, columns)}, (1, inputs, height, width), outputs)
 
 
 def few_channel_norm(shape: Shape) -> onnx.ModelProto:
-    """Norm of a picture, and to bytes. `shape`: channels, height, width."""
+    """Make a norm of few channels and a cast to uint8. `shape`: channels, height, width."""
     channels, height, width = shape
     constants = {"scale": np.ones(channels, np.float32), "shift": np.zeros(channels, np.float32), **BYTES}
     nodes = [
@@ -102,8 +107,8 @@ def _weights(*shape: int) -> NDArray[np.float32]:
 
 
 def _normed(nodes: list[onnx.NodeProto], constants: Constants, x: Shape, outputs: int) -> onnx.ModelProto:
-    """With the norm and ReLU that follow a convolution `c`. Only the peaks of the result leave the graph: to hand all
-    of it out would take longer than the layer."""
+    """Add a norm and a ReLU after the tensor `c`, and output only the maximum of each channel. To output the whole
+    tensor would take longer than the layer."""
     norm = {"scale": np.ones(outputs, np.float32), "shift": np.zeros(outputs, np.float32)}
     tail = [
         helper.make_node("InstanceNormalization", ["c", "scale", "shift"], ["n"], name="norm"),
@@ -113,16 +118,17 @@ def _normed(nodes: list[onnx.NodeProto], constants: Constants, x: Shape, outputs
     return _model([*nodes, *tail], {**constants, **norm}, x, TensorProto.FLOAT)
 
 
-def _model(nodes: Sequence[onnx.NodeProto], constants: Constants, x: Shape, result: int) -> onnx.ModelProto:
-    """`nodes` read `x`, which a convolution makes, so that it has the layout in memory that it has within a net."""
-    lift = {"lift.weight": _weights(x[1], LIFT_CHANNELS, 1, 1), **constants}
+def _model(nodes: Sequence[onnx.NodeProto], constants: Constants, x: Shape, data_type: int) -> onnx.ModelProto:
+    """Make a model of `nodes`, which read tensor `x` (its shape: NCHW) and compute `y` of the data type. A convolution
+    computes `x`, so that it has the memory layout that it has within a net."""
+    initializers = {"lift.weight": _weights(x[1], LIFT_CHANNELS, 1, 1), **constants}
     head = helper.make_node("Conv", ["input", "lift.weight"], ["x"], name="lift")
     graph = helper.make_graph(
         [head, *nodes],
         "layer",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, (x[0], LIFT_CHANNELS, *x[2:]))],
-        [helper.make_tensor_value_info("y", result, None)],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in lift.items()],
+        [helper.make_tensor_value_info("y", data_type, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in initializers.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import onnx
 
 from nstopt.graph import examples
-from nstopt.graph.rule import Layer
+from nstopt.graph.rule import PLAIN, Layer
 from nstopt.graph.rules import (
     few_channel_norm,
     few_inputs,
@@ -22,8 +22,6 @@ from nstopt.graph.rules import (
     upsample_conv,
     winograd,
 )
-
-PLAIN = "plain"
 
 
 class Choice(NamedTuple):

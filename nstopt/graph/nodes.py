@@ -1,24 +1,42 @@
-"""Small questions about an ONNX graph, asked by more than one room."""
+"""Readers of ONNX protos that onnx itself lacks, and the names of convolutions."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+T = TypeVar("T")
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
+def clone(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of `model` that shares nothing with it."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def attribute(node: onnx.NodeProto, name: str, default: T) -> T:
+    """Return the value of a node's attribute, or `default` if the node does not set it. A string comes as bytes."""
+    for found in node.attribute:
+        if found.name == name:
+            value: T = onnx.helper.get_attribute_value(found)
+            return value
+    return default
+
+
 def convolutions(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The convolutions, transposed ones too, in graph order."""
+    """Return the convolutions, transposed ones included, in graph order."""
     return [node for node in graph.node if node.op_type in CONVOLUTIONS]
 
 
 def multiplying(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The convolutions that multiply: not those whose weights are all 0 or 1, which only add what others made."""
+    """Return the convolutions with constant weights, except those whose weights are all 0 or 1: these only add."""
     constants = initializers(graph)
     return [
         node
@@ -28,27 +46,27 @@ def multiplying(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def cast_to(node: onnx.NodeProto) -> int:
-    """The type that a Cast makes; 0 for another node."""
-    return next((attribute.i for attribute in node.attribute if node.op_type == "Cast" and attribute.name == "to"), 0)
+    """Return the data type that a Cast converts to (a TensorProto.DataType); 0 for any other operator."""
+    return attribute(node, "to", 0) if node.op_type == "Cast" else 0
 
 
 def groups(node: onnx.NodeProto) -> int:
-    """Of a convolution."""
-    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    """Return the group count of a convolution."""
+    return attribute(node, "group", 1)
 
 
 def initializers(graph: onnx.GraphProto) -> dict[str, NDArray[np.generic]]:
-    """The graph's constants as arrays, by tensor name."""
+    """Return the graph's initializers as arrays, by tensor name."""
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    """The node that makes each tensor."""
+    """Return the node that computes each tensor, by tensor name."""
     return {output: node for node in graph.node for output in node.output}
 
 
 def dequantized(graph: onnx.GraphProto) -> dict[str, str]:
-    """What each DequantizeLinear makes, cast or not, and the integers that it makes it of."""
+    """Map the output of each DequantizeLinear, and casts of it, to the integer tensor that it is computed from."""
     found: dict[str, str] = {}
     for node in graph.node:
         if node.op_type == "DequantizeLinear":
@@ -59,7 +77,8 @@ def dequantized(graph: onnx.GraphProto) -> dict[str, str]:
 
 
 def read_by_norms(graph: onnx.GraphProto) -> set[str]:
-    """The tensors that nothing but instance norms read: a constant added to a channel of theirs changes nothing."""
+    """Return the tensors that only instance norms read. Adding a constant to a channel of such a tensor changes
+    nothing."""
     readers: dict[str, set[str]] = {}
     for node in graph.node:
         for name in node.input:
@@ -68,7 +87,7 @@ def read_by_norms(graph: onnx.GraphProto) -> set[str]:
 
 
 def shapes(graph: onnx.GraphProto) -> dict[str, tuple[int | None, ...]]:
-    """Shapes that shape inference wrote down; None for a free dimension."""
+    """Return the shapes that shape inference recorded, by tensor name; None stands for a free dimension."""
     return {
         value.name: tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
         for value in (*graph.input, *graph.value_info, *graph.output)
@@ -76,7 +95,8 @@ def shapes(graph: onnx.GraphProto) -> dict[str, tuple[int | None, ...]]:
 
 
 def name_convolutions(model: onnx.ModelProto) -> None:
-    """Name each convolution after its weight (`res1.conv1.weight` → `res1.conv1`), as tables and manifests show it."""
+    """Name each convolution after its weight (`res1.conv1.weight` → `res1.conv1`). Tables and manifests show the
+    names."""
     seen: Counter[str] = Counter()
     for node in convolutions(model.graph):
         base = node.input[1].removesuffix(".weight").removeprefix("net.")

@@ -1,4 +1,4 @@
-"""The order of the rewrites, in one place, and the loop that applies and verifies them."""
+"""The order of the rewrite rules, and the loop that applies them and checks each result."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from nstopt.graph.rules.upsample_conv import UpsampleConv
 from nstopt.graph.rules.winograd import Winograd
 
 PASSES: tuple[type[Rule], ...] = (
-    # Less of everything, on any backend.
+    # Rewrites that reduce work on any backend.
     DropNoopPad,
-    CropIntoTransposed,  # before anything can come between the two
+    CropIntoTransposed,  # before another rule puts a node between the convolution and its crop
     SinkLayout,
     AffineIntoConv,
     AffineOutOfConv,
@@ -40,7 +40,7 @@ PASSES: tuple[type[Rule], ...] = (
     PadIntoConv,
     DropBiasBeforeNorm,
     MeanSquare,
-    # Forms of a layer, chosen for the backend.
+    # Rewrites to another form of a layer, chosen for the backend.
     SubpixelConv,
     TransposedConv,
     UpsampleConv,
@@ -53,17 +53,17 @@ PASSES: tuple[type[Rule], ...] = (
 
 
 class Rewritten(NamedTuple):
-    """The graph after all passes, and what each rule did or why it declined."""
+    """The graph after all passes, and the log: what each rule did, or why it declined."""
 
     model: onnx.ModelProto
     events: tuple[Event, ...]
 
 
 def rewrite(model: onnx.ModelProto, choose: Callable[[Layer], str]) -> Rewritten:
-    """Apply every pass to `model` (shapes inferred, convolutions named). `choose` names the form of each layer that has
-    several.
+    """Apply every pass to `model` (shapes inferred, convolutions named), which stays unchanged.
 
-    The graph is checked after each pass. Raises RewriteError if a rule leaves an invalid graph.
+    `choose` returns the form of each layer that has several. The graph is checked after each pass. Raises RewriteError
+    if a rule leaves an invalid graph.
     """
     context = Context(choose)
     graph = ir.from_proto(model)
@@ -74,16 +74,19 @@ def rewrite(model: onnx.ModelProto, choose: Callable[[Layer], str]) -> Rewritten
 
 
 def apply(model: onnx.ModelProto, kind: type[Rule], context: Context) -> onnx.ModelProto:
-    """Apply one rule wherever it fits, fold constants, and check the result. Raises RewriteError."""
+    """Apply one rule wherever it fits, fold constants, and check the result.
+
+    Raises RewriteError if the rule leaves an invalid graph.
+    """
     return _applied(ir.from_proto(model), kind, context) or model
 
 
 def _applied(graph: ir.Model, kind: type[Rule], context: Context) -> onnx.ModelProto | None:
-    """What `apply` makes of the graph; None if the rule fits nowhere, and then the graph is as it was."""
-    rules = RewriteRuleSet([kind.rule(context, anchor) for anchor in kind.anchors])  # type: ignore[no-untyped-call]
+    """Return the result of `apply`, or None if the rule fits nowhere; the graph is then unchanged."""
+    rules = RewriteRuleSet([kind.rule(context, anchor) for anchor in kind.anchors])
     if rules.apply_to_model(graph) == 0:
         return None
-    while rules.apply_to_model(graph):  # what a rule leaves may suit it again
+    while rules.apply_to_model(graph):  # its result may match it again
         continue
     onnxscript.optimizer.optimize_ir(graph)
     try:

@@ -10,13 +10,14 @@ import onnxscript.optimizer
 from onnxscript import ir
 
 from nstopt.bundle import InputShape
+from nstopt.graph.nodes import clone
 
 
 def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
     """Return a copy of `model` (which fulfills the I/O contract) whose batch is that of `shape` and whose height and
     width are those of its only size; what `shape` leaves free stays free. Constants are folded, and the shape of every
     tensor is written down."""
-    model = onnx.ModelProto.FromString(model.SerializeToString())
+    model = clone(model)
     for value in (model.graph.input[0], model.graph.output[0]):
         dims = value.type.tensor_type.shape.dim
         for dim, number in zip(dims, (shape.batch, *(shape.sizes.only or ())), strict=False):

@@ -15,9 +15,9 @@ import onnx
 
 from nstopt.bundle import TunedInfo
 from nstopt.files import atomic_path, cache_folder
-from nstopt.graph.forms import CHOICES, PLAIN, choose_by_kind
+from nstopt.graph.forms import CHOICES, choose_by_kind
 from nstopt.graph.passes import rewrite
-from nstopt.graph.rule import Layer
+from nstopt.graph.rule import PLAIN, Layer
 
 # Milliseconds of each model, measured in turns.
 MeasureModels = Callable[[Sequence[onnx.ModelProto]], list[float]]

@@ -1,5 +1,5 @@
-"""What one layer has to do at least: multiplications, and bytes in and out. Imports nothing, so that engines can say it
-of their own kernels."""
+"""Least work of a layer: multiply-adds, and bytes read and written. Imports nothing heavy, so that engines can describe
+their own kernels in these terms."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """`macs`: multiply-adds of convolutions and matrix products, 0 for all else. Bytes are those of the tensors,
-    weights included, each counted once. `int8`: whether it multiplies 8-bit integers."""
+    """Work of a layer.
+
+    `macs`: multiply-adds of convolutions and matrix products, 0 for all other operators. Bytes are those of the tensors
+    that the layer reads and writes, weights included, each counted once. `int8`: True if it multiplies 8-bit integers.
+    """
 
     macs: int
     bytes_read: int
@@ -19,12 +22,16 @@ class Work(NamedTuple):
 
     @property
     def bytes_moved(self) -> int:
+        """Bytes read and written."""
         return self.bytes_read + self.bytes_written
 
 
 def convolution_macs(weight: Sequence[int], source: Sequence[int], out: Sequence[int], transposed: bool) -> int:
-    """Multiply-adds of a convolution, grouped or not, from three shapes: its weights', and those of what it reads and
-    writes, [N, C, H, W]. A convolution uses each weight once for every pixel of a channel it writes, a transposed one
-    for every pixel that it reads; the few that fall on padding are counted too."""
+    """Return the multiply-adds of a convolution, grouped or not.
+
+    `weight`, `source` and `out` are the shapes of its weight, its input and its output, [N, C, H, W]. A convolution
+    uses each weight once per pixel of an output channel, a transposed one once per pixel of an input channel. The few
+    that fall on padding are counted too.
+    """
     n, _, *pixels = source if transposed else out
     return prod(weight) * n * prod(pixels)

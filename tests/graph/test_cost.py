@@ -1,4 +1,4 @@
-"""Work of layers against numbers that can be checked by hand."""
+"""Tests of the work of layers, against numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nstopt.graph.work import Work, convolution_macs
 
 
 def graph(body: str, **weights: tuple[int, ...]) -> onnx.ModelProto:
-    """float `x` [1, 4, 10, 12] through `body`, with weights of those shapes."""
+    """Make a graph with float `x` [1, 4, 10, 12] and `body`, and weights of the given shapes."""
     text = '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4, 10, 12] x) => (float[A, B, C, D] y) {' + body + "}"
     model = onnx.parser.parse_model(text)
     for name, shape in weights.items():
@@ -30,7 +30,7 @@ def only(model: onnx.ModelProto, op: str) -> LayerCost:
     return layer
 
 
-def test_a_convolution_multiplies_and_moves() -> None:
+def test_work_of_a_convolution() -> None:
     layer = only(graph("y = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, w, b)", w=(8, 4, 3, 3), b=(8,)), "Conv")
     assert (layer.name, layer.shape) == ("the Conv", (1, 8, 5, 6))
     assert layer.work == Work(macs=8 * 4 * 9 * 5 * 6, bytes_read=4 * (480 + 288 + 8), bytes_written=4 * 240, int8=False)
@@ -44,15 +44,15 @@ def test_a_convolution_multiplies_and_moves() -> None:
         ("y = MatMul (x, w)", (12, 7), 4 * 10 * 7 * 12),
     ],
 )
-def test_multiplications(body: str, weight: tuple[int, ...], macs: int) -> None:
+def test_macs_of_other_operators(body: str, weight: tuple[int, ...], macs: int) -> None:
     assert total(costs(graph(body, w=weight))).macs == macs
 
 
-def test_a_layer_that_reads_a_tensor_twice_moves_it_once() -> None:
+def test_a_tensor_read_twice_counts_once() -> None:
     assert only(graph("y = Mul (x, x)"), "Mul").work == Work(0, 4 * 480, 4 * 480)
 
 
-def test_a_new_shape_for_the_same_bytes_is_no_layer() -> None:
+def test_reshapes_are_no_layers() -> None:
     model = graph("z = Relu (x) shape = Shape (z) flat = Flatten (z) y = Reshape (flat, shape)")
     assert total(costs(model)) == Total(layers=1, macs=0, bytes_moved=2 * 4 * 480)
 
@@ -68,6 +68,6 @@ def test_a_quantized_convolution_reads_bytes() -> None:
     assert [layer.op for layer in costs(int8)] == ["QuantizeLinear", "Conv"]
 
 
-def test_macs_of_shapes() -> None:
+def test_convolution_macs() -> None:
     assert convolution_macs((8, 4, 3, 3), (2, 4, 10, 10), (2, 8, 5, 5), transposed=False) == 8 * 4 * 9 * 2 * 25
     assert convolution_macs((4, 8, 3, 3), (2, 4, 10, 10), (2, 8, 20, 20), transposed=True) == 8 * 4 * 9 * 2 * 100

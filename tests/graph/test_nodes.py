@@ -1,13 +1,28 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto, helper
 
-from nstopt.graph.nodes import convolutions, initializers, multiplying, name_convolutions, producers, shapes
+from nstopt.graph.nodes import (
+    attribute,
+    cast_to,
+    clone,
+    convolutions,
+    dequantized,
+    groups,
+    initializers,
+    multiplying,
+    name_convolutions,
+    producers,
+    read_by_norms,
+    shapes,
+)
 
 from .rules.equivalence import Graph, noise
 
 
 def small() -> Graph:
+    """Make a graph of a Conv (t0), a Relu (t1) and a ConvTranspose (t2)."""
     g = Graph(("N", 3, "H", 8))
     g.ConvTranspose(g.Relu(g.Conv("x", noise(2, 3, 3, 3))), g.constant(noise(2, 3, 3, 3)))
     return g
@@ -23,6 +38,39 @@ def test_convolutions_and_producers() -> None:
     }
 
 
+def test_a_clone_shares_nothing() -> None:
+    model = small().model("t2")
+    copy = clone(model)
+    assert copy == model
+    copy.graph.node[0].name = copy.graph.initializer[0].name = "another"
+    assert model == small().model("t2")
+
+
+def test_attributes() -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["y"], group=3, strides=[2, 1], auto_pad="VALID")
+    assert attribute(conv, "strides", [1, 1]) == [2, 1]
+    assert attribute(conv, "auto_pad", b"NOTSET") == b"VALID"
+    assert attribute(conv, "dilations", [1, 1]) == [1, 1]
+    assert (groups(conv), groups(helper.make_node("Conv", ["x", "w"], ["y"]))) == (3, 1)
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.UINT8)
+    assert (cast_to(cast), cast_to(conv)) == (TensorProto.UINT8, 0)
+
+
+def test_dequantized_tensors_through_casts() -> None:
+    g = Graph((1, 3, 8, 8))
+    scale, zero = g.constant(np.float32(0.5)), g.constant(np.uint8(128))
+    x = g.DequantizeLinear(g.QuantizeLinear("x", scale, zero), scale, zero)
+    model = g.model(g.Cast(g.Cast(x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT))
+    assert dequantized(model.graph) == {"t1": "t0", "t2": "t0", "t3": "t0"}
+
+
+def test_read_by_norms_leaves_out_tensors_with_other_readers() -> None:
+    g = Graph((1, 3, 8, 8))
+    x = g.Tanh(g.InstanceNormalization(g.Relu("x"), noise(3), noise(3)))
+    model = g.model(g.Add(g.InstanceNormalization(x, noise(3), noise(3)), x))
+    assert {name for name in read_by_norms(model.graph) if name.startswith("t")} == {"t0"}
+
+
 def test_initializers() -> None:
     found = initializers(small().model("t2").graph)
     assert list(found) == ["c0", "c1"]
@@ -36,7 +84,7 @@ def test_shapes_have_none_for_free_dimensions() -> None:
     assert found["t2"] == (None, 3, None, 8)
 
 
-def test_multiplying_leaves_out_what_only_adds_or_picks_and_what_is_computed() -> None:
+def test_multiplying_leaves_out_weights_of_0_and_1_and_computed_weights() -> None:
     g = Graph((1, 3, 8, 8))
     x = g.Conv("x", noise(3, 3, 3, 3))
     x = g.Conv(x, np.eye(3, dtype=np.float32).reshape(3, 3, 1, 1))

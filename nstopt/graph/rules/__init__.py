@@ -1,1 +1,1 @@
-"""One exact rewrite a file. Their order is `nstopt.graph.passes.PASSES`."""
+"""Exact rewrites, one rule a file. `nstopt.graph.passes.PASSES` lists their order."""

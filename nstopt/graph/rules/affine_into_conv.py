@@ -1,8 +1,9 @@
-"""What a convolution's input is scaled and shifted by, its weights and bias can do.
+"""Fold a per-channel scale and shift into the following Conv.
 
     x ─ Mul(s) ─ Add(t) [─ Pad(reflect)] ─ Conv(w, b)   ⇒   x [─ Pad(reflect)] ─ Conv(w * s, b + Σ w * t)
 
-The normalization of a picture goes this way. A shift cannot pass zero padding: there, 0 would have become t.
+Nets that normalize their input start this way. A shift cannot pass zero padding: the padded values would have to be -t,
+not 0.
 """
 
 from __future__ import annotations
@@ -12,25 +13,23 @@ from typing import NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import (
-    Array,
+from nstopt.graph.reading import (
     Convolution,
-    Declined,
-    Rule,
-    Tape,
-    constant,
-    initializer,
     only_use,
+    pads_before,
+    pads_with_zeros,
+    per_channel,
     producer,
     read_convolution,
-    read_padding,
 )
+from nstopt.graph.rule import Array, Declined, Rule, Tape, weight_and_bias
 
 
-class Plan(NamedTuple):
-    """`pads` are the Pad nodes on the way, the one next to the convolution first."""
+class Match(NamedTuple):
+    """`source` is multiplied by `scale` [C], or `shift` [C] is added to it. `pads` are the Pad nodes in between, the
+    one next to the convolution first."""
 
-    read: Convolution
+    conv: Convolution
     source: ir.Value
     pads: list[ir.Node]
     scale: Array
@@ -40,13 +39,13 @@ class Plan(NamedTuple):
 class AffineIntoConv(Rule):
     anchors = ("Conv",)
 
-    def plan(self, node: ir.Node) -> Plan | None:
+    def match(self, node: ir.Node) -> Match | None:
         pads = pads_before(node)
         affine = producer(pads[-1].inputs[0] if pads else node.inputs[0], "Mul", "Add", "Sub")
-        read = read_convolution(node)
-        if affine is None or read is None or read.group != 1 or only_use(affine.outputs[0]) is None:
+        conv = read_convolution(node)
+        if affine is None or conv is None or conv.group != 1 or only_use(affine.outputs[0]) is None:
             return None
-        channels = read.weight.shape[1]
+        channels = conv.weight.shape[1]
         operand = per_channel(affine, channels)
         if operand is None or affine.inputs[0] is None:
             return None
@@ -55,47 +54,21 @@ class AffineIntoConv(Rule):
             scale = operand
         else:
             shift = operand if affine.op_type == "Add" else -operand
-        if pads_with_zeros(read, pads) and shift.any():
-            raise Declined("its padding is zeros, which the shift before it does not reach")
-        return Plan(read, affine.inputs[0], pads, scale, shift)
+        if pads_with_zeros(conv, pads) and shift.any():
+            raise Declined("zeros are padded after the shift")
+        return Match(conv, affine.inputs[0], pads, scale, shift)
 
-    def apply(self, op: Tape, node: ir.Node, plan: Plan) -> tuple[ir.Value, str]:
-        read, source = plan.read, plan.source
-        for pad in reversed(plan.pads):
-            source = op.Pad(source, *pad.inputs[1:], _name=pad.name, **pad.attributes)
-        weight = read.weight * plan.scale[None, :, None, None]
-        bias = (0 if read.bias is None else read.bias) + np.einsum("oiyx,i->o", read.weight, plan.shift)
-        kept = [initializer(op, weight.astype(np.float32), f"{node.inputs[1].name}.scaled")]  # type: ignore[union-attr]
-        if read.bias is not None or plan.shift.any():
-            kept.append(initializer(op, bias.astype(np.float32), f"{node.name}.shifted.bias"))
-        return op.Conv(source, *kept, _name=node.name, **node.attributes), "scale and shift folded into the weights"
+    def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
+        conv, bias = match.conv, match.conv.bias
+        if bias is not None or match.shift.any():
+            bias = (0 if bias is None else bias) + np.einsum("oiyx,i->o", conv.weight, match.shift)
+        constants = weight_and_bias(op, node, conv.weight * match.scale[None, :, None, None], bias, "affine")
+        source = pad_again(op, match.source, match.pads)
+        return op.Conv(source, *constants, _name=node.name, **node.attributes), "scale and shift folded in"
 
 
-def pads_before(node: ir.Node) -> list[ir.Node]:
-    """Pad nodes between the convolution and what it reads, as long as nothing else reads them."""
-    pads: list[ir.Node] = []
-    while (pad := producer(node.inputs[0], "Pad")) is not None and only_use(pad.outputs[0]) is not None:
-        pads.append(pad)
-        node = pad
-    return pads
-
-
-def pads_with_zeros(read: Convolution, pads: list[ir.Node]) -> bool:
-    """Whether zeros come into the picture before the convolution. Declines what is no known padding of it."""
-    paddings = [read_padding(pad) for pad in pads]
-    if None in paddings:
-        raise Declined("what is padded is computed, not zero, or not height and width")
-    return any(read.pads) or any(padding.mode == "constant" for padding in paddings if padding is not None)
-
-
-def per_channel(node: ir.Node, channels: int) -> Array | None:
-    """The constant operand of a Mul, Add or Sub as one number per channel of NCHW, or None if it is none, or if it
-    gives the other operand channels or dimensions that it has not."""
-    operand, other = constant(node.inputs[1]), node.inputs[0]
-    shape = None if other is None else other.shape
-    if operand is None or operand.ndim > 4 or shape is None or len(shape) != 4 or shape[1] != channels:
-        return None
-    if operand.size == 1:
-        return np.full(channels, operand.item())
-    broadcast = (1,) * (4 - operand.ndim) + operand.shape
-    return operand.reshape(-1) if broadcast == (1, channels, 1, 1) else None
+def pad_again(op: Tape, source: ir.Value, pads: list[ir.Node]) -> ir.Value:
+    """Add copies of the Pad nodes before a convolution (the nearest first), which pad `source` instead."""
+    for pad in reversed(pads):
+        source = op.Pad(source, *pad.inputs[1:], _name=pad.name, **pad.attributes)
+    return source

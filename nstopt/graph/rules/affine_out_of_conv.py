@@ -1,4 +1,4 @@
-"""What a convolution's output is scaled and shifted by, its weights and bias can do.
+"""Fold a per-channel scale or shift into the preceding Conv.
 
 Conv(w, b) ─ Mul(s) ─ Add(t)   ⇒   Conv(w * s, b * s + t)
 """
@@ -10,13 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import Array, Convolution, Rule, Tape, initializer, only_use, producer, read_convolution
-from nstopt.graph.rules.affine_into_conv import per_channel
+from nstopt.graph.reading import Convolution, only_use, per_channel, producer, read_convolution
+from nstopt.graph.rule import Array, Rule, Tape, weight_and_bias
 
 
-class Plan(NamedTuple):
-    convolution: ir.Node
-    read: Convolution
+class Match(NamedTuple):
+    """The output of `conv_node` is multiplied by `scale` [C], or `shift` [C] is added to it."""
+
+    conv_node: ir.Node
+    conv: Convolution
     scale: Array
     shift: Array
 
@@ -24,25 +26,23 @@ class Plan(NamedTuple):
 class AffineOutOfConv(Rule):
     anchors = ("Mul", "Add", "Sub")
 
-    def plan(self, node: ir.Node) -> Plan | None:
-        convolution = producer(node.inputs[0], "Conv")
-        read = read_convolution(convolution) if convolution is not None else None
-        if convolution is None or read is None or only_use(convolution.outputs[0]) is None:
+    def match(self, node: ir.Node) -> Match | None:
+        conv_node = producer(node.inputs[0], "Conv")
+        conv = read_convolution(conv_node)
+        if conv_node is None or conv is None or only_use(conv_node.outputs[0]) is None:
             return None
-        channels = read.weight.shape[0]
+        channels = conv.weight.shape[0]
         operand = per_channel(node, channels)
         if operand is None:
             return None
         if node.op_type == "Mul":
-            return Plan(convolution, read, operand, np.zeros(channels))
-        return Plan(convolution, read, np.ones(channels), operand if node.op_type == "Add" else -operand)
+            return Match(conv_node, conv, operand, np.zeros(channels))
+        return Match(conv_node, conv, np.ones(channels), operand if node.op_type == "Add" else -operand)
 
-    def apply(self, op: Tape, node: ir.Node, plan: Plan) -> tuple[ir.Value, str]:
-        convolution, read = plan.convolution, plan.read
-        weight = (read.weight * plan.scale[:, None, None, None]).astype(np.float32)
-        bias = ((0 if read.bias is None else read.bias) * plan.scale + plan.shift).astype(np.float32)
-        parts = [initializer(op, weight, f"{convolution.name}.{node.op_type}.weight")]
-        if bias.any():
-            parts.append(initializer(op, bias, f"{convolution.name}.{node.op_type}.bias"))
-        out = op.Conv(convolution.inputs[0], *parts, _name=convolution.name, **convolution.attributes)
-        return out, f"{node.op_type} folded into {convolution.name}"
+    def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
+        conv_node, conv = match.conv_node, match.conv
+        weight = conv.weight * match.scale[:, None, None, None]
+        bias = (0 if conv.bias is None else conv.bias) * match.scale + match.shift
+        constants = weight_and_bias(op, conv_node, weight, bias if bias.any() else None, node.op_type)
+        out = op.Conv(conv_node.inputs[0], *constants, _name=conv_node.name, **conv_node.attributes)
+        return out, f"{node.op_type} folded into {conv_node.name}"

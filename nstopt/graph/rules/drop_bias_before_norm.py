@@ -1,29 +1,28 @@
-"""An instance norm subtracts the mean, so a constant per channel before it does nothing.
+"""Remove the bias of a convolution before an instance norm, which subtracts the mean of each channel.
 
 Conv(w, b) ─ InstanceNormalization   ⇒   Conv(w) ─ InstanceNormalization
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from onnxscript import ir
 
 from nstopt.graph.nodes import CONVOLUTIONS
-from nstopt.graph.rule import Declined, Rule, Tape, only_use, producer
+from nstopt.graph.reading import only_use, producer
+from nstopt.graph.rule import Declined, Rule, Tape
 
 
 class DropBiasBeforeNorm(Rule):
     anchors = ("InstanceNormalization",)
 
-    def plan(self, node: ir.Node) -> Any:
-        convolution = producer(node.inputs[0], *CONVOLUTIONS)
-        if convolution is None or len(convolution.inputs) < 3 or convolution.inputs[2] is None:
+    def match(self, node: ir.Node) -> ir.Node | None:
+        conv_node = producer(node.inputs[0], *CONVOLUTIONS)
+        if conv_node is None or len(conv_node.inputs) < 3 or conv_node.inputs[2] is None:
             return None
-        if only_use(convolution.outputs[0]) is None:
-            raise Declined("its output is read by more than the norm")
-        return convolution
+        if only_use(conv_node.outputs[0]) is None:
+            raise Declined("the convolution has readers besides the norm")
+        return conv_node
 
-    def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
-        bare = op.op(plan.op_type, *plan.inputs[:2], _name=plan.name, **plan.attributes)
+    def replace(self, op: Tape, node: ir.Node, match: ir.Node) -> tuple[ir.Value, str]:
+        bare = op.op(match.op_type, *match.inputs[:2], _name=match.name, **match.attributes)
         return op.InstanceNormalization(bare, *node.inputs[1:], _name=node.name, **node.attributes), "bias removed"

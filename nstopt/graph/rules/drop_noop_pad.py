@@ -1,23 +1,24 @@
-"""Padding by nothing:  x ─ Pad(0, 0, 0, 0) ─ y   ⇒   x ─ y
+"""Remove a Pad that adds nothing.
 
-An export for any size pads to the net's multiple; at a size that is one, nothing is left of it.
+x ─ Pad(0, 0, 0, 0) ─ y   ⇒   x ─ y
+
+An export for any size pads to a multiple of the net's stride. At a size that is such a multiple, the padding is empty.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, constant
+from nstopt.graph.reading import constant
+from nstopt.graph.rule import Rule, Tape
 
 
 class DropNoopPad(Rule):
     anchors = ("Pad",)
 
-    def plan(self, node: ir.Node) -> Any:
+    def match(self, node: ir.Node) -> ir.Value | None:
         amounts = constant(node.inputs[1])
         return node.inputs[0] if amounts is not None and not amounts.any() else None
 
-    def apply(self, op: Tape, node: ir.Node, plan: Any) -> tuple[ir.Value, str]:
-        return op.Identity(plan), "removed"
+    def replace(self, op: Tape, node: ir.Node, match: ir.Value) -> tuple[ir.Value, str]:
+        return op.Identity(match), "removed"

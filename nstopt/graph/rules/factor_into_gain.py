@@ -1,8 +1,9 @@
-"""Two factors of a channel are multiplied before they meet the picture.
+"""Multiply a constant factor per channel into the computed gain of that channel.
 
-    x ─ Mul(k) ─ Mul(f)   ⇒   x ─ Mul(f * k)        k: a constant for each channel; f: a number for each, computed
+    x ─ Mul(k) ─ Mul(g)   ⇒   x ─ Mul(g * k)        k: constant [1, C, 1, 1]; g: computed [N, C, 1, 1]
 
-So the gain of a norm takes over what the channels before it are multiplied by.
+A norm's gain thus takes over the factors of the convolution before it (see one_weight_scale.py), and the full-size
+tensor is multiplied once.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import NamedTuple
 
 from onnxscript import ir
 
-from nstopt.graph.rule import Rule, Tape, channel_factor, producer, spatial
+from nstopt.graph.reading import channel_factor, producer, spatial
+from nstopt.graph.rule import Rule, Tape
 
 
-class Plan(NamedTuple):
+class Match(NamedTuple):
+    """x, k and g of the module's docstring."""
+
     x: ir.Value | None
     factor: ir.Value | None
     gain: ir.Value | None
@@ -23,14 +27,14 @@ class Plan(NamedTuple):
 class FactorIntoGain(Rule):
     anchors = ("Mul",)
 
-    def plan(self, node: ir.Node) -> Plan | None:
+    def match(self, node: ir.Node) -> Match | None:
         for place in (0, 1):
             scaled, gain = producer(node.inputs[place], "Mul"), node.inputs[1 - place]
             if scaled is None or spatial(gain) != (1, 1) or spatial(scaled.inputs[0]) == (1, 1):
                 continue
             if channel_factor(scaled.inputs[1]) is not None:
-                return Plan(scaled.inputs[0], scaled.inputs[1], gain)
+                return Match(scaled.inputs[0], scaled.inputs[1], gain)
         return None
 
-    def apply(self, op: Tape, node: ir.Node, plan: Plan) -> tuple[ir.Value, str]:
-        return op.Mul(plan.x, op.Mul(plan.gain, plan.factor), _name=node.name), "one factor of a channel"
+    def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
+        return op.Mul(match.x, op.Mul(match.gain, match.factor), _name=node.name), "two factors per channel multiplied"

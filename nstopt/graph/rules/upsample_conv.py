@@ -1,13 +1,13 @@
-"""A 3x3 convolution on a picture that was doubled by repeating pixels multiplies most of them twice.
+"""Merge a doubling by repeated pixels into the 3x3 convolution after it.
 
     x ─ Resize(nearest x2) ─ Pad(1) ─ Conv 3x3, C → D
 
     ⇒ transposed:  x ─ Pad(1) ─ ConvTranspose 4x4 stride 2, C → D
       phase:       x ─ Pad(1) ─ Conv 2x2, C → 4D ─ DepthToSpace(2) ─ Slice(cut one pixel all around)
 
-Both multiply 2.25 times less often: of the three rows that a row of the result reads, two are the same row of x, so
-their weights are added. A reflection by 1 on the doubled grid repeats the pixel at its edge, as an edge padding by 1 on
-x does; zeros stay zeros. Both forms are therefore exact at the border too.
+Both multiply 2.25 times less often. Of the three rows that a row of the result reads, two are the same row of x, so
+their weights are added. A reflection by 1 on the doubled grid repeats the pixel at its edge, as an edge padding by 1 of
+x does. Zeros stay zeros. Both forms are therefore exact at the border too.
 """
 
 from __future__ import annotations
@@ -18,27 +18,15 @@ from typing import NamedTuple
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.rule import (
-    Array,
-    Convolution,
-    Declined,
-    Layer,
-    Rule,
-    Tape,
-    constant,
-    initializer,
-    producer,
-    read_convolution,
-    read_padding,
-    spatial,
-)
+from nstopt.graph.reading import Convolution, Padding, constant, producer, read_convolution, read_padding, spatial
+from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
 
 KIND = "upsample-conv"
-# Row t of the transposed kernel is the sum of these rows of the 3x3 kernel.
+# Row t of the 4x4 kernel is the sum of these rows of the 3x3 kernel.
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 # Rows of the 2x2 kernels of phase 0 (the lower pixel of the block before) and phase 1 (the upper pixel of this one).
 PHASES = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
-# Ways to map coordinates and to round them that repeat each pixel when the ratio is two.
+# Coordinate mappings and roundings that repeat each pixel if the scale is 2.
 REPEATING = [
     ("asymmetric", "floor"),
     *itertools.product(("half_pixel", "pytorch_half_pixel"), ("round_prefer_floor", "round_prefer_ceil")),
@@ -46,43 +34,42 @@ REPEATING = [
 
 
 class Match(NamedTuple):
-    """`source` is the small picture, `mode` how it has to be padded."""
+    """`source` is the tensor before the doubling. It has to be padded by 1 in `mode`."""
 
     source: ir.Value
     mode: str
-    read: Convolution
+    conv: Convolution
     form: str
 
 
 class UpsampleConv(Rule):
     anchors = ("Conv",)
 
-    def plan(self, node: ir.Node) -> Match | None:
+    def match(self, node: ir.Node) -> Match | None:
         pad = producer(node.inputs[0], "Pad")
         resize = producer(pad.inputs[0] if pad is not None else node.inputs[0], "Resize")
         if resize is None or resize.inputs[0] is None:
             return None
-        read, padding = read_convolution(node), read_padding(pad)
-        if read is None or read.weight.shape[2:] != (3, 3) or read.strides != (1, 1) or read.group != 1 or read.dilated:
-            raise Declined("the convolution after the upsampling is not a plain 3x3 one")
-        if not doubles(resize):
+        conv, padding = read_convolution(node), read_padding(pad)
+        if conv is None or conv.weight.shape[2:] != (3, 3) or not conv.is_basic:
+            raise Declined("the convolution after the upsampling is not 3x3, or grouped, strided or dilated")
+        if not _doubles(resize):
             raise Declined("the upsampling is not a doubling by repeated pixels")
-        mode = _edge_mode(read, padding.mode if padding else None, padding.pads if padding else (0, 0, 0, 0))
+        mode = _edge_mode(conv, padding)
         if mode is None or (pad is not None and padding is None):
             raise Declined("the padding between upsampling and convolution is not by 1 all around")
-        size = spatial(resize.inputs[0])
-        form = self.context.choose(Layer(KIND, (*read.weight.shape, *(size or (0, 0)))))
-        return None if form == "plain" else Match(resize.inputs[0], mode, read, form)
+        form = self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(resize.inputs[0])))
+        return None if form == PLAIN else Match(resize.inputs[0], mode, conv, form)
 
-    def apply(self, op: Tape, node: ir.Node, plan: Match) -> tuple[ir.Value, str]:
-        build = _transposed if plan.form == "transposed" else _phases
-        return build(op, node, plan), f"{plan.form} form, 2.25x fewer multiplications"
+    def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
+        build = _transposed_form if match.form == "transposed" else _phase_form
+        return build(op, node, match), f"{match.form} form, 2.25x fewer multiplications"
 
 
-def doubles(resize: ir.Node) -> bool:
-    """Whether a Resize repeats each pixel twice both ways."""
-    mode = resize.attributes.get("mode")
-    if mode is not None and mode.as_string() != "nearest":
+def _doubles(resize: ir.Node) -> bool:
+    """Return True if a Resize repeats each pixel twice in height and width."""
+    attributes = resize.attributes
+    if attributes.get_string("mode", "nearest") != "nearest":
         return False
     scales = constant(resize.inputs[2]) if len(resize.inputs) > 2 else None
     if scales is not None and scales.size == 4:
@@ -93,56 +80,42 @@ def doubles(resize: ir.Node) -> bool:
         if before is None or after is None or x.shape[:2] != y.shape[:2]:  # type: ignore[union-attr,index]
             return False
         ratio = [1.0, 1.0, after[0] / before[0], after[1] / before[1]]
-    transform = resize.attributes.get("coordinate_transformation_mode")
-    rounding = resize.attributes.get("nearest_mode")
-    how = (
-        transform.as_string() if transform else "half_pixel",
-        rounding.as_string() if rounding else "round_prefer_floor",
+    mapping = (
+        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
+        attributes.get_string("nearest_mode", "round_prefer_floor"),
     )
-    return ratio == [1.0, 1.0, 2.0, 2.0] and how in REPEATING
+    return ratio == [1.0, 1.0, 2.0, 2.0] and mapping in REPEATING
 
 
-def _edge_mode(read: Convolution, mode: str | None, pads: tuple[int, ...]) -> str | None:
-    """How the small picture has to be padded by 1, or None if there is no such way."""
-    own = read.pads
-    if mode in ("reflect", "edge") and pads == (1, 1, 1, 1) and own == (0, 0, 0, 0):
+def _edge_mode(conv: Convolution, padding: Padding | None) -> str | None:
+    """Return the mode in which the tensor before the doubling has to be padded by 1; None if no mode is equal."""
+    mode, pads = (padding.mode, padding.pads) if padding is not None else ("constant", (0, 0, 0, 0))
+    if mode in ("reflect", "edge") and pads == (1, 1, 1, 1) and not any(conv.pads):
         return "edge"
-    total = tuple(a + b for a, b in zip(pads, own, strict=True))
-    return "constant" if mode in (None, "constant") and total == (1, 1, 1, 1) else None
+    total = tuple(a + b for a, b in zip(pads, conv.pads, strict=True))
+    return "constant" if mode == "constant" and total == (1, 1, 1, 1) else None
 
 
-def _transposed(op: Tape, node: ir.Node, plan: Match) -> ir.Value:
-    kernel = np.einsum("ty,ux,oiyx->iotu", TRANSPOSED, TRANSPOSED, plan.read.weight)
-    weight = initializer(op, kernel.astype(np.float32), f"{node.name}.transposed.weight")
-    source, pads = plan.source, [1, 1, 1, 1]
-    if plan.mode == "edge":
-        source, pads = _pad(op, node, plan.source), [3, 3, 3, 3]
-    return op.ConvTranspose(source, weight, *node.inputs[2:], strides=[2, 2], pads=pads, _name=node.name)
+def _transposed_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
+    weight = np.einsum("ty,ux,oiyx->iotu", TRANSPOSED, TRANSPOSED, match.conv.weight)
+    constants = weight_and_bias(op, node, weight, match.conv.bias, "transposed")
+    source, pads = match.source, [1, 1, 1, 1]
+    if match.mode == "edge":
+        source, pads = _edge_pad(op, node, match.source), [3, 3, 3, 3]
+    return op.ConvTranspose(source, *constants, strides=[2, 2], pads=pads, _name=node.name)
 
 
-def _phases(op: Tape, node: ir.Node, plan: Match) -> ir.Value:
-    """Position r of the convolution, on rows r - 1 and r of x, gives rows 2r - 1 and 2r of the result."""
-    outputs, inputs = plan.read.weight.shape[:2]
-    kernel = np.einsum("aty,bux,oiyx->oabitu", PHASES, PHASES, plan.read.weight)
-    weight = initializer(op, _flat(kernel, outputs, inputs), f"{node.name}.phase.weight")
-    bias = plan.read.bias
-    biases = [] if bias is None else [initializer(op, np.repeat(bias, 4), f"{node.name}.phase.bias")]
-    source, pads = plan.source, [1, 1, 1, 1]
-    if plan.mode == "edge":
-        source, pads = _pad(op, node, plan.source), [0, 0, 0, 0]
-    phases = op.Conv(source, weight, *biases, pads=pads, _name=node.name)
-    doubled = op.DepthToSpace(phases, blocksize=2, mode="CRD", _name=f"{node.name}.interleave")
-    begin, end, axes = (
-        initializer(op, np.array(values, np.int64), f"{node.name}.{name}")
-        for name, values in (("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3]))
-    )
-    return op.Slice(doubled, begin, end, axes, _name=f"{node.name}.cut")
+def _phase_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
+    """Position r of the convolution reads rows r - 1 and r of x, and computes rows 2r - 1 and 2r of the result."""
+    weight = np.einsum("aty,bux,oiyx->oabitu", PHASES, PHASES, match.conv.weight)
+    source, pads = match.source, [1, 1, 1, 1]
+    if match.mode == "edge":
+        source, pads = _edge_pad(op, node, match.source), [0, 0, 0, 0]
+    doubled = phase_conv(op, node, source, weight, match.conv.bias, pads=pads)
+    begin, end = initializer(op, node, [1, 1], "begin"), initializer(op, node, [-1, -1], "end")
+    return op.Slice(doubled, begin, end, initializer(op, node, [2, 3], "axes"), _name=f"{node.name}.cut")
 
 
-def _flat(kernel: Array, outputs: int, inputs: int) -> Array:
-    return kernel.reshape(outputs * 4, inputs, 2, 2).astype(np.float32)
-
-
-def _pad(op: Tape, node: ir.Node, source: ir.Value) -> ir.Value:
-    amounts = initializer(op, np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64), f"{node.name}.edge")
+def _edge_pad(op: Tape, node: ir.Node, source: ir.Value) -> ir.Value:
+    amounts = initializer(op, node, [0, 0, 1, 1, 0, 0, 1, 1], "edge")
     return op.Pad(source, amounts, mode="edge", _name=f"{node.name}.pad")

@@ -9,56 +9,35 @@ from nstopt.graph.rules.few_outputs import FewOutputs
 from .equivalence import (
     Dims,
     Graph,
+    RandomConv,
     applied,
-    batches,
-    bias_or_none,
-    biased,
+    convolutions,
     declined,
     noise,
     operators,
+    pairs,
     random_graphs,
     rewritten,
-    sides,
 )
-
-kernels = st.integers(3, 9)
 
 
 @random_graphs
 @given(
-    batches,
-    st.integers(8, 11),
-    st.integers(1, 4),
-    st.tuples(kernels, kernels),
-    sides,
-    sides,
-    st.lists(st.integers(0, 4), min_size=4, max_size=4),
-    biased,
+    convolutions(inputs=st.integers(8, 11), outputs=st.integers(1, 4), kernels=pairs(3, 9)),
     st.sampled_from(["phase", "split"]),
 )
-def test_random_graphs(
-    batch: int,
-    inputs: int,
-    outputs: int,
-    kernel: tuple[int, int],
-    height: int,
-    width: int,
-    pads: list[int],
-    bias: bool,
-    form: str,
-) -> None:
-    g = Graph((batch, inputs, height + kernel[0], width + kernel[1]))
-    y = g.Conv("x", noise(outputs, inputs, *kernel), *bias_or_none(bias, outputs), pads=pads)
-    after, events = rewritten(g.model(y), FewOutputs, form)
-    odd = any((n + 1 + pads[i] + pads[i + 2]) % 2 for i, n in enumerate((height, width)))
-    if form == "phase" and odd:
+def test_random_graphs(conv: RandomConv, form: str) -> None:
+    g = Graph(conv.dims)
+    after, events = rewritten(g.model(conv.add(g)), FewOutputs, form)
+    is_odd = any((conv.size[i] - conv.kernel[i] + 1 + conv.pads[i] + conv.pads[i + 2]) % 2 for i in (0, 1))
+    if form == "phase" and is_odd:
         assert events[0].reason.startswith("phase form needs an even height and width")
         assert operators(after) == ["Conv"]
     else:
         assert operators(after) == (["Conv", "DepthToSpace"] if form == "phase" else ["Conv", "Conv"])
 
 
-def test_split_form_fits_any_size() -> None:
+def test_any_size() -> None:
     g = Graph(("N", 8, "H", "W"))
     y = g.Conv("x", noise(3, 8, 5, 3), noise(3), pads=[2, 1, 2, 1])
     assert operators(applied(g.model(y, g.Relu(y)), FewOutputs, "split")) == ["Conv", "Conv", "Relu"]
@@ -68,7 +47,6 @@ def test_split_form_fits_any_size() -> None:
 SIZE: Dims = (1, 8, 12, 12)
 
 
-@pytest.mark.parametrize("form", ["phase", "split"])
 @pytest.mark.parametrize(
     ("weight", "attributes"),
     [
@@ -78,10 +56,10 @@ SIZE: Dims = (1, 8, 12, 12)
         ((2, 8, 3, 1), {}),
     ],
 )
-def test_declines_convolutions(form: str, weight: tuple[int, ...], attributes: dict[str, list[int]]) -> None:
+def test_declines_convolutions(weight: tuple[int, ...], attributes: dict[str, list[int]]) -> None:
     g = Graph(SIZE)
     y = g.Conv("x", noise(*weight), **attributes)
-    declined(g.model(y), FewOutputs, "grouped, strided, dilated, or its kernel is narrow", form=form)
+    declined(g.model(y), FewOutputs, "grouped, strided, dilated, or its kernel is narrow", form="split")
 
 
 def test_declines_groups() -> None:
@@ -89,7 +67,7 @@ def test_declines_groups() -> None:
     declined(g.model(g.Conv("x", noise(2, 8, 3, 3), group=2)), FewOutputs, "grouped", form="split")
 
 
-def test_leaves_other_convolutions() -> None:
+def test_ignores_other_convolutions() -> None:
     g = Graph(SIZE)
     declined(g.model(g.Conv("x", noise(5, 8, 3, 3))), FewOutputs, form="split")
     declined(g.model(g.Conv("x", noise(2, 8, 3, 3))), FewOutputs, form="plain")

@@ -9,63 +9,38 @@ from onnx import TensorProto
 from nstopt.graph.rules.pointwise_into_conv import PointwiseIntoConv
 
 from .equivalence import (
-    Array,
+    SPATIAL_PADS,
     Graph,
+    RandomConv,
     applied,
-    batches,
-    bias_or_none,
-    biased,
-    channels,
+    convolutions,
     declined,
     noise,
     operators,
+    pairs,
     random_graphs,
     rewritten,
-    sides,
 )
-from .test_affine_into_conv import SPATIAL_PADS
 
-ZEROS = "zeros are padded after it"
+GROUPED = "grouped, or the 1x1 convolution is strided or padded"
+pointwise = convolutions(inputs=st.integers(1, 4), kernels=pairs(1, 1))
 
 
 @random_graphs
 @given(
-    batches,
-    st.integers(1, 4),
-    channels,
-    channels,
-    st.integers(1, 5),
-    sides,
-    sides,
-    biased,
-    biased,
-    st.integers(1, 2),
-    st.data(),
+    pointwise,
+    convolutions(kernels=pairs(1, 5), strides=pairs(1, 2)),
+    st.lists(st.sampled_from(["reflect", "edge", "constant"]), max_size=2),
 )
-def test_random_graphs(
-    batch: int,
-    inputs: int,
-    middle: int,
-    outputs: int,
-    kernel: int,
-    height: int,
-    width: int,
-    first_bias: bool,
-    bias: bool,
-    stride: int,
-    data: st.DataObject,
-) -> None:
-    g = Graph((batch, inputs, height + kernel, width + kernel))
-    x = g.Conv("x", noise(middle, inputs, 1, 1), *bias_or_none(first_bias, middle))
-    modes = data.draw(st.lists(st.sampled_from(["reflect", "edge", "constant"]), max_size=2), "modes")
+def test_random_graphs(first: RandomConv, second: RandomConv, modes: list[str]) -> None:
+    first = first._replace(size=second.size, outputs=second.inputs)
+    g = Graph(first.dims)
+    x = first.add(g)
     for mode in modes:
         x = g.Pad(x, SPATIAL_PADS, mode=mode)
-    own = data.draw(st.sampled_from([[0, 0, 0, 0], [1, 0, 2, 1]]), "own")
-    w = noise(outputs, middle, kernel, kernel)
-    y = g.Conv(x, w, *bias_or_none(bias, outputs), pads=own, strides=[1, stride], dilations=[1, 1])
-    after, events = rewritten(g.model(y), PointwiseIntoConv)
-    if first_bias and ("constant" in modes or any(own)):
-        assert ZEROS in events[0].reason
+    after, events = rewritten(g.model(second.add(g, x)), PointwiseIntoConv)
+    if first.has_bias and ("constant" in modes or any(second.pads)):
+        assert "zeros are padded" in events[0].reason
         assert operators(after).count("Conv") == 2
     else:
         assert operators(after).count("Conv") == 1
@@ -81,35 +56,25 @@ def test_any_size() -> None:
 def test_declines_pointwise_convolutions(attributes: dict[str, object]) -> None:
     g = Graph((1, 4, 9, 9))
     x = g.Conv("x", noise(4, 2 if "group" in attributes else 4, 1, 1), **attributes)
-    declined(g.model(g.Conv(x, noise(2, 4, 3, 3))), PointwiseIntoConv, "grouped, strided or padded")
+    declined(g.model(g.Conv(x, noise(2, 4, 3, 3))), PointwiseIntoConv, GROUPED)
 
 
-def test_declines_a_grouped_convolution_after_it() -> None:
+def test_declines_a_grouped_second_convolution() -> None:
     g = Graph((1, 4, 9, 9))
     x = g.Conv("x", noise(4, 4, 1, 1))
-    declined(g.model(g.Conv(x, noise(2, 2, 3, 3), group=2)), PointwiseIntoConv, "grouped, strided or padded")
+    declined(g.model(g.Conv(x, noise(2, 2, 3, 3), group=2)), PointwiseIntoConv, GROUPED)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_declines_paddings_that_it_cannot_read(bias: bool) -> None:
-    for amounts, fill in (
-        (SPATIAL_PADS, 3),
-        (np.array([0, 1, 0, 0, 0, 0, 0, 0]), 0),
-        (np.array([0, 1, 0, 0, 0, -1, 0, 0]), 0),
-        (np.array([0, 0, -1, 0, 0, 0, 1, 0]), 0),
-        (None, 0),
-    ):
-        g = Graph((1, 3, 9, 9))
-        pads: Array | str | None = amounts
-        if amounts is None:
-            pads = g.Concat(np.zeros(7, np.int64), g.input("n", (1,), TensorProto.INT64), axis=0)
-        x = g.Pad(g.Conv("x", noise(4, 3, 1, 1), *bias_or_none(bias, 4)), pads, np.float32(fill))
-        count = 4 if amounts is None else 4 + int(amounts[1] + amounts[5])
-        y = g.Conv(x, noise(2, count, 3, 3))
-        declined(g.model(y), PointwiseIntoConv, "what is padded is computed, not zero")
+@pytest.mark.parametrize("bias", [[], [noise(4)]], ids=["no bias", "bias"])
+def test_declines_unreadable_paddings(bias: list[np.ndarray]) -> None:
+    """test_reading.py reads all kinds of paddings."""
+    g = Graph((1, 3, 9, 9))
+    amounts = g.Concat(np.zeros(7, np.int64), g.input("n", (1,), TensorProto.INT64), axis=0)
+    y = g.Conv(g.Pad(g.Conv("x", noise(4, 3, 1, 1), *bias), amounts), noise(2, 4, 3, 3))
+    declined(g.model(y), PointwiseIntoConv, "a padding before it is computed")
 
 
-def test_leaves_what_others_read() -> None:
+def test_ignores_tensors_with_other_readers() -> None:
     g = Graph((1, 3, 9, 9))
     x = g.Conv("x", noise(4, 3, 1, 1))
     padded = g.Pad(x, SPATIAL_PADS, mode="reflect")
@@ -119,7 +84,7 @@ def test_leaves_what_others_read() -> None:
     declined(g.model(y, g.Relu(x)), PointwiseIntoConv)
 
 
-def test_leaves_other_convolutions() -> None:
+def test_ignores_other_convolutions() -> None:
     g = Graph((1, 3, 9, 9))
     declined(g.model(g.Conv(g.Conv("x", noise(4, 3, 1, 3)), noise(2, 4, 3, 3))), PointwiseIntoConv)
     declined(g.model(g.Conv(g.Conv("x", g.input("w", (4, 3, 1, 1))), noise(2, 4, 3, 3))), PointwiseIntoConv)
