@@ -1,8 +1,8 @@
-"""What each part of INT8 is worth: the recipe that a search found without one part after the other."""
+"""Ablation of INT8: the recipe that a search finds, and variants of it without one part each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,25 +10,27 @@ import numpy as np
 import onnx
 
 from nstopt.calib.calibrate import Calibration, collect_from_set
+from nstopt.calib.int8 import quantized_tensors
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.quality import psnr_db
 from nstopt.calib.ranges import SYMMETRIC, Int8Inputs, QuantScheme
-from nstopt.calib.search import Recipe, Search
+from nstopt.calib.recipe import Recipe
+from nstopt.calib.search import Search
 from nstopt.progress import Progress
 
 
-class Ablated(NamedTuple):
-    """A way to INT8, and its PSNR in dB against FP32 over the held-out pictures."""
+class AblationResult(NamedTuple):
+    """A variant of INT8 and its PSNR against FP32 in dB over the held-out pictures."""
 
-    way: str
+    variant: str
     psnr_db_mean: float
     psnr_db_worst: float
 
 
-class _Unshifted(Int8Inputs):
+class _WithoutOffset(Int8Inputs):
     """Symmetric int8 without the exact offset, as generic tools have it."""
 
-    def grid(self, readers: Sequence[onnx.NodeProto]) -> QuantScheme:
+    def scheme(self, readers: Sequence[onnx.NodeProto]) -> QuantScheme:
         return QuantScheme.SYMMETRIC
 
 
@@ -38,45 +40,49 @@ def ablate(
     held_out: PictureSet,
     others: Mapping[str, onnx.ModelProto],
     progress: Progress,
-) -> list[Ablated]:
-    """Search INT8 for FP32 `model` on the calibration pictures, then judge the recipe, and it without one part after
-    the other, on `held_out`; and `others`, INT8 graphs of the same net by other tools. Raises CalibrationError."""
-    seen, compared, _ = collect_from_set(model, calibration, progress)
-    best = (
-        Search(model, seen, calibration.inputs, calibration.render, compared).run(calibration.target, progress).recipe
-    )
-    shown = list(held_out.load(calibration.size))
-    progress.step("judging each part")
+) -> list[AblationResult]:
+    """Search INT8 for FP32 `model` on the calibration pictures, and measure the recipe and its variants on `held_out`.
 
-    def search(inputs: Int8Inputs) -> Search:
-        return Search(model, seen, inputs, calibration.render, shown)
+    The recipe found comes first. `others` are INT8 graphs of the same net by other tools, by name; they come last.
+    Raises CalibrationError if the net gives no finite activations on the pictures.
+    """
+    stats, compared, _ = collect_from_set(model, calibration, progress)
+    search = Search(model, stats, calibration.inputs, calibration.render, compared)
+    best = search.run(calibration.target, progress).recipe
+    validation = list(held_out.load(calibration.size))
+    reference, _ = calibration.render(model, validation)
+    progress.step("measuring each variant")
 
-    ours = search(calibration.inputs)
-    found = [_judged(way, ours, recipe) for way, recipe in _without(best, ours.tensors)]
-    found += [
-        _judged("zero points of 0, with the exact offset", search(SYMMETRIC), best),
-        _judged("zero points of 0, without the offset", search(_Unshifted(())), best),
+    def on_held_out(inputs: Int8Inputs) -> Search:
+        return Search(model, stats, inputs, calibration.render, validation, reference)
+
+    ours = on_held_out(calibration.inputs)
+    results = [_measured(variant, ours, recipe) for variant, recipe in _variants(best, quantized_tensors(model.graph))]
+    results += [
+        _measured("zero points of 0, with the exact offset", on_held_out(SYMMETRIC), best),
+        _measured("zero points of 0, without the offset", on_held_out(_WithoutOffset(())), best),
     ]
-    reference, _ = calibration.render(model, shown)
     for name, other in others.items():
-        images, _ = calibration.render(other, shown)
-        noise = [psnr_db(a, b) for a, b in zip(images, reference, strict=True)]
-        found.append(Ablated(name, float(np.mean(noise)), min(noise)))
-    return found
+        rendered, _ = calibration.render(other, validation)
+        psnr = [psnr_db(a, b) for a, b in zip(rendered, reference, strict=True)]
+        results.append(AblationResult(name, float(np.mean(psnr)), min(psnr)))
+    return results
 
 
-def _without(best: Recipe, tensors: frozenset[str]) -> list[tuple[str, Recipe]]:
+def _variants(best: Recipe, tensors: Iterable[str]) -> list[tuple[str, Recipe]]:
     count = len(best.exponents)
-    ways = [
+    variants = [
         ("the recipe found", best),
-        ("weights to the nearest", replace(best, feedback=False)),
-        ("ranges from end to end", replace(best, whole=tensors)),
+        ("weights rounded to the nearest", replace(best, gptq=False)),
+        ("min-max ranges", replace(best, min_max=frozenset(tensors))),
         ("no equalization", replace(best, exponents=(None,) * count)),
         ("equalized by 0.5, not searched", replace(best, exponents=(0.5,) * count)),
     ]
-    return [*ways, ("every layer in one INT8 convolution", replace(best, levels={}))] if best.levels else ways
+    if best.levels:
+        variants.append(("every layer in one INT8 convolution", replace(best, levels={})))
+    return variants
 
 
-def _judged(way: str, search: Search, recipe: Recipe) -> Ablated:
-    candidate = search.judge(recipe)
-    return Ablated(way, candidate.mean_db, candidate.worst_db)
+def _measured(variant: str, search: Search, recipe: Recipe) -> AblationResult:
+    found = search.evaluate(recipe)
+    return AblationResult(variant, found.mean_db, found.worst_db)

@@ -146,6 +146,6 @@ def _describe(candidate: Candidate) -> str:
     recipe = candidate.recipe
     raised = [f"{layer} {level}" for layer, level in recipe.levels.items()]
     exponents = " ".join("-" if exponent is None else f"{exponent:g}" for exponent in dict.fromkeys(recipe.exponents))
-    plain = [] if recipe.feedback else ["weights to nearest"]
-    whole = [f"{len(recipe.whole)} min-max ranges"] if recipe.whole else []
-    return "; ".join([f"equalized {exponents}", *plain, *whole, ", ".join(raised) or "all int8"])
+    plain = [] if recipe.gptq else ["weights to nearest"]
+    min_max = [f"{len(recipe.min_max)} min-max ranges"] if recipe.min_max else []
+    return "; ".join([f"equalized {exponents}", *plain, *min_max, ", ".join(raised) or "all int8"])

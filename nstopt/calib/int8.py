@@ -1,17 +1,17 @@
-"""INT8 into the graph, as QuantizeLinear/DequantizeLinear pairs.
+"""INT8 quantization of a graph, as QuantizeLinear/DequantizeLinear (Q/DQ) pairs.
 
     x ─ Conv(w)   ⇒   int8:    x ─ Q ─ DQ ─ Conv(DQ(w as int8))
                       int8x2:  h = DQ(Q(x));  Conv(h) + Conv(DQ(Q(x - h)))        both with DQ(w as int8)
 
-Only what a convolution reads is quantized: its input (8 bits, one scale) and its weights (int8, a scale per output
-channel). Quantizing its output too, before the norm that follows, costs 10–20 dB on style nets. Where a padding stands
-before the convolution, the pair goes before the padding, which then moves bytes instead of floats.
+Only the inputs of convolutions are quantized: activations (8 bits, one scale) and weights (int8, a scale per output
+channel). Quantizing a convolution's output too, before the norm that follows, costs 10–20 dB on style nets. A Q/DQ pair
+goes before the paddings of a convolution, which then move bytes instead of floats.
 
-A layer whose input needs more than 8 bits gets them from a second INT8 convolution on what the first one's rounding
-left: sixteen bits for twice the time, where FP32 takes four times as long.
+A layer whose input needs more than 8 bits (`int8x2`) gets a second INT8 convolution on the rounding error of the first
+one's input: 16 bits for twice the time, where FP32 takes four times as long.
 
-A range with an offset c quantizes x - c. What is padded with zeros is then padded with -c, the zeros that a convolution
-pads by itself are written as a padding, and its bias gets c times the sum of its weights: the same function.
+A range with an offset c quantizes x - c. A zero padding then pads with -c, a convolution's own zero padding becomes a
+Pad, and the bias gets c times the sum of the weights: the same function.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from onnxscript import ir
+from onnxscript.ir.passes.common import RemoveUnusedNodesPass
 
 from nstopt.calib.ranges import SIGNED_LEVELS, QuantParams, symmetric
 from nstopt.calib.rounding import nearest
 from nstopt.graph.nodes import clone, initializers, multiplying, producers
 
 Array = NDArray[Any]
-# (convolution, weight, scale that broadcasts to it) → its integers.
-Round = Callable[[onnx.NodeProto, Array, Array], NDArray[np.int8]]
+# (convolution, weight, scale that broadcasts to it) → integers of the weight's shape.
+RoundWeight = Callable[[onnx.NodeProto, Array, Array], NDArray[np.int8]]
 
 
 def to_nearest(node: onnx.NodeProto, weight: Array, scale: Array) -> NDArray[np.int8]:
-    """Each weight by itself."""
+    """Round each weight of a convolution to the nearest integer."""
     return nearest(weight, scale)
 
 
 def quantized_tensors(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
-    """The tensors that get a Q/DQ pair, in graph order, with the convolutions that read them."""
+    """Return the tensors that get a Q/DQ pair, in graph order, with the convolutions that read them."""
     made_by = producers(graph)
     found: dict[str, list[onnx.NodeProto]] = {}
     for node in multiplying(graph):
@@ -49,8 +51,10 @@ def quantized_tensors(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]
 
 
 def _pads_before(node: onnx.NodeProto, made_by: Mapping[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """The paddings that a convolution reads through, in the way of the data. Repeating or mirroring values, or adding
-    zeros, leaves a range that contains 0 as it is."""
+    """Return the Pads between a convolution and the tensor to quantize, in order of execution.
+
+    Repeating or mirroring values, or adding zeros, does not change a range that contains 0.
+    """
     pads: list[onnx.NodeProto] = []
     while (before := made_by.get(node.input[0])) is not None and before.op_type == "Pad":
         pads.insert(0, before)
@@ -62,12 +66,12 @@ def quantize(
     model: onnx.ModelProto,
     ranges: Mapping[str, QuantParams],
     levels: Mapping[str, str] | None = None,
-    round_weight: Round = to_nearest,
+    round_weight: RoundWeight = to_nearest,
 ) -> onnx.ModelProto:
-    """A copy of FP32 `model` in which the convolutions multiply INT8.
+    """Return a copy of FP32 `model` whose convolutions multiply in INT8.
 
-    `ranges` has an entry for each of `quantized_tensors`; `levels` gives the level of convolutions by name, one of
-    int8, int8x2, fp32; `int8` where it says nothing. `round_weight` makes the integers of a convolution's weights.
+    `ranges` has an entry for each of `quantized_tensors`. `levels` maps convolutions by name to int8, int8x2 or fp32;
+    int8 is the default. `round_weight` rounds the weights of a convolution.
     """
     model = clone(model)
     writer = _Writer(model.graph, ranges, round_weight)
@@ -76,56 +80,60 @@ def quantize(
         level = (levels or {}).get(node.name, "int8") if node.name in weighted else "fp32"
         writer.write(node, level)
     del model.graph.node[:]
-    model.graph.node.extend(_alive(writer.nodes, {value.name for value in model.graph.output}))
-    _drop_unread(model.graph)
-    onnx.checker.check_model(model)
-    return model
+    model.graph.node.extend(writer.nodes)
+    graph = ir.from_proto(model)
+    RemoveUnusedNodesPass()(graph)  # float weights, and the Pads whose copies now pad bytes
+    quantized: onnx.ModelProto = ir.to_proto(graph)
+    onnx.checker.check_model(quantized)
+    return quantized
 
 
 class _Writer:
-    """Writes the new node list. A tensor is quantized, and padded, once for all that read it."""
+    """Writer of the quantized node list. A tensor is quantized and padded once for all its readers."""
 
-    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, QuantParams], round_weight: Round) -> None:
+    def __init__(self, graph: onnx.GraphProto, ranges: Mapping[str, QuantParams], round_weight: RoundWeight) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self._graph, self._ranges, self._round = graph, ranges, round_weight
         self._made_by, self._constants = producers(graph), initializers(graph)
         self._done: set[str] = set()
 
     def write(self, node: onnx.NodeProto, level: str) -> None:
+        """Add a node at a level; `fp32` adds it unchanged."""
         if level == "fp32":
             self.nodes.append(node)
             return
         pads = _pads_before(node, self._made_by)
         source = pads[0].input[0] if pads else node.input[0]
-        found = self._ranges[source]
+        params = self._ranges[source]
         weight, sums = self._quantized_weight(node)
         first = _copy(node)
-        shifted = self._shift(source, found.offset)
-        self._pair(shifted, source, found)
-        first.input[0], first.input[1] = self._pad(pads, f"{source}_dq", -found.offset), weight
-        if found.offset:
-            self._give_back(first, found.offset, sums)
+        shifted = self._shift(source, params.offset)
+        self._pair(shifted, source, params)
+        first.input[0], first.input[1] = self._pad(pads, f"{source}_dq", -params.offset), weight
+        if params.offset:
+            self._absorb_offset(first, params.offset, sums)
         self.nodes.append(first)
         if level == "int8x2":
-            self._write_rest(node, first, pads, shifted, source)
+            self._write_residual(node, first, pads, shifted, source)
 
-    def _write_rest(
+    def _write_residual(
         self, node: onnx.NodeProto, first: onnx.NodeProto, pads: list[onnx.NodeProto], shifted: str, source: str
     ) -> None:
-        """A second convolution, on what rounding left of the input. A padding's value is exact: it leaves 0."""
+        """Add a second convolution on the rounding error of the input. The padded constant has no error, so the error
+        is padded with 0."""
         if f"{source}_rest" not in self._done:
             self._done.add(f"{source}_rest")
             self._add("Sub", [shifted, f"{source}_dq"], f"{source}_rest")
             self._pair(f"{source}_rest", f"{source}_rest", symmetric(self._ranges[source].scale / 2))
         rest, out = _copy(node), node.output[0]
         del rest.input[2:]  # the bias is in the first one
-        rest.name, rest.output[0], first.output[0] = f"{node.name}#rest", f"{out}_rest", f"{out}_high"
+        rest.name, rest.output[0], first.output[0] = f"{node.name}#rest", f"{out}_low", f"{out}_high"
         rest.input[0], rest.input[1] = self._pad(pads, f"{source}_rest_dq", 0.0), first.input[1]
         self.nodes.append(rest)
-        self._add("Add", [f"{out}_high", f"{out}_rest"], out, f"{node.name}#sum")
+        self._add("Add", [f"{out}_high", f"{out}_low"], out, f"{node.name}#sum")
 
     def _shift(self, tensor: str, offset: float) -> str:
-        """The tensor less a constant."""
+        """Return the name of the tensor minus the offset."""
         if offset == 0:
             return tensor
         shifted = f"{tensor}_shifted"
@@ -135,26 +143,28 @@ class _Writer:
         return shifted
 
     def _pad(self, pads: list[onnx.NodeProto], current: str, value: float) -> str:
-        """A quantized tensor through the paddings that its convolution reads it through. Those that add a constant
-        add `value` to it, which is what a zero has become."""
+        """Apply copies of the Pads to the quantized tensor `current` and return the name of the result.
+
+        Constant Pads add `value`, the shifted zero, to their constant.
+        """
         for pad in pads:
             padded = f"{pad.output[0]}_of_{current}"
             if padded not in self._done:
                 self._done.add(padded)
                 copy = _copy(pad)
                 copy.name, copy.input[0], copy.output[0] = padded, current, padded
-                if value and _mode(pad) == b"constant":
+                if value and all(a.s == b"constant" for a in pad.attribute if a.name == "mode"):
                     inputs = [*copy.input, ""]
                     own: Array = self._constants.get(inputs[2], np.zeros(()))
                     inputs[2] = self._constant((own + value).astype(np.float32), f"{padded}_value")
-                    del copy.input[:]
-                    copy.input.extend(name for name in inputs if name)
+                    copy.input[:] = [name for name in inputs if name]
                 self.nodes.append(copy)
             current = padded
         return current
 
-    def _give_back(self, node: onnx.NodeProto, offset: float, sums: Array) -> None:
-        """What the offset took off the output goes into the bias; zeros that the node pads are written as -offset."""
+    def _absorb_offset(self, node: onnx.NodeProto, offset: float, sums: Array) -> None:
+        """Add offset * weight sums to the bias of a convolution that reads x - offset, and write its own zero padding
+        as a Pad with -offset."""
         attributes = {attribute.name: attribute for attribute in node.attribute}
         own = list(attributes["pads"].ints) if "pads" in attributes else []
         if any(own):
@@ -168,20 +178,23 @@ class _Writer:
         del node.input[2:]
         node.input.append(self._constant((bias + offset * sums).astype(np.float32), f"{node.name}_bias"))
 
-    def _pair(self, tensor: str, name: str, found: QuantParams) -> None:
-        """`tensor` → `name`_q → `name`_dq."""
+    def _pair(self, tensor: str, name: str, params: QuantParams) -> None:
+        """Add a Q/DQ pair: `tensor` → `name`_q → `name`_dq."""
         if f"{name}_dq" in self._done:
             return
         self._done.add(f"{name}_dq")
-        scale = self._constant(np.array(found.scale, np.float32), f"{name}_scale")
-        kind = np.int8 if found.signed else np.uint8
-        zero = self._constant(np.array(found.zero_point, kind), f"{name}_zero_point")
+        scale = self._constant(np.array(params.scale, np.float32), f"{name}_scale")
+        kind = np.int8 if params.signed else np.uint8
+        zero = self._constant(np.array(params.zero_point, kind), f"{name}_zero_point")
         self._add("QuantizeLinear", [tensor, scale, zero], f"{name}_q")
         self._add("DequantizeLinear", [f"{name}_q", scale, zero], f"{name}_dq")
 
     def _quantized_weight(self, node: onnx.NodeProto) -> tuple[str, Array]:
-        """int8, symmetric, a scale per output channel: axis 0 of a convolution, axis 1 of a transposed one. Also the
-        sum of each output channel's weights as they are after rounding."""
+        """Add the weights as symmetric int8 with a scale per output channel: axis 0 of a convolution, axis 1 of a
+        transposed one.
+
+        Returns the name of the dequantized weights and the sum of each output channel's rounded weights [C].
+        """
         weight: NDArray[np.float32] = self._constants[node.input[1]].astype(np.float32)
         axis = 0 if node.op_type == "Conv" else 1
         others = tuple(i for i in range(weight.ndim) if i != axis)
@@ -190,12 +203,9 @@ class _Writer:
         integers = self._round(node, weight, scale)
         key = f"{node.name}_weight"
         parts = [
-            self._constant(value, f"{key}_{suffix}")
-            for value, suffix in (
-                (integers, "q"),
-                (scale.ravel(), "scale"),
-                (np.zeros(scale.size, np.int8), "zero_point"),
-            )
+            self._constant(integers, f"{key}_q"),
+            self._constant(scale.ravel(), f"{key}_scale"),
+            self._constant(np.zeros(scale.size, np.int8), f"{key}_zero_point"),
         ]
         self._add("DequantizeLinear", parts, f"{key}_dq", axis=axis)
         return f"{key}_dq", integers.sum(axis=others, dtype=np.int64) * scale.ravel().astype(np.float64)
@@ -212,26 +222,3 @@ def _copy(node: onnx.NodeProto) -> onnx.NodeProto:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     return copy
-
-
-def _mode(pad: onnx.NodeProto) -> bytes:
-    return next((attribute.s for attribute in pad.attribute if attribute.name == "mode"), b"constant")
-
-
-def _alive(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:
-    """Without the nodes whose results nothing reads: paddings of a tensor that is now padded as bytes."""
-    read = set(outputs)
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(nodes):
-        if read & set(node.output):
-            read.update(node.input)
-            kept.append(node)
-    return kept[::-1]
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Float weights that nothing reads any more."""
-    read = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

@@ -1,4 +1,4 @@
-"""Activations of a graph over calibration pictures, kept as histograms: memory does not grow with the pictures."""
+"""Histograms of a graph's activations over calibration pictures, in memory that does not grow with the pictures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from nstopt.graph.nodes import clone
 from nstopt.ort import session
+from nstopt.pictures.files import Picture
 
 BINS = 4096
 SMALLEST_RADIUS = 2.0**-10
 
 
 class Histogram:
-    """Counts of float values, channel by channel, each over [-R, R) with an R of its own.
+    """Histogram of float values per channel: `counts` [C, BINS] over [-R, R), with a `radius` R per channel.
 
-    R is a power of two and doubles when a larger value comes. Doubling merges neighboring bins, so nothing seen
-    before is lost and one pass over the data is enough. `low` and `high` [C] are the exact extremes.
+    R is a power of two and doubles when a larger value comes. Doubling merges neighboring bins, so that no count is
+    lost and one pass over the data is enough. `low` and `high` [C] are the exact extremes.
     """
 
     def __init__(self) -> None:
@@ -56,27 +57,29 @@ class Histogram:
 
     @property
     def centers(self) -> NDArray[np.float64]:
-        """The middle of each bin, [C, BINS]."""
+        """The center of each bin, [C, BINS]."""
         unit = (np.arange(BINS) + 0.5) * (2 / BINS) - 1
         return self.radius[:, None] * unit
 
 
 class Observer(Protocol):
-    """Something that sees a tensor's values, picture after picture, in memory that does not grow."""
+    """Statistics of a tensor that take its values one picture after the other."""
 
-    def add(self, values: NDArray[np.float32]) -> None: ...
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Take values [N, C, H, W]."""
+        ...
 
 
 def observe(
     model: onnx.ModelProto,
     observers: Mapping[str, Sequence[Observer]],
-    pictures: Iterable[NDArray[np.uint8]],
+    pictures: Iterable[Picture],
     batch: int = 1,
 ) -> None:
-    """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and show the values of the named NCHW tensors
-    to their observers.
+    """Run FP32 `model` (I/O contract) on each picture, uint8 [H, W, 3], and pass the values of NCHW tensors to their
+    observers, listed by tensor name.
 
-    A model of a fixed `batch` sees each picture that many times. Raises ValueError if a value is not finite.
+    A model of a fixed `batch` gets each picture that many times. Raises ValueError if a value is not finite.
     """
     watched = clone(model)
     names = list(observers)

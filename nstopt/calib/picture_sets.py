@@ -1,55 +1,52 @@
-"""The calibration set: which pictures ranges are taken from, and which others the result is judged by."""
+"""Picture sets: calibration pictures, which INT8 takes its statistics from, and validation pictures, which measure the
+result."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nstopt.errors import CalibrationError
 from nstopt.files import sha256_file
-from nstopt.pictures.files import cover, demo_photographs, list_pictures, read_picture
+from nstopt.pictures.files import Picture, cover, demo_photographs, list_pictures, read_picture
 from nstopt.pictures.size import Size
 from nstopt.pictures.video import frames
 
 MAX_CALIBRATION = 24
 MAX_HELD_OUT = 8
-MAX_JUDGED = 16
-# Of a video that calibrates: what a split keeps of it.
-VIDEO_FRAMES = 40
-# Of a clip that drift is measured on: one to two seconds.
-CLIP_FRAMES = 48
-# One picture in five is held out.
+MAX_VALIDATION = 16
+VIDEO_FRAMES = 40  # of a video as a picture set: as many as `split` keeps
+CLIP_FRAMES = 48  # of a clip that drift is measured on: one to two seconds
 HOLD_OUT_EVERY = 5
 DEMO = "scikit-image's photographs"
 
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures that are read when asked for. `digests` has the hash and name of each."""
+    """Pictures that are read when they are loaded. `digests` has the hash and the name of each."""
 
     source: str
     digests: tuple[str, ...]
-    pictures: tuple[Path | NDArray[np.uint8], ...]
+    pictures: tuple[Path | Picture, ...]
 
     @property
     def sha256(self) -> str:
-        """Over the names and bytes of all pictures, in order."""
+        """Hash over the names and bytes of all pictures, in order."""
         return hashlib.sha256("\n".join(self.digests).encode()).hexdigest()
 
-    def load(self, size: Size) -> Iterator[NDArray[np.uint8]]:
-        """One after the other, as uint8 [H, W, 3] of that size, cropped to its aspect. Raises MediaError."""
+    def load(self, size: Size) -> Iterator[Picture]:
+        """Yield the pictures as uint8 [H, W, 3] of that size, cropped to its aspect ratio. Raises MediaError if a file
+        cannot be read."""
         for picture in self.pictures:
             yield cover(read_picture(picture).rgb if isinstance(picture, Path) else picture, size)
 
 
 def from_folder(folder: Path) -> PictureSet:
-    """Every picture of a folder. Raises CalibrationError if there is none, MediaError if there is no such folder."""
+    """Return every picture of a folder. Raises CalibrationError if it has none, MediaError if there is no such
+    folder."""
     paths = list_pictures(folder)
     if not paths:
         raise CalibrationError(f"{folder}: no pictures in this folder; give one with some dozens of photographs")
@@ -57,13 +54,16 @@ def from_folder(folder: Path) -> PictureSet:
 
 
 def from_path(path: Path) -> PictureSet:
-    """Every picture of a folder, or frames of a video spread evenly over it. Raises CalibrationError if a folder has no
-    picture, MediaError if there is no such folder or the file is no video."""
+    """Return every picture of a folder, or evenly spaced frames of a video.
+
+    Raises CalibrationError if a folder has no picture, MediaError if there is no such folder or the file is not a
+    video.
+    """
     return from_video(path) if path.is_file() else from_folder(path)
 
 
 def from_video(path: Path) -> PictureSet:
-    """Frames of a video, evenly spread: as many as a split keeps. Raises MediaError."""
+    """Return up to VIDEO_FRAMES evenly spaced frames of a video. Raises MediaError if it cannot be read."""
     total = sum(1 for _ in frames(path))
     step = max(1, total // VIDEO_FRAMES)
     chosen = tuple(frames(path, step))[:VIDEO_FRAMES]
@@ -72,7 +72,8 @@ def from_video(path: Path) -> PictureSet:
 
 
 def clip(path: Path) -> PictureSet:
-    """Consecutive frames from the middle of a video. Raises MediaError, or CalibrationError if there is but one."""
+    """Return consecutive frames from the middle of a video. Raises MediaError if it cannot be read, CalibrationError if
+    it has only one frame."""
     total = sum(1 for _ in frames(path))
     if total < 2:
         raise CalibrationError(f"{path}: drift is measured from frame to frame, but this video has only one")
@@ -83,39 +84,37 @@ def clip(path: Path) -> PictureSet:
 
 
 def demo() -> PictureSet:
-    """The photographs that scikit-image ships."""
+    """Return the photographs that scikit-image ships."""
     photographs = demo_photographs()
-    digests = (f"{hashlib.sha256(rgb.tobytes()).hexdigest()} {name}" for name, rgb in photographs)
-    return PictureSet(DEMO, tuple(digests), tuple(rgb for _, rgb in photographs))
+    digests = (f"{hashlib.sha256(picture.tobytes()).hexdigest()} {name}" for name, picture in photographs)
+    return PictureSet(DEMO, tuple(digests), tuple(picture for _, picture in photographs))
 
 
 def split(pictures: PictureSet) -> tuple[PictureSet, PictureSet]:
-    """(calibration, held out): the held-out ones are spread evenly over the set, and no picture is in both.
+    """Split a set into calibration and held-out pictures. Every fifth picture is held out for validation, or the last
+    if there are fewer than five.
 
-    At most 24 and 8 are kept, evenly spread: more did not change the ranges of the nets this was measured on.
-    Raises CalibrationError if there are fewer than two pictures.
+    At most MAX_CALIBRATION and MAX_HELD_OUT are kept, evenly spaced: more did not change the ranges of the nets that
+    this was measured on. Raises CalibrationError if there are fewer than two pictures.
     """
     if len(pictures.pictures) < 2:
         raise CalibrationError(
-            f"{pictures.source}: one picture is not enough to calibrate and to judge the result; "
-            "add more, or give the ones to judge by with --val"
+            f"{pictures.source}: one picture is not enough to calibrate and to validate the result; "
+            "add more, or give validation pictures with --val"
         )
-    held = set(range(HOLD_OUT_EVERY - 1, len(pictures.pictures), HOLD_OUT_EVERY)) or {len(pictures.pictures) - 1}
-    kept = [index for index in range(len(pictures.pictures)) if index not in held]
-    return _subset(pictures, _spread(kept, MAX_CALIBRATION)), _subset(pictures, _spread(sorted(held), MAX_HELD_OUT))
+    held_out = set(range(HOLD_OUT_EVERY - 1, len(pictures.pictures), HOLD_OUT_EVERY)) or {len(pictures.pictures) - 1}
+    kept = [index for index in range(len(pictures.pictures)) if index not in held_out]
+    return _chosen(pictures, kept, MAX_CALIBRATION), _chosen(pictures, sorted(held_out), MAX_HELD_OUT)
 
 
 def at_most(pictures: PictureSet, count: int) -> PictureSet:
-    """`count` of the pictures, evenly spread over the set."""
-    return _subset(pictures, _spread(list(range(len(pictures.pictures))), count))
+    """Return at most `count` of the pictures, evenly spaced over the set."""
+    return _chosen(pictures, range(len(pictures.pictures)), count)
 
 
-def _spread(indices: list[int], count: int) -> list[int]:
-    if len(indices) <= count:
-        return indices
-    return [indices[i * len(indices) // count] for i in range(count)]
-
-
-def _subset(pictures: PictureSet, indices: list[int]) -> PictureSet:
+def _chosen(pictures: PictureSet, indices: Sequence[int], count: int) -> PictureSet:
+    """Return at most `count` of the pictures of the given indices, evenly spaced."""
+    if len(indices) > count:
+        indices = [indices[i * len(indices) // count] for i in range(count)]
     digests = tuple(pictures.digests[i] for i in indices)
     return PictureSet(pictures.source, digests, tuple(pictures.pictures[i] for i in indices))

@@ -15,4 +15,4 @@ ANY_VALUES = Distribution(np.array([0.0, 8.0]), np.ones(2), 0.0, 8.0)
 def quantize_with_placeholders(model: onnx.ModelProto, inputs: Int8Inputs) -> onnx.ModelProto:
     """Return a copy of FP32 `model` whose convolutions all multiply INT8, on the grids that `inputs` allows."""
     tensors = quantized_tensors(model.graph).items()
-    return quantize(model, {name: min_max_range(ANY_VALUES, inputs.grid(readers)) for name, readers in tensors})
+    return quantize(model, {name: min_max_range(ANY_VALUES, inputs.scheme(readers)) for name, readers in tensors})

@@ -1,4 +1,4 @@
-"""The recipes that a search tried, as a picture: speed against closeness to FP32. Needs matplotlib (nstopt[report])."""
+"""Plot of the candidates of an INT8 search: latency against PSNR. Needs matplotlib (nstopt[report])."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def check(path: Path) -> None:
-    """Raises CalibrationError if `plot` could not write this file."""
+    """Raises CalibrationError if `plot` cannot write this file: an unknown suffix, or no matplotlib."""
     if path.suffix.lower() not in FORMATS:
-        raise CalibrationError(f"{path}: a plot is one of {', '.join(FORMATS)}")
+        raise CalibrationError(f"{path}: unknown plot format; write {', '.join(FORMATS)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -23,8 +23,10 @@ def check(path: Path) -> None:
 
 
 def plot(search: Sequence[CandidateInfo], min_psnr_db: float, path: Path) -> None:
-    """Draw every candidate, the front connected, and the PSNR asked for. Raises CalibrationError; OSError if the file
-    cannot be written."""
+    """Draw all candidates, their Pareto front as a line, and the target PSNR in dB, to a file of FORMATS.
+
+    Raises CalibrationError as `check` does, and OSError if the file cannot be written.
+    """
     check(path)
     from matplotlib.figure import Figure
 
@@ -32,12 +34,12 @@ def plot(search: Sequence[CandidateInfo], min_psnr_db: float, path: Path) -> Non
     axes = figure.subplots()
     front = [one for one in search if one.on_front]
     others = [one for one in search if not one.on_front]
-    axes.scatter([c.latency_ms for c in others], [c.psnr_db_mean for c in others], s=18, color="0.7", label="tried")
+    axes.scatter([c.latency_ms for c in others], [c.psnr_db_mean for c in others], s=18, color="0.7", label="candidate")
     times = [one.latency_ms for one in front]
-    axes.plot(times, [one.psnr_db_mean for one in front], "o-", color="C0", label="the front")
-    axes.plot(times, [one.psnr_db_worst for one in front], "v:", color="C3", label="its worst pictures")
-    axes.axhline(min_psnr_db, color="0.4", linewidth=1, linestyle="--", label=f"asked for: {min_psnr_db:g} dB")
-    axes.set(xlabel="ms a picture", ylabel="PSNR against FP32, dB", title="INT8 recipes tried")
+    axes.plot(times, [one.psnr_db_mean for one in front], "o-", color="C0", label="Pareto front, mean")
+    axes.plot(times, [one.psnr_db_worst for one in front], "v:", color="C3", label="Pareto front, worst picture")
+    axes.axhline(min_psnr_db, color="0.4", linewidth=1, linestyle="--", label=f"target: {min_psnr_db:g} dB")
+    axes.set(xlabel="latency (ms)", ylabel="PSNR against FP32 (dB)", title="Candidates of the INT8 search")
     axes.grid(alpha=0.3)
     axes.legend()
     with atomic_path(path) as temporary:

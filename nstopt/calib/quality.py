@@ -1,4 +1,5 @@
-"""How far pictures are from those FP32 gives: PSNR and SSIM, at the border and inside; and over time."""
+"""Distance of an engine's pictures from those of the FP32 net: PSNR and SSIM, at the border and inside, and over
+time."""
 
 from __future__ import annotations
 
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from nstopt.bundle import DriftInfo, QualityInfo
+from nstopt.pictures.files import Picture
 
-Picture = NDArray[np.uint8]
-# Two equal pictures have no error, hence an infinite PSNR; JSON has no infinity.
+# Equal pictures have no error, hence an infinite PSNR, and JSON has no infinity.
 PSNR_CAP_DB = 100.0
-# The width of what the paddings of all layers can reach is more; most of what they change is here.
+# The paddings of all layers together reach further; most of what they change lies in these pixels.
 BORDER = 16
 
 
@@ -27,7 +28,7 @@ def _decibels(mean_squared_error: float) -> float:
 
 
 def ssim(left: Picture, right: Picture) -> float:
-    """Structural similarity of two uint8 RGB pictures, 1 for equal ones (Wang et al. 2004,
+    """Structural similarity of two pictures, uint8 RGB [H, W, 3]; 1 for equal ones (Wang et al. 2004,
     doi:10.1109/TIP.2003.819861)."""
     return float(structural_similarity(left, right, channel_axis=2, data_range=255))
 
@@ -38,18 +39,19 @@ def judge(
     engine: Callable[[Picture], Picture],
     reference: Callable[[Picture], Picture],
 ) -> QualityInfo:
-    """Run both on each picture, uint8 [H, W, 3], and compare. There must be at least one picture."""
+    """Measure the quality of an engine: run it and the reference on validation pictures, uint8 [H, W, 3], at least one,
+    and compare the results. `source` names the pictures in the record."""
     pairs = [(engine(picture), reference(picture)) for picture in pictures]
-    noise = [psnr_db(*pair) for pair in pairs]
-    likeness = [ssim(*pair) for pair in pairs]
+    psnr = [psnr_db(*pair) for pair in pairs]
+    similarity = [ssim(*pair) for pair in pairs]
     parts = [split_psnr_db(*pair) for pair in pairs]
     return QualityInfo(
         source=source,
         pictures=len(pairs),
-        psnr_db_mean=float(np.mean(noise)),
-        psnr_db_worst=min(noise),
-        ssim_mean=float(np.mean(likeness)),
-        ssim_worst=min(likeness),
+        psnr_db_mean=float(np.mean(psnr)),
+        psnr_db_worst=min(psnr),
+        ssim_mean=float(np.mean(similarity)),
+        ssim_worst=min(similarity),
         max_gray_levels=max(int(np.abs(a.astype(np.int16) - b).max()) for a, b in pairs),
         psnr_db_border=float(np.mean([border for border, _ in parts])),
         psnr_db_interior=float(np.mean([interior for _, interior in parts])),
@@ -57,8 +59,11 @@ def judge(
 
 
 def split_psnr_db(left: Picture, right: Picture) -> tuple[float, float]:
-    """PSNR in dB of the border, BORDER pixels wide (or a quarter of the shorter side), and of what it encloses: wrong
-    padding shows in the one and hardly in the whole."""
+    """Return the PSNR in dB of the border and of the interior of two pictures, uint8 [H, W, 3].
+
+    The border is BORDER pixels wide, or a quarter of the shorter side if that is less. Wrong padding shows there and
+    hardly in the PSNR of the whole picture.
+    """
     width = min(BORDER, min(left.shape[:2]) // 4)
     inside = np.zeros(left.shape[:2], bool)
     inside[width:-width, width:-width] = True
@@ -72,13 +77,14 @@ def drift(
     engine: Callable[[Picture], Picture],
     reference: Callable[[Picture], Picture],
 ) -> DriftInfo:
-    """Run both on consecutive frames, uint8 [H, W, 3], at least two, and compare the frames and how they change."""
-    noise: list[float] = []
+    """Run an engine and the reference on consecutive frames, uint8 [H, W, 3], at least two, and compare the results and
+    how they change from frame to frame. `source` and `sha256` name the clip in the record."""
+    psnr: list[float] = []
     changes: list[float] = []
     before: NDArray[np.float32] | None = None
     for frame in frames:
         ours, exact = engine(frame), reference(frame)
-        noise.append(psnr_db(ours, exact))
+        psnr.append(psnr_db(ours, exact))
         error = ours.astype(np.float32) - exact
         if before is not None:
             changes.append(float(((error - before) ** 2).mean()))
@@ -87,8 +93,8 @@ def drift(
     return DriftInfo(
         source=source,
         sha256=sha256,
-        frames=len(noise),
-        psnr_db_mean=float(np.mean(noise)),
-        psnr_db_worst=min(noise),
+        frames=len(psnr),
+        psnr_db_mean=float(np.mean(psnr)),
+        psnr_db_worst=min(psnr),
         flicker_psnr_db=_decibels(change),
     )

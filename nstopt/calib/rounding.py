@@ -1,9 +1,9 @@
-"""Weights → int8, so that the error of the layer's output is least, not that of each weight.
+"""Weights → int8 with a small error of the layer's output, rather than of each weight.
 
-Rounding one weight to the nearest integer leaves an error that other weights of the same output can take back, as far
-as their inputs go together. GPTQ (Frantar et al. 2022, arXiv:2210.17323) does so in one pass over the inputs: round
-the weights of one input, spread what that did to the output over the inputs still to come, by the covariance of
-the inputs over calibration pictures.
+Rounding one weight to the nearest integer leaves an error that other weights of the same output can compensate, as far
+as their inputs are correlated. GPTQ (Frantar et al. 2022, arXiv:2210.17323) does so in one pass over the inputs: it
+rounds the weights of one input and spreads their error over the inputs still to come, by the second moments of the
+inputs over calibration pictures.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from scipy.linalg.lapack import dtrtri
 from nstopt.calib.ranges import SIGNED_LEVELS
 
 Array = NDArray[Any]
-# Patches taken of each picture: 6,000 in all, five times as many as a 3x3x128 layer has inputs.
+# Patches per picture: 6,000 over 24 pictures, five times as many as a 3x3x128 layer has inputs.
 PATCHES = 256
-# Inputs whose errors are spread over all later ones at once; a matter of speed alone.
+# Inputs whose errors are spread over all later ones at once. It affects speed only.
 BLOCK = 64
-# Of the mean variance, added to each input: keeps inputs that never vary from taking all error.
+# Share of the mean second moment that is added to each input: keeps inputs that never vary from taking all error.
 DAMPING = 1e-3
 
 
-class Patches:
-    """Second moments of what a convolution's kernel sees: [K, K] with K = channels * height * width of the kernel.
+class PatchMoments:
+    """Second moments of the input patches that a convolution's kernel multiplies: [K, K] with K = channels * height *
+    width of the kernel.
 
-    Patches are taken at random places of each picture, of what is there before any padding. With `centered`, each
-    picture's mean is taken off first: where an instance norm follows, it removes a constant.
+    Patches are sampled at random places of each picture, before any padding. With `centered`, the mean patch of each
+    picture is subtracted first: an instance norm behind the convolution removes constants.
     """
 
     def __init__(self, kernel: tuple[int, int], centered: bool, seed: int = 0) -> None:
@@ -41,7 +42,7 @@ class Patches:
         self._count = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """See values [N, C, H, W]; what is smaller than the kernel has no patch."""
+        """Sample patches of values [N, C, H, W]. An input smaller than the kernel has none."""
         if values.shape[2] < self._kernel[0] or values.shape[3] < self._kernel[1]:
             return
         windows = sliding_window_view(values, self._kernel, axis=(2, 3))
@@ -57,14 +58,14 @@ class Patches:
 
     @property
     def moments(self) -> NDArray[np.float64] | None:
-        """[K, K], or None if no patch was seen."""
+        """The moments [K, K], or None if there was no patch."""
         return None if self._sum is None else self._sum / self._count
 
 
-def taps(node: onnx.NodeProto, weight: Array) -> list[tuple[slice, slice]]:
-    """The parts of a kernel [.., .., height, width] that are multiplied together for one output.
+def kernel_phases(node: onnx.NodeProto, weight: Array) -> list[tuple[slice, slice]]:
+    """Return the parts of a kernel [.., .., height, width] whose taps contribute to the same output.
 
-    A convolution has one. A transposed one of stride s has s * s: outputs s apart see the same taps.
+    A convolution has one. A transposed convolution of stride s has s * s: outputs s apart use the same taps.
     """
     if node.op_type == "Conv":
         return [(slice(None), slice(None))]
@@ -77,22 +78,25 @@ def taps(node: onnx.NodeProto, weight: Array) -> list[tuple[slice, slice]]:
     ]
 
 
-def kernel_seen(node: onnx.NodeProto, weight: Array) -> tuple[int, int]:
-    """Height and width of the largest patch of the input that one output is made of."""
-    height, width = weight[(..., *taps(node, weight)[0])].shape[2:]
+def patch_size(node: onnx.NodeProto, weight: Array) -> tuple[int, int]:
+    """Return the height and width of the largest input patch that contributes to one output."""
+    height, width = weight[(..., *kernel_phases(node, weight)[0])].shape[2:]
     return height, width
 
 
 def nearest(weight: Array, scale: Array) -> NDArray[np.int8]:
-    """Each weight / scale, rounded. `scale` broadcasts to `weight`."""
+    """Round each weight / scale to the nearest integer in -127..127. `scale` broadcasts to `weight`."""
     return np.clip(np.rint(weight / scale), -SIGNED_LEVELS, SIGNED_LEVELS).astype(np.int8)
 
 
 def gptq(weight: Array, scale: Array, moments: Array) -> NDArray[np.int8]:
-    """Integers of a matrix `weight` [outputs, K], a `scale` [outputs] each, for inputs of second `moments` [K, K]."""
-    order = np.argsort(-moments.diagonal(), kind="stable")  # the strongest first, while all others can still answer
-    upper = _root_of_inverse(moments[np.ix_(order, order)])
-    left = weight.T[order].astype(np.float64)  # [K, outputs]: a row an input
+    """Round a matrix `weight` [outputs, K] by GPTQ, with `scale` [outputs] and second `moments` [K, K] of the inputs.
+
+    Returns integers [outputs, K] in -127..127.
+    """
+    order = np.argsort(-moments.diagonal(), kind="stable")  # the strongest first: all others can still compensate
+    upper = _inverse_cholesky(moments[np.ix_(order, order)])
+    left = weight.T[order].astype(np.float64)  # [K, outputs]: one row per input
     integers = np.empty(left.shape, np.int8)
     for start in range(0, len(left), BLOCK):
         stop = min(start + BLOCK, len(left))
@@ -107,49 +111,51 @@ def gptq(weight: Array, scale: Array, moments: Array) -> NDArray[np.int8]:
     return result.T
 
 
-def _root_of_inverse(moments: Array) -> Array:
-    """Upper triangular U with U' U the inverse of the damped moments. Inputs that go together almost exactly leave them
-    short of positive definite by what float has rounded; then they are damped more.
+def _inverse_cholesky(moments: Array) -> Array:
+    """Return the upper triangular U with U' U = inverse of the damped moments.
 
-    Turned about, the moments have the root L L'; turned back, R R' with R upper triangular. Then U is R's inverse.
+    Rounding errors can make the moments of strongly correlated inputs not positive definite; the damping is then
+    raised until they are. With rows and columns reversed, the moments factor into L L'. Reversed back, that is R R'
+    with R upper triangular, and U is the inverse of R.
     """
     damping = max(float(moments.diagonal().mean()) * DAMPING, 1e-12)
     while True:
         try:
-            turned = np.linalg.cholesky(_with_diagonal(moments[::-1, ::-1], damping))
+            lower = np.linalg.cholesky(_add_to_diagonal(moments[::-1, ::-1], damping))
         except np.linalg.LinAlgError:
             damping *= 10
             continue
-        root: Array = dtrtri(turned[::-1, ::-1])[0]
+        root: Array = dtrtri(lower[::-1, ::-1])[0]
         return root
 
 
-def _with_diagonal(moments: Array, more: float) -> Array:
-    """A copy of `moments` with a number added to its diagonal; identity matrices would be ten more megabytes each."""
+def _add_to_diagonal(moments: Array, value: float) -> Array:
+    """Return a copy of `moments` with `value` added to its diagonal. An identity matrix would take ten more
+    megabytes."""
     result = moments.copy()
-    result.flat[:: len(moments) + 1] += more
+    result.flat[:: len(moments) + 1] += value
     return result
 
 
 def gptq_convolution(
     node: onnx.NodeProto, weight: Array, scale: Array, moments: Array | None, noise: float
 ) -> NDArray[np.int8]:
-    """Integers of a convolution's `weight`, [out, in, H, W] or, if transposed, [in, out, H, W], with feedback.
+    """Round a convolution's `weight`, [out, in, H, W] or, if transposed, [in, out, H, W], by GPTQ.
 
-    `scale` broadcasts to it, one number an output channel. `moments` are those of its patches, [K, K] with K over input
-    channel, height, width; without them, each weight goes to the nearest integer. `noise`
-    is the variance that quantizing adds to each input.
+    `scale` has one number per output channel and broadcasts to `weight`. `moments` are those of the input patches,
+    [K, K] with K over input channel, height and width; if None, each weight is rounded to the nearest integer. `noise`
+    is the variance that quantization adds to each input. Returns integers of the shape of `weight`, in -127..127.
     """
     if moments is None:
         return nearest(weight, scale)
     is_transposed = node.op_type == "ConvTranspose"
     rows = np.moveaxis(weight, 1, 0)[..., ::-1, ::-1] if is_transposed else weight
     integers = np.empty(rows.shape, np.int8)
-    places = np.arange(len(moments)).reshape(-1, *kernel_seen(node, weight))
-    noisy = _with_diagonal(moments, noise)
-    for part in taps(node, weight):
-        taken = rows[(..., *part)]
-        index = places[:, : taken.shape[2], : taken.shape[3]].ravel()
-        found = gptq(taken.reshape(len(taken), -1), scale.ravel(), noisy[np.ix_(index, index)])
-        integers[(..., *part)] = found.reshape(taken.shape)
+    places = np.arange(len(moments)).reshape(-1, *patch_size(node, weight))
+    noisy = _add_to_diagonal(moments, noise)
+    for phase in kernel_phases(node, weight):
+        part = rows[(..., *phase)]
+        index = places[:, : part.shape[2], : part.shape[3]].ravel()
+        rounded = gptq(part.reshape(len(part), -1), scale.ravel(), noisy[np.ix_(index, index)])
+        integers[(..., *phase)] = rounded.reshape(part.shape)
     return np.ascontiguousarray(np.moveaxis(integers[..., ::-1, ::-1], 0, 1) if is_transposed else integers)

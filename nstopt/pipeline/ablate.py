@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nstopt.calib.ablation import Ablated, ablate
+from nstopt.calib.ablation import AblationResult, ablate
 from nstopt.export.onnx_file import read_onnx
 from nstopt.pipeline.build import calibration_of, read_export
 from nstopt.pipeline.lower import lower
@@ -13,7 +13,7 @@ from nstopt.pipeline.spec import BuildSpec, choose_pictures, require_backend, re
 from nstopt.progress import Progress, Silent
 
 
-def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress | None = None) -> list[Ablated]:
+def ablate_int8(spec: BuildSpec, others: Sequence[Path] = (), progress: Progress | None = None) -> list[AblationResult]:
     """Search the INT8 recipe of a build and take its parts away one after the other. `others` are INT8 ONNX files of
     the same net by other tools. Raises BuildError, CalibrationError, DeviceError, MediaError."""
     backend = require_backend(spec)

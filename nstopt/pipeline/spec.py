@@ -148,7 +148,7 @@ def choose_pictures(spec: BuildSpec, info: ExportInfo | None) -> tuple[PictureSe
     """Return (calibration, validation) pictures; no calibration for a precision that needs none. Raises
     CalibrationError or MediaError."""
     require_calibration(spec.model, (spec.precision,), spec.calib, info)
-    val = picture_sets.at_most(picture_sets.from_path(spec.val), picture_sets.MAX_JUDGED) if spec.val else None
+    val = picture_sets.at_most(picture_sets.from_path(spec.val), picture_sets.MAX_VALIDATION) if spec.val else None
     if not is_quantized(spec.precision):
         return None, val or picture_sets.demo()
     given = picture_sets.from_path(spec.calib) if spec.calib else picture_sets.demo()

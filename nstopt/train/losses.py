@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from nstopt.nets.adain import statistics
-
-LUMINANCE = (0.2126, 0.7152, 0.0722)  # of red, green and blue: ITU-R BT.709
+from nstopt.pictures.colors import LUMINANCE
 
 
 def gram(features: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def compare(
 ) -> StudentComparison:
     """Export both, build FP32 engines, compare the pictures of the folder `val` (by default scikit-image's
     photographs), and time both in turns. Raises what exporting, building and timing raise."""
-    pictures = sets.at_most(sets.from_folder(val), sets.MAX_JUDGED) if val else sets.demo()
+    pictures = sets.at_most(sets.from_folder(val), sets.MAX_VALIDATION) if val else sets.demo()
     with tempfile.TemporaryDirectory() as folder:
         bundles = [
             _built(path, Path(folder) / name, size, options, progress)

@@ -1,6 +1,7 @@
-"""FP16 as a GPU has it, on a CPU: every FP16 result is rounded. ONNX Runtime computes in FP32 and drops most of that.
+"""FP16 as a GPU computes it, on a CPU: every FP16 result is rounded. ONNX Runtime computes in FP32 and drops most
+casts.
 
-python tests/calib/halves.py NET CALIB VAL [SIDE]    # PSNR against FP32 of what TensorRT is given, in dB
+python tests/calib/halves.py NET CALIB VAL [SIDE]    # PSNR in dB of the graphs for TensorRT against FP32
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from nstopt.pictures.files import Picture
 
 
 def kinds(model: onnx.ModelProto) -> dict[str, int]:
-    """Element type of each tensor."""
+    """Return the element type of each tensor."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     values = (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output)
     found = {value.name: value.type.tensor_type.elem_type for value in values}
@@ -29,7 +30,7 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy in FP32 alone, in which each number that is FP16 in `model` is rounded to FP16 where it is made."""
+    """Return an FP32 copy in which every tensor that is FP16 in `model` is rounded to FP16."""
     kind = kinds(model)
     copy: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
     del copy.graph.value_info[:]
@@ -56,7 +57,7 @@ def _cast(source: str, target: str, kind: int) -> onnx.NodeProto:
 
 
 def run_rounded(model: onnx.ModelProto, pictures: Sequence[Picture]) -> list[Picture]:
-    """What `model` makes of pictures [H, W, 3] where FP16 is FP16."""
+    """Run `model` on pictures [H, W, 3] with all FP16 results rounded."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it would drop the casts
     session = ort.InferenceSession(rounded(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -64,12 +65,12 @@ def run_rounded(model: onnx.ModelProto, pictures: Sequence[Picture]) -> list[Pic
 
 
 def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
-    """With the recipe that a build's search finds, and in the form that a build gives TensorRT."""
+    """Yield table rows, with the recipe that a build's search finds and in the form that a build gives TensorRT."""
     from nstopt.bundle import InputShape
     from nstopt.calib.calibrate import Calibration, calibrate
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8_fp16 import to_int8_fp16
-    from nstopt.calib.picture_sets import MAX_CALIBRATION, MAX_JUDGED, at_most, from_path
+    from nstopt.calib.picture_sets import MAX_CALIBRATION, MAX_VALIDATION, at_most, from_path
     from nstopt.calib.quality import psnr_db
     from nstopt.calib.ranges import SYMMETRIC
     from nstopt.engines import backend
@@ -96,10 +97,10 @@ def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     pictures = at_most(from_path(calib), MAX_CALIBRATION)
     calibration = Calibration(pictures, size, 1, SYMMETRIC, render, "", BuildSpec(net, Path()).search_target())
     int8 = calibrate(ours, calibration, Silent()).model
-    shown = list(at_most(from_path(val), MAX_JUDGED).load(size))
-    exact = render(graph, shown)[0]
+    validation = list(at_most(from_path(val), MAX_VALIDATION).load(size))
+    exact = render(graph, validation)[0]
     for title, model in (("fp16", to_fp16(ours)), ("int8", int8), ("int8-fp16", to_int8_fp16(int8))):
-        found = [psnr_db(a, b) for a, b in zip(run_rounded(prepare(model), shown), exact, strict=True)]
+        found = [psnr_db(a, b) for a, b in zip(run_rounded(prepare(model), validation), exact, strict=True)]
         yield f"| {title} | {np.mean(found):.1f} / {min(found):.1f} |"
 
 

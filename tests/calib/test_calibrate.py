@@ -12,7 +12,8 @@ from onnx import numpy_helper
 from nstopt.calib.calibrate import Calibration, Quantized, calibrate, tried
 from nstopt.calib.picture_sets import from_folder
 from nstopt.calib.ranges import Int8Inputs
-from nstopt.calib.search import Candidate, QualityTarget, Recipe
+from nstopt.calib.recipe import Recipe
+from nstopt.calib.search import Candidate, QualityTarget
 from nstopt.engines.tensorrt.lowering import precision_of
 from nstopt.errors import CalibrationError
 from nstopt.progress import Silent

@@ -1,6 +1,8 @@
-"""FP16 in the graph, and the norms' statistics in FP32."""
+"""FP16 graphs with the norms' statistics in FP32."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -11,7 +13,7 @@ from onnx import TensorProto
 
 from nstopt.calib.fp16 import to_fp16
 from nstopt.graph.nodes import cast_to, convolutions, producers
-from nstopt.pictures.files import Picture, cover
+from nstopt.pictures.files import Picture
 
 from .conftest import MakeGraph
 from .halves import kinds, run_rounded
@@ -19,22 +21,31 @@ from .halves import kinds, run_rounded
 NETS = ["johnson", "fast-style", "frn"]
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_pictures_are_equal_within_three_levels(make_graph: MakeGraph, photographs: list[Picture], name: str) -> None:
-    """Where every result is rounded, which is harder than kernels of several operators have it."""
-    model = make_graph(name)
+class Graphs(NamedTuple):
+    exact: onnx.ModelProto
+    half: onnx.ModelProto
+
+
+@pytest.fixture(scope="module", params=NETS)
+def graphs(request: pytest.FixtureRequest, make_graph: MakeGraph) -> Graphs:
+    """FP32 and FP16 of a net."""
+    model = make_graph(request.param)
     before = model.SerializeToString()
     half = to_fp16(model)
     assert model.SerializeToString() == before
-    onnx.checker.check_model(half, full_check=True)
-    for picture in (cover(photographs[0], SMALL), noise(*SMALL)):
-        difference = run_rounded(half, [picture])[0].astype(int) - run(model, picture[None])[0]
-        assert np.abs(difference).max() <= 3
+    return Graphs(model, half)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_convolutions_are_fp16_and_statistics_fp32(make_graph: MakeGraph, name: str) -> None:
-    half = to_fp16(make_graph(name))
+def test_pictures_are_equal_within_three_levels(graphs: Graphs, small_pictures: list[Picture]) -> None:
+    """Every result is rounded here, which is harder than in fused kernels."""
+    onnx.checker.check_model(graphs.half, full_check=True)
+    pictures = [small_pictures[0], noise(*SMALL)]
+    for picture, rounded in zip(pictures, run_rounded(graphs.half, pictures), strict=True):
+        assert np.abs(rounded.astype(int) - run(graphs.exact, picture[None])[0]).max() <= 3
+
+
+def test_convolutions_are_fp16_and_statistics_fp32(graphs: Graphs) -> None:
+    half = graphs.half
     kind, made_by = kinds(half), producers(half.graph)
     assert convolutions(half.graph)
     for node in convolutions(half.graph):
@@ -45,7 +56,7 @@ def test_convolutions_are_fp16_and_statistics_fp32(make_graph: MakeGraph, name: 
         assert {kind[tensor] for tensor in (*node.input[:1], *node.output)} == {TensorProto.FLOAT}
         square = made_by[node.input[0]]
         if square.op_type in ("Mul", "Pow"):
-            assert kind[square.input[0]] == TensorProto.FLOAT  # else it is 65504 at 256
+            assert kind[square.input[0]] == TensorProto.FLOAT  # in FP16, the square of 256 overflows
     small = {name for node in norms if node.op_type != "InstanceNormalization" for name in node.output}
     for node in half.graph.node:
         if small & set(node.input) and node.op_type in ("Add", "Sqrt", "Reciprocal", "Abs", "Pow"):
@@ -53,20 +64,18 @@ def test_convolutions_are_fp16_and_statistics_fp32(make_graph: MakeGraph, name: 
             small.update(node.output)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_nothing_between_statistics_is_rounded_to_fp16(make_graph: MakeGraph, name: str) -> None:
-    """On its way from one FP32 node to the next."""
-    half = to_fp16(make_graph(name))
-    made_by = producers(half.graph)
+def test_values_between_fp32_nodes_are_not_rounded_to_fp16(graphs: Graphs) -> None:
+    half = graphs.half
+    kind, made_by = kinds(half), producers(half.graph)
     casts = [node for node in half.graph.node if cast_to(node) == TensorProto.FLOAT and node.input[0] in made_by]
     assert casts
     for node in casts:
         rounded = made_by[node.input[0]]
-        assert cast_to(rounded) != TensorProto.FLOAT16 or kinds(half)[rounded.input[0]] != TensorProto.FLOAT
+        assert cast_to(rounded) != TensorProto.FLOAT16 or kind[rounded.input[0]] != TensorProto.FLOAT
 
 
 def test_activations_whose_squares_overflow(make_graph: MakeGraph) -> None:
-    """Trained nets have them; their variance is then beyond FP16 although nothing else is."""
+    """Trained nets have them: the variance exceeds FP16 although nothing else does."""
     model = make_graph("frn")
     before_norms = {node.input[1] for node in convolutions(model.graph)[:-1]}
     for tensor in model.graph.initializer:
@@ -78,11 +87,9 @@ def test_activations_whose_squares_overflow(make_graph: MakeGraph) -> None:
     assert np.abs(difference).max() <= 2
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_the_ends_stay_bytes(make_graph: MakeGraph, name: str) -> None:
-    model = make_graph(name)
-    half = to_fp16(model)
-    assert half.graph.input == model.graph.input
-    assert half.graph.output == model.graph.output
+def test_inputs_and_outputs_stay_uint8(graphs: Graphs) -> None:
+    exact, half = graphs
+    assert half.graph.input == exact.graph.input
+    assert half.graph.output == exact.graph.output
     names = [output for node in half.graph.node for output in node.output]
     assert len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""INT8 convolutions, and FP16 between them."""
+"""INT8 convolutions with FP16 between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 import pytest
-from conftest import SMALL
 from onnx import TensorProto
 
 from nstopt.calib.int8 import quantize, quantized_tensors
@@ -16,7 +15,7 @@ from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.quality import psnr_db
 from nstopt.calib.ranges import SYMMETRIC, merge_channels, mse_range
 from nstopt.graph.nodes import cast_to, convolutions, initializers, producers
-from nstopt.pictures.files import Picture, cover
+from nstopt.pictures.files import Picture
 
 from .conftest import MakeGraph, histograms
 from .halves import kinds, run_rounded
@@ -30,34 +29,33 @@ class Graphs(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=NETS)
-def graphs(request: pytest.FixtureRequest, make_graph: MakeGraph, photographs: list[Picture]) -> Graphs:
+def graphs(request: pytest.FixtureRequest, make_graph: MakeGraph, small_pictures: list[Picture]) -> Graphs:
     model = make_graph(request.param)
-    quantized = _int8(model, photographs)
+    quantized = _int8(model, small_pictures)
     before = quantized.SerializeToString()
     mixed = to_int8_fp16(quantized)
     assert quantized.SerializeToString() == before
     return Graphs(model, quantized, mixed)
 
 
-def _int8(model: onnx.ModelProto, photographs: Sequence[Picture]) -> onnx.ModelProto:
-    """As TensorRT has it, the layer in the middle in two convolutions."""
-    tensors, pictures = quantized_tensors(model.graph), [cover(rgb, SMALL) for rgb in photographs]
-    seen = histograms(model, pictures)
+def _int8(model: onnx.ModelProto, pictures: Sequence[Picture]) -> onnx.ModelProto:
+    """Return INT8 as TensorRT requires it, with the middle layer in int8x2."""
+    known = histograms(model, pictures)
     ranges = {
-        name: mse_range(merge_channels(seen[name], None), SYMMETRIC.grid(readers)) for name, readers in tensors.items()
+        name: mse_range(merge_channels(known[name]), SYMMETRIC.scheme(readers))
+        for name, readers in quantized_tensors(model.graph).items()
     }
     return quantize(model, ranges, {convolutions(model.graph)[4].name: "int8x2"})
 
 
-def test_pictures_are_as_those_of_int8(graphs: Graphs, photographs: list[Picture]) -> None:
+def test_pictures_are_as_good_as_those_of_int8(graphs: Graphs, small_pictures: list[Picture]) -> None:
     onnx.checker.check_model(graphs.mixed, full_check=True)
-    pictures = [cover(rgb, SMALL) for rgb in photographs[:2]]
-    for exact, int8, mixed in zip(*(run_rounded(graph, pictures) for graph in graphs), strict=True):
+    for exact, int8, mixed in zip(*(run_rounded(graph, small_pictures[:2]) for graph in graphs), strict=True):
         assert psnr_db(mixed, exact) > psnr_db(int8, exact) - 0.3
 
 
 def test_types(graphs: Graphs) -> None:
-    """Scales stay as they are, however small; convolutions have one, and FP16 behind them."""
+    """Activation scales stay FP32 and unchanged; convolutions have one weight scale and FP16 outputs."""
     _, quantized, mixed = graphs
     kind, made_by, constants = kinds(mixed), producers(mixed.graph), initializers(mixed.graph)
     for node in convolutions(mixed.graph):

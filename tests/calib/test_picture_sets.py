@@ -1,4 +1,4 @@
-"""Which pictures calibrate, and which others judge."""
+"""Picture sets: calibration and validation pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def numbered(count: int) -> PictureSet:
 
 
 @given(st.integers(2, 300))
-def test_no_picture_both_calibrates_and_judges(count: int) -> None:
+def test_no_picture_both_calibrates_and_validates(count: int) -> None:
     pictures = numbered(count)
     calibration, held_out = split(pictures)
     assert not set(calibration.pictures) & set(held_out.pictures)
@@ -47,7 +47,7 @@ def test_no_picture_both_calibrates_and_judges(count: int) -> None:
     assert calibration.digests == tuple(f"digest {path}" for path in calibration.pictures)
 
 
-def test_pictures_are_taken_from_all_over_the_set() -> None:
+def test_pictures_are_evenly_spaced() -> None:
     chosen = [int(str(path)[:3]) for path in at_most(numbered(100), 10).pictures if isinstance(path, Path)]
     assert chosen == list(range(0, 100, 10))
 
@@ -58,7 +58,7 @@ def test_too_few_pictures(count: int) -> None:
         split(numbered(count))
 
 
-def test_the_hash_is_of_names_and_bytes(photos: Path, tmp_path: Path) -> None:
+def test_the_hash_covers_names_and_bytes(photos: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(photos, copy)
     assert from_folder(copy).sha256 == from_folder(photos).sha256
@@ -71,7 +71,7 @@ def test_the_hash_is_of_names_and_bytes(photos: Path, tmp_path: Path) -> None:
     assert from_folder(copy).sha256 != from_folder(photos).sha256
 
 
-def test_pictures_come_at_the_size_asked_for(photos: Path) -> None:
+def test_pictures_are_loaded_at_the_size_asked_for(photos: Path) -> None:
     loaded = list(from_folder(photos).load(Size(20, 50)))
     assert [picture.shape for picture in loaded] == [(20, 50, 3)] * 6
     arrays = PictureSet("arrays", ("",), (noise(20, 50),))
@@ -89,7 +89,7 @@ def test_folders_without_pictures(tmp_path: Path) -> None:
         list(from_folder(tmp_path).load(Size(20, 50)))
 
 
-def test_the_demo_set_is_said_to_be_one() -> None:
+def test_the_demo_set_names_its_source() -> None:
     pictures = demo()
     assert pictures.source == "scikit-image's photographs"
     assert demo().sha256 == pictures.sha256
@@ -97,12 +97,12 @@ def test_the_demo_set_is_said_to_be_one() -> None:
 
 
 def video(path: Path, count: int) -> Path:
-    """Frames from black to white."""
+    """Write a video of frames from black to white."""
     levels = np.linspace(0, 255, count).astype(np.uint8)
     return write_video(path, [np.full((32, 32, 3), level, np.uint8) for level in levels])
 
 
-def test_a_video_is_a_set_of_its_frames(tmp_path: Path) -> None:
+def test_a_video_gives_evenly_spaced_frames(tmp_path: Path) -> None:
     path = video(tmp_path / "clip.mp4", 100)
     pictures = from_path(path)
     assert len(pictures.pictures) == VIDEO_FRAMES
@@ -114,7 +114,7 @@ def test_a_video_is_a_set_of_its_frames(tmp_path: Path) -> None:
     assert from_path(path).sha256 == pictures.sha256
 
 
-def test_a_clip_is_frames_in_a_row(tmp_path: Path) -> None:
+def test_a_clip_has_consecutive_frames(tmp_path: Path) -> None:
     frames = [digest.split()[-1] for digest in clip(video(tmp_path / "long.mp4", 60)).digests]
     assert frames == [str(i) for i in range(6, 6 + CLIP_FRAMES)]
     assert len(clip(video(tmp_path / "short.mp4", 5)).pictures) == 5
@@ -122,7 +122,7 @@ def test_a_clip_is_frames_in_a_row(tmp_path: Path) -> None:
         clip(video(tmp_path / "one.mp4", 1))
 
 
-def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"not a video")
     for read in (from_path, clip):
         with pytest.raises(MediaError, match=r"clip\.mp4: not a readable video"):

@@ -1,4 +1,4 @@
-"""The search as a picture."""
+"""Plots of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEARCH = (
 )
 
 
-def test_a_picture_comes_out(tmp_path: Path) -> None:
+def test_plots_are_pictures(tmp_path: Path) -> None:
     plot(SEARCH, 40.0, tmp_path / "search.png")
     picture = np.asarray(Image.open(tmp_path / "search.png").convert("RGB"))
     assert picture.shape[0] > 400
@@ -28,6 +28,6 @@ def test_a_picture_comes_out(tmp_path: Path) -> None:
     assert "<svg" in (tmp_path / "search.svg").read_text()
 
 
-def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationError, match=r"search\.gif: a plot is one of \.png, \.svg, \.pdf"):
+def test_unknown_formats_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match=r"search\.gif: unknown plot format; write \.png, \.svg, \.pdf"):
         check(tmp_path / "search.gif")

@@ -1,4 +1,4 @@
-"""PSNR and SSIM."""
+"""PSNR, SSIM and drift."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nstopt.pictures.files import Picture
 
 @dataclass
 class Shift:
-    """Makes a picture brighter."""
+    """Halves a picture and makes it brighter by some gray levels."""
 
     levels: int
 
@@ -25,7 +25,7 @@ class Shift:
         return (picture // 2 + self.levels).astype(np.uint8)
 
 
-def test_psnr_is_its_formula() -> None:
+def test_psnr_follows_its_formula() -> None:
     left, right = noise(20, 30), noise(20, 30, 1)
     mse = np.mean([(int(a) - int(b)) ** 2 for a, b in zip(left.ravel(), right.ravel(), strict=True)])
     assert psnr_db(left, right) == pytest.approx(10 * np.log10(255 * 255 / mse), rel=1e-6)
@@ -44,7 +44,7 @@ def test_black_and_white() -> None:
     assert ssim(black, white) < 0.01
 
 
-def test_one_value_of_a_large_picture_counts() -> None:
+def test_one_wrong_value_in_a_large_picture_counts() -> None:
     left = np.zeros((2000, 1000, 3), np.uint8)
     right = left.copy()
     right[5, 5, 1] = 1
@@ -53,7 +53,7 @@ def test_one_value_of_a_large_picture_counts() -> None:
     )
 
 
-def test_mean_and_worst_are_told_apart(photographs: list[Picture]) -> None:
+def test_mean_and_worst_differ(photographs: list[Picture]) -> None:
     shifts = iter([1, 3, 7, 0, 2, 1])
     quality = judge("photos", photographs, lambda picture: Shift(next(shifts))(picture), Shift(0))
     each = [min(100, 20 * np.log10(255 / shift)) if shift else 100 for shift in (1, 3, 7, 0, 2, 1)]
@@ -64,7 +64,7 @@ def test_mean_and_worst_are_told_apart(photographs: list[Picture]) -> None:
     json.loads(msgspec.json.encode(quality))
 
 
-def test_the_border_is_apart() -> None:
+def test_the_border_is_measured_apart() -> None:
     left = noise(80, 90)
     right = left.copy()
     right[0, 0] ^= 255
@@ -75,8 +75,8 @@ def test_the_border_is_apart() -> None:
     assert border == pytest.approx(10 * np.log10(255**2 / mse), rel=1e-5)
 
 
-def test_drift_is_of_the_change() -> None:
-    """An error that stays is no drift; one that comes and goes is."""
+def test_drift_measures_the_change_of_the_error() -> None:
+    """A constant error is no drift; an error that comes and goes is."""
     frames = [np.full((30, 30, 3), level, np.uint8) for level in (10, 20, 30, 40)]
     still = drift("clip", "hash", frames, lambda frame: frame + np.uint8(2), lambda frame: frame)
     assert (still.frames, still.flicker_psnr_db) == (4, PSNR_CAP_DB)

@@ -1,4 +1,4 @@
-"""The range found for 8 bits: exact where it can be, never worse than from the least to the largest value."""
+"""Ranges of 8 bits: 0 is exact, and the MSE range is never worse than the min-max range."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from nstopt.calib.ranges import (
 )
 
 VALUES = arrays.arrays(np.float32, st.integers(1, 300), elements=st.floats(-1e4, 1e4, width=32))
-FEW = settings(max_examples=40)
+FEW = settings(max_examples=20)
 
 
-def seen(*channels: NDArray[np.float32]) -> Distribution:
-    """The merge_channels of a tensor with these channels."""
+def distribution(*channels: NDArray[np.float32]) -> Distribution:
+    """Return the distribution of a tensor with these channels."""
     return merge_channels(histogram(*channels))
 
 
@@ -46,31 +46,31 @@ def histogram(*channels: NDArray[np.float32]) -> Histogram:
 
 
 def restored(values: NDArray[np.floating], found: QuantParams) -> NDArray[np.float64]:
-    """Through QuantizeLinear and DequantizeLinear."""
+    """Return the values after QuantizeLinear and DequantizeLinear."""
     integers = np.clip(np.rint((values - found.offset) / found.scale) + found.zero_point, *found.integers)
     return np.asarray((integers - found.zero_point) * found.scale + found.offset, np.float64)
 
 
 @FEW
 @given(VALUES, st.sampled_from(QuantScheme))
-def test_never_worse_than_from_least_to_largest(values: NDArray[np.float32], grid: QuantScheme) -> None:
-    all_seen = seen(values)
-    whole = min_max_range(all_seen, grid)
-    assume(whole.scale > 1e-30)
-    best = mean_squared_error(all_seen, mse_range(all_seen, grid))
-    assert best <= mean_squared_error(all_seen, whole) * (1 + 1e-9)
+def test_the_mse_range_is_never_worse_than_min_max(values: NDArray[np.float32], scheme: QuantScheme) -> None:
+    known = distribution(values)
+    min_max = min_max_range(known, scheme)
+    assume(min_max.scale > 1e-30)
+    best = mean_squared_error(known, mse_range(known, scheme))
+    assert best <= mean_squared_error(known, min_max) * (1 + 1e-9)
 
 
 @FEW
 @given(VALUES, st.sampled_from(QuantScheme), st.sampled_from([mse_range, min_max_range]))
 def test_zero_is_exact_and_the_scale_a_float32(
-    values: NDArray[np.float32], grid: QuantScheme, find: Callable[[Distribution, QuantScheme], QuantParams]
+    values: NDArray[np.float32], scheme: QuantScheme, find: Callable[[Distribution, QuantScheme], QuantParams]
 ) -> None:
-    found = find(seen(values), grid)
+    found = find(distribution(values), scheme)
     assert 0 <= found.zero_point <= 255
-    assert found.zero_point == 0 or grid is QuantScheme.ASYMMETRIC
-    assert found.offset == 0 or grid is QuantScheme.SHIFTED
-    is_signed = {QuantScheme.ASYMMETRIC: False, QuantScheme.UNSIGNED: values.min() < 0}.get(grid, True)
+    assert found.zero_point == 0 or scheme is QuantScheme.ASYMMETRIC
+    assert found.offset == 0 or scheme is QuantScheme.SHIFTED
+    is_signed = {QuantScheme.ASYMMETRIC: False, QuantScheme.UNSIGNED: values.min() < 0}.get(scheme, True)
     assert found.signed == is_signed
     assert found.scale > 0
     assert found.scale == np.float32(found.scale)
@@ -78,7 +78,7 @@ def test_zero_is_exact_and_the_scale_a_float32(
 
 
 @given(st.floats(-1e4, 0, width=32), st.floats(0, 1e4, width=32))
-def test_a_range_reaches_from_end_to_end(low: float, high: float) -> None:
+def test_a_range_contains_its_ends(low: float, high: float) -> None:
     assume(high - low > 1e-6)
     for found in (asymmetric(low, high), symmetric(max(-low, high)), shifted(low, high)):
         ends = restored(np.array([low, high]), found)
@@ -87,17 +87,17 @@ def test_a_range_reaches_from_end_to_end(low: float, high: float) -> None:
 
 @FEW
 @given(VALUES)
-def test_an_offset_is_as_good_as_a_zero_point(values: NDArray[np.float32]) -> None:
-    all_seen = seen(values)
-    assume(all_seen.high - all_seen.low > 1e-6)
-    free, fixed = (min_max_range(all_seen, grid) for grid in (QuantScheme.ASYMMETRIC, QuantScheme.SHIFTED))
+def test_an_offset_is_as_fine_as_a_zero_point(values: NDArray[np.float32]) -> None:
+    known = distribution(values)
+    assume(known.high - known.low > 1e-6)
+    free, fixed = (min_max_range(known, scheme) for scheme in (QuantScheme.ASYMMETRIC, QuantScheme.SHIFTED))
     assert free.scale == fixed.scale
-    errors = [np.abs(restored(values, found) - values) for found in (free, fixed)]  # a tie may go either way
+    errors = [np.abs(restored(values, found) - values) for found in (free, fixed)]  # ties may be rounded either way
     np.testing.assert_allclose(errors[0], errors[1], atol=free.scale * 0.01)
 
 
-def test_what_a_relu_gives_uses_all_of_int8() -> None:
-    found = min_max_range(seen(np.linspace(0, 10, 300, dtype=np.float32)), QuantScheme.SHIFTED)
+def test_the_output_of_a_relu_uses_all_of_int8() -> None:
+    found = min_max_range(distribution(np.linspace(0, 10, 300, dtype=np.float32)), QuantScheme.SHIFTED)
     assert found.offset == pytest.approx(5, abs=0.05)
     assert found.scale == pytest.approx(10 / 255)
 
@@ -107,7 +107,7 @@ def convolution(operator: str, **attributes: Any) -> onnx.NodeProto:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "readers", "grid"),
+    ("inputs", "readers", "scheme"),
     [
         (Int8Inputs(("Conv",)), [convolution("Conv")], QuantScheme.ASYMMETRIC),
         (Int8Inputs(("Conv",)), [convolution("Conv"), convolution("ConvTranspose")], QuantScheme.UNSIGNED),
@@ -116,29 +116,27 @@ def convolution(operator: str, **attributes: Any) -> onnx.NodeProto:
         (SYMMETRIC, [convolution("Conv"), convolution("ConvTranspose")], QuantScheme.SYMMETRIC),
     ],
 )
-def test_the_grid_is_what_all_readers_take(
-    inputs: Int8Inputs, readers: list[onnx.NodeProto], grid: QuantScheme
-) -> None:
-    assert inputs.grid(readers) is grid
+def test_all_readers_accept_the_scheme(inputs: Int8Inputs, readers: list[onnx.NodeProto], scheme: QuantScheme) -> None:
+    assert inputs.scheme(readers) is scheme
 
 
-def test_bytes_are_exact() -> None:
+def test_uint8_values_are_exact() -> None:
     values = np.arange(256, dtype=np.float32)
-    found = mse_range(seen(values))
+    found = mse_range(distribution(values))
     assert found.zero_point == 0
     np.testing.assert_allclose(restored(values, found), values, rtol=1e-6)
 
 
-def test_a_rare_far_value_is_clipped() -> None:
+def test_a_rare_outlier_is_clipped() -> None:
     values = np.random.default_rng(0).normal(0, 1, 1_000_000).astype(np.float32)
     values[0] = 12.0
-    found = mse_range(seen(values))
+    found = mse_range(distribution(values))
     assert (255 - found.zero_point) * found.scale < 8
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 5.0])
 def test_constants(value: float) -> None:
-    found = mse_range(seen(np.full(10, value, np.float32)))
+    found = mse_range(distribution(np.full(10, value, np.float32)))
     np.testing.assert_allclose(restored(np.array([value]), found), value, rtol=1e-3)
 
 

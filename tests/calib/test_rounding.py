@@ -1,4 +1,4 @@
-"""Weights rounded with feedback: the layer's output is closer than with each weight rounded to the nearest."""
+"""Weights rounded by GPTQ: the layer's output is closer than with each weight rounded to the nearest."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import helper
 
-from nstopt.calib.rounding import Patches, gptq, gptq_convolution, kernel_seen, nearest
+from nstopt.calib.rounding import PatchMoments, gptq, gptq_convolution, nearest, patch_size
+
+Sides = tuple[int, int]
 
 
 def correlated(channels: int, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
-    """What a ReLU gives: smooth, not negative, channels that go together, [1, C, H, W]."""
+    """Return values like those of a ReLU, [1, C, H, W]: smooth, not negative, correlated channels."""
     random = np.random.default_rng(seed)
     maps = random.normal(size=(3, height, width)).cumsum(axis=1).cumsum(axis=2)
     mixed = np.tensordot(random.normal(size=(channels, 3)), maps, axes=1) + 0.3 * random.normal(
@@ -42,21 +44,21 @@ def test_the_output_error_is_not_larger(seed: int, outputs: int, inputs: int) ->
         rest = integers * scale - weight
         return float(np.einsum("oi,ij,oj->", rest, moments, rest))
 
-    plain, fed = nearest(weight, scale), gptq(weight, scale.ravel(), moments)
-    assert error(fed) <= error(plain) * 1.05
-    assert np.abs(fed - weight / scale).max() < 127
+    plain, compensated = nearest(weight, scale), gptq(weight, scale.ravel(), moments)
+    assert error(compensated) <= error(plain) * 1.05
+    assert np.abs(compensated - weight / scale).max() < 127
     if inputs > 30 and outputs > 10:
-        assert error(fed) < error(plain) * 0.7
+        assert error(compensated) < error(plain) * 0.7
 
 
-def test_inputs_that_do_not_go_together_leave_nothing_to_gain() -> None:
+def test_uncorrelated_inputs_are_rounded_to_the_nearest() -> None:
     weight = np.random.default_rng(0).normal(size=(8, 20)).astype(np.float32)
     scale = scales(weight, 0)
     np.testing.assert_array_equal(gptq(weight, scale.ravel(), np.eye(20)), nearest(weight, scale))
 
 
-def test_moments_that_rounding_left_short_of_positive_definite() -> None:
-    """One common factor, in float32, with errors of a large channel's size."""
+def test_moments_that_are_not_positive_definite_are_damped_more() -> None:
+    """All inputs share one factor; float32 rounding at the size of a large channel makes the moments indefinite."""
     random = np.random.default_rng(0)
     seen = (random.normal(size=(400, 1)) * 1e4 * np.ones((1, 60))).astype(np.float32)
     noise = random.normal(size=(60, 60)).astype(np.float32) * 3e5
@@ -64,8 +66,8 @@ def test_moments_that_rounding_left_short_of_positive_definite() -> None:
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.cholesky(moments)
     weight = random.normal(size=(8, 60)).astype(np.float32)
-    fed = gptq(weight, scales(weight, 0).ravel(), moments)
-    assert np.abs(fed).max() <= 127
+    compensated = gptq(weight, scales(weight, 0).ravel(), moments)
+    assert np.abs(compensated).max() <= 127
 
 
 def layer(operator: str, stride: int) -> onnx.NodeProto:
@@ -82,29 +84,32 @@ def layer(operator: str, stride: int) -> onnx.NodeProto:
         ("ConvTranspose", (3, 3), 1, (3, 3)),
     ],
 )
-def test_the_layer_comes_closer(operator: str, kernel: tuple[int, int], stride: int, patch: tuple[int, int]) -> None:
-    """Against torch's own convolutions, on a picture that was not seen."""
+def test_the_output_of_a_layer_comes_closer(
+    operator: str, kernel: tuple[int, int], stride: int, patch: tuple[int, int]
+) -> None:
+    """Compared with torch's convolutions, on another part of the picture than the moments are from."""
     node = layer(operator, stride)
     weight = np.random.default_rng(1).normal(size=(12, 12, *kernel)).astype(np.float32)
-    assert kernel_seen(node, weight) == patch
-    patches = Patches(patch, centered=False)
-    for seed in range(8):
-        patches.add(correlated(12, 40, 40, seed=0) * (1 + seed / 8))
+    assert patch_size(node, weight) == patch
+    patches = PatchMoments(patch, centered=False)
+    values = correlated(12, 40, 80)
+    for _ in range(8):
+        patches.add(values[..., :40])
     scale = scales(weight, 0 if operator == "Conv" else 1)
-    fed = gptq_convolution(node, weight, scale, patches.moments, noise=0.0)
-    assert fed.shape == weight.shape
+    compensated = gptq_convolution(node, weight, scale, patches.moments, noise=0.0)
+    assert compensated.shape == weight.shape
 
-    def run(values: NDArray[np.float32]) -> torch.Tensor:
-        picture = torch.from_numpy(correlated(12, 40, 40, seed=0)[..., ::-1].copy()[..., ::-1].copy())
+    def run(weights: NDArray[np.float32]) -> torch.Tensor:
         function = torch.nn.functional.conv2d if operator == "Conv" else torch.nn.functional.conv_transpose2d
-        return function(picture, torch.from_numpy(values.astype(np.float32)), stride=stride)
+        return function(held_out, torch.from_numpy(weights.astype(np.float32)), stride=stride)
 
+    held_out = torch.from_numpy(values[..., 40:].copy())
     exact = run(weight)
-    errors = [float(((run(rounded * scale) - exact) ** 2).mean()) for rounded in (nearest(weight, scale), fed)]
+    errors = [float(((run(rounded * scale) - exact) ** 2).mean()) for rounded in (nearest(weight, scale), compensated)]
     assert errors[1] < errors[0] * 0.8
 
 
-def test_without_patches_weights_go_to_the_nearest() -> None:
+def test_without_moments_weights_are_rounded_to_the_nearest() -> None:
     weight = np.random.default_rng(0).normal(size=(4, 4, 3, 3)).astype(np.float32)
     scale = scales(weight, 0)
     np.testing.assert_array_equal(
@@ -112,20 +117,20 @@ def test_without_patches_weights_go_to_the_nearest() -> None:
     )
 
 
-def test_a_constant_is_not_seen_where_a_norm_takes_it_off() -> None:
+def test_centered_moments_ignore_constants() -> None:
     values = np.random.default_rng(0).normal(size=(1, 4, 30, 30)).astype(np.float32)
     shifted = values + np.float32(100)
     found = []
-    for shown in (values, shifted):
-        patches = Patches((3, 3), centered=True)
-        patches.add(shown)
+    for each in (values, shifted):
+        patches = PatchMoments((3, 3), centered=True)
+        patches.add(each)
         found.append(patches.moments)
     assert found[0] is not None
     assert found[1] is not None
     np.testing.assert_allclose(found[0], found[1], atol=1e-3)
 
 
-def test_what_is_smaller_than_the_kernel_has_no_patch() -> None:
-    patches = Patches((3, 3), centered=True)
+def test_inputs_smaller_than_the_kernel_have_no_patch() -> None:
+    patches = PatchMoments((3, 3), centered=True)
     patches.add(np.zeros((1, 4, 2, 30), np.float32))
     assert patches.moments is None

@@ -1,76 +1,200 @@
-"""The search: candidates are judged by the picture, and layers are raised only as long as that is needed."""
+"""The search: candidates are compared by their pictures, and layers are raised only as far as the target needs."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+import numpy as np
+import onnx
 import pytest
-from conftest import SMALL
-from made import by_default
-from onnx import numpy_helper
+from onnx import numpy_helper, parser
 
+from nstopt.calib.equalize import streams
+from nstopt.calib.int8 import quantized_tensors
+from nstopt.calib.observe import Histogram
 from nstopt.calib.ranges import Int8Inputs
-from nstopt.calib.search import EXPONENTS, QualityTarget, Search
-from nstopt.calib.statistics import collect
-from nstopt.graph.nodes import multiplying
-from nstopt.graph.passes import rewrite
-from nstopt.pictures.files import Picture, cover
+from nstopt.calib.recipe import Recipe, RecipeBuilder
+from nstopt.calib.search import EXPONENTS, Candidate, QualityTarget, Search
+from nstopt.calib.statistics import CalibrationStats, collect
+from nstopt.graph.nodes import convolutions, initializers, multiplying, producers
+from nstopt.pictures.files import Picture
 from nstopt.progress import Silent
 
 from .conftest import MakeGraph, render
 
-
-@pytest.fixture
-def search(make_graph: MakeGraph, photographs: list[Picture]) -> Search:
-    model = rewrite(make_graph("fast-style"), by_default("openvino")).model
-    pictures = [cover(rgb, SMALL) for rgb in photographs[:3]]
-    return Search(model, collect(model, pictures), Int8Inputs(("Conv",)), render, pictures)
-
-
-def test_an_aim_that_is_met_ends_the_search(search: Search) -> None:
-    best = search.run(QualityTarget(10, 10), Silent())
-    assert len(search.tried) == len(EXPONENTS) + 2  # and plain rounding, and ranges from end to end
-    assert best.recipe.levels == {}
-    assert best.mean_db == max(candidate.mean_db for candidate in search.tried)
-
-
-def test_layers_are_raised_until_the_aim_is_met(search: Search) -> None:
-    plain = search.run(QualityTarget(0, 0), Silent())
-    aim = QualityTarget(plain.mean_db + 1, plain.worst_db + 1)
-    best = search.run(aim, Silent())
-    assert aim.is_met(best)
-    assert best.recipe.levels
-    assert set(best.recipe.levels.values()) <= {"int8x2", "fp32"}
-    again = search.run(aim, Silent())
-    assert again.recipe == best.recipe  # the same set gives the same recipe
+INPUTS = Int8Inputs(("Conv",))
+# Multiply-adds per pixel: 4 in a, b and c, 160 in the last.
+CHAIN = """
+<ir_version: 8, opset_import: ["" : 17]>
+chain (float[1, 2, 8, 8] x) => (float[1, 80, 8, 8] y)
+<float[2, 2, 1, 1] w, float[80, 2, 1, 1] v, float[1, 2, 8, 8] u, float[1, 2, 8, 8] t, float[1, 2, 8, 8] s> {
+    u = Conv(x, w)
+    t = Conv(u, w)
+    s = Conv(t, w)
+    y = Conv(s, v)
+}
+"""
+# Values of a picture [64, 64, 3] that each layer in INT8 makes wrong, on an easy and on a hard picture.
+WRONG = {"a": (100, 0), "b": (100, 0), "c": (100, 0), "last": (10, 2000)}
+ALWAYS_WRONG = 20
+KEPT = {"int8": 1.0, "int8x2": 0.1, "fp32": 0.0}
 
 
-def test_what_cannot_be_met_gives_the_closest(search: Search) -> None:
+def level_of(model: onnx.ModelProto, layer: str) -> str:
+    nodes = {node.name: node for node in model.graph.node}
+    if f"{layer}#rest" in nodes:
+        return "int8x2"
+    return "int8" if nodes[layer].input[1].endswith("_weight_dq") else "fp32"
+
+
+@dataclass
+class FakeRender:
+    """Renders an easy and a hard picture, all 0 but for the wrong values of the layers at their levels."""
+
+    rendered: list[onnx.ModelProto] = field(default_factory=list)
+
+    def __call__(self, model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
+        self.rendered.append(model)
+        results = []
+        for index, _ in enumerate(pictures):
+            wrong = sum(count[index] * KEPT[level_of(model, layer)] for layer, count in WRONG.items())
+            result = np.zeros(64 * 64 * 3, np.uint8)
+            result[: ALWAYS_WRONG + round(wrong)] = 32
+            results.append(result.reshape(64, 64, 3))
+        return results, 1.0
+
+
+def chain() -> tuple[onnx.ModelProto, CalibrationStats]:
+    """Four convolutions with statistics of random values."""
+    model = parser.parse_model(CHAIN)
+    random = np.random.default_rng(0)
+    for name, shape in (("w", (2, 2, 1, 1)), ("v", (80, 2, 1, 1))):
+        model.graph.initializer.append(numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name))
+    for node, name in zip(convolutions(model.graph), WRONG, strict=True):
+        node.name = name
+    histograms = {name: Histogram() for name in quantized_tensors(model.graph)}
+    for histogram in histograms.values():
+        histogram.add(random.uniform(size=(1, 2, 8, 8)).astype(np.float32))
+    return model, CalibrationStats(histograms, {})
+
+
+BLACK = [np.zeros((64, 64, 3), np.uint8)] * 2
+
+
+def fake_search(fake: FakeRender | None = None) -> Search:
+    model, stats = chain()
+    return Search(model, stats, INPUTS, fake or FakeRender(), BLACK, reference=BLACK)
+
+
+def test_layers_that_became_superfluous_are_lowered() -> None:
+    """The cheap layers are raised first, but only the last one makes the hard picture good, and with it they are not
+    needed."""
+    search = fake_search()
+    best = search.run(QualityTarget(mean_db=34, worst_db=33), Silent())
+    assert best.recipe.levels == {"last": "int8x2"}
+    raised = [set(candidate.recipe.levels) for candidate in search.tried]
+    assert {"a", "b", "c", "last"} in raised
+    assert fake_search().run(QualityTarget(mean_db=34, worst_db=33), Silent()) == best  # deterministic
+
+
+@pytest.mark.parametrize("target_db", [35, 43])
+def test_no_layer_can_be_lowered_further(target_db: float) -> None:
+    search, target = fake_search(), QualityTarget(target_db, target_db - 1)
+    best = search.run(target, Silent())
+    assert target.is_met(best)
+    levels = best.recipe.levels
+    assert levels
+
+    def with_levels(changed: Mapping[str, str]) -> Candidate:
+        return search.evaluate(replace(best.recipe, levels=changed))
+
+    for layer, level in levels.items():
+        others = {name: one for name, one in levels.items() if name != layer}
+        assert not target.is_met(with_levels(others))
+        assert level == "int8x2" or not target.is_met(with_levels({**others, layer: "int8x2"}))
+
+
+def test_a_target_out_of_reach_gives_the_closest_candidate() -> None:
+    search = fake_search()
     best = search.run(QualityTarget(200, 200), Silent())
     assert best.score == max(candidate.score for candidate in search.tried)
+    assert set(best.recipe.levels.values()) == {"fp32"}
 
 
-def test_two_bytes_are_closer_than_one(search: Search) -> None:
-    """All layers in two INT8 convolutions leave the rounding of the weights; all in FP32 leave nothing."""
-    model = search.build(search.start(None))
-    names = [
-        name.removesuffix("_weight_dq") for node in model.graph.node for name in node.output if "_weight_dq" in name
-    ]
-    scores = {
-        level: search.judge(replace(search.start(None), levels=dict.fromkeys(names, level))).mean_db
+def test_candidates_are_finished_before_they_are_rendered() -> None:
+    def finish(model: onnx.ModelProto) -> onnx.ModelProto:
+        finished: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+        finished.producer_name = "finished"
+        return finished
+
+    fake = FakeRender()
+    model, stats = chain()
+    search = Search(model, stats, INPUTS, fake, BLACK, finish=finish)
+    best = search.run(QualityTarget(0, 0), Silent())
+    assert [one.producer_name == "finished" for one in fake.rendered] == [False] + [True] * len(search.tried)
+    assert search.build(best.recipe).producer_name != "finished"
+
+
+def test_the_reference_can_be_given() -> None:
+    """Then the FP32 graph is not rendered."""
+    model, stats = chain()
+    fake = FakeRender()
+    white = [np.full((64, 64, 3), 255, np.uint8)] * 2
+    search = Search(model, stats, INPUTS, fake, BLACK, reference=white)
+    assert not fake.rendered
+    assert search.evaluate(Recipe((None,) * 3)).mean_db == pytest.approx(0, abs=0.5)
+
+
+class Calibrated(NamedTuple):
+    model: onnx.ModelProto
+    stats: CalibrationStats
+    pictures: list[Picture]
+
+    def search(self) -> Search:
+        return Search(self.model, self.stats, INPUTS, render, self.pictures)
+
+    def recipe(self, exponent: float | None) -> Recipe:
+        return Recipe((exponent,) * len(streams(self.model.graph)))
+
+
+@pytest.fixture(scope="module")
+def net(make_rewritten: MakeGraph, small_pictures: list[Picture]) -> Calibrated:
+    model, pictures = make_rewritten("fast-style"), small_pictures[:3]
+    return Calibrated(model, collect(model, pictures), pictures)
+
+
+def test_a_net_is_raised_until_the_target_is_met(net: Calibrated) -> None:
+    search = net.search()
+    plain = search.run(QualityTarget(0, 0), Silent())
+    assert plain.recipe.levels == {}
+    assert plain.mean_db == max(candidate.mean_db for candidate in search.tried)
+    assert len(search.tried) == len(EXPONENTS) + 2  # and weights to the nearest, and min-max ranges
+    target = QualityTarget(plain.mean_db + 1, plain.worst_db + 1)
+    best = search.run(target, Silent())
+    assert target.is_met(best)
+    assert best.recipe.levels
+
+
+def test_int8x2_lies_between_int8_and_fp32(net: Calibrated) -> None:
+    """All layers in int8x2 leave the rounding of the weights; all in FP32 leave nothing."""
+    search = net.search()
+    layers = [node.name for node in multiplying(net.model.graph)]
+    psnr = {
+        level: search.evaluate(replace(net.recipe(None), levels=dict.fromkeys(layers, level))).mean_db
         for level in ("int8", "int8x2", "fp32")
     }
-    assert scores["int8"] + 3 < scores["int8x2"] < scores["fp32"]
-    assert scores["fp32"] > 60
+    assert psnr["int8"] + 3 < psnr["int8x2"] < psnr["fp32"]
+    assert psnr["fp32"] > 60
 
 
-def test_zero_points_are_0_where_the_operator_needs_it(search: Search) -> None:
-    graph = search.build(search.start(0.5)).graph
-    points = {tensor.name: tensor for tensor in graph.initializer if tensor.name.endswith("_zero_point")}
-    made_by = {node.output[0]: node for node in graph.node}
+def test_zero_points_are_0_where_the_operator_needs_it(net: Calibrated) -> None:
+    graph = RecipeBuilder(net.model, net.stats, INPUTS).build(net.recipe(0.5)).graph
+    points = initializers(graph)
+    made_by = producers(graph)
     transposed = [node for node in graph.node if node.op_type == "ConvTranspose"]
     assert len(transposed) == 2
     for node in transposed:
-        zero = points[made_by[node.input[0]].input[2]]
-        assert numpy_helper.to_array(zero) == 0
+        assert points[made_by[node.input[0]].input[2]] == 0
     assert len(multiplying(graph)) == 0  # their weights are integers now

@@ -11,7 +11,7 @@ from rich.table import Table
 from nstopt.bundle import Bundle, CandidateInfo, Manifest, TunedInfo
 
 if TYPE_CHECKING:
-    from nstopt.calib.ablation import Ablated
+    from nstopt.calib.ablation import AblationResult
     from nstopt.media.compare import PictureDifference
     from nstopt.media.flicker import Flicker
     from nstopt.train.student import StudentComparison
@@ -100,13 +100,13 @@ def searched(candidates: Sequence[CandidateInfo]) -> Table:
     return table
 
 
-def ablated(found: Sequence[Ablated]) -> Table:
+def ablated(found: Sequence[AblationResult]) -> Table:
     """Ways to INT8, and how far each is from the first."""
     table = Table("INT8", "dB mean", "worst", "against the first", box=None, padding=(0, 2))
     for one in found:
         change = one.psnr_db_mean - found[0].psnr_db_mean
         table.add_row(
-            one.way, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else ""
+            one.variant, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else ""
         )
     return table
 
