@@ -47,14 +47,14 @@ def ablate(
     Raises CalibrationError if the net gives no finite activations on the pictures.
     """
     stats, compared, _ = collect_from_set(model, calibration, progress)
-    search = Search(model, stats, calibration.inputs, calibration.render, compared)
+    search = Search(model, stats, calibration.inputs, calibration.render, compared, finish=calibration.finish)
     best = search.run(calibration.target, progress).recipe
     validation = list(held_out.load(calibration.size))
     reference, _ = calibration.render(model, validation)
     progress.step("measuring each variant")
 
     def on_held_out(inputs: Int8Inputs) -> Search:
-        return Search(model, stats, inputs, calibration.render, validation, reference)
+        return Search(model, stats, inputs, calibration.render, validation, reference, calibration.finish)
 
     ours = on_held_out(calibration.inputs)
     results = [_measured(variant, ours, recipe) for variant, recipe in _variants(best, quantized_tensors(model.graph))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from nstopt.calib import cache
 from nstopt.calib.coverage import KINDS, kinds
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.ranges import Int8Inputs
-from nstopt.calib.search import Candidate, QualityTarget, Render, Search
+from nstopt.calib.search import Candidate, Finish, QualityTarget, Render, Search
 from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
@@ -30,15 +30,17 @@ INT8_METHOD = (
     "8-bit inputs of convolutions; int8 weights per channel, rounded by GPTQ; channels equalized through the norms; "
     "exponents, ranges, rounding and levels of layers searched by the error of the picture"
 )
+# uint8 RGB [H, W, 3] → its stylized picture, the same shape.
+Stylize = Callable[[Picture], Picture]
 # Pictures that the candidates of the search are compared on, spread over the calibration set.
 SEARCHED_PICTURES = 6
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The inputs of a calibration. `pictures` are run at `size` in batches of `batch`; `inputs` are the grids that the
+    """The inputs of a calibration. `pictures` are run at `size` in batches of `batch`; `inputs` are the schemes that the
     backend's convolutions take; `render` runs a candidate on the backend, which `judge` names; `target` is the quality
-    that the search goes for."""
+    that the search goes for; `finish` turns an INT8 graph into the one that is built, which is what gets judged."""
 
     pictures: PictureSet
     size: Size
@@ -47,10 +49,11 @@ class Calibration:
     render: Render
     judge: str
     target: QualityTarget
+    finish: Finish = lambda model: model
 
 
 class Quantized(NamedTuple):
-    """An INT8 graph. `layers` maps each convolution to its level; `calibration` and `search` tell how it was found.
+    """An INT8 graph, not finished. `layers` maps each convolution to its level; `calibration` and `search` tell how it was found.
     `search` holds all candidates."""
 
     model: onnx.ModelProto
@@ -68,9 +71,12 @@ class Collected(NamedTuple):
     coverage: dict[str, int]
 
 
-def calibrate(model: onnx.ModelProto, calibration: Calibration, progress: Progress) -> Quantized:
+def calibrate(
+    model: onnx.ModelProto, calibration: Calibration, progress: Progress, exact: Stylize | None = None
+) -> Quantized:
     """Quantize FP32 `model` (I/O contract, shapes inferred, convolutions named). A graph that was found before with the
-    same inputs comes from the cache.
+    same inputs comes from the cache. Candidates are compared with what `exact` makes of a picture, uint8 [H, W, 3]; by
+    default with what `calibration.render` makes of `model`.
 
     Raises CalibrationError if the net gives no finite activations on the pictures.
     """
@@ -86,20 +92,28 @@ def calibrate(model: onnx.ModelProto, calibration: Calibration, progress: Progre
     if (known := cache.load(name)) is not None:
         found, entry = known
         return Quantized(found, entry.layers, entry.calibration, entry.search)
-    quantized = _search(model, calibration, progress)
+    quantized = _search(model, calibration, progress, exact)
     # A cache that cannot be written costs time later, and nothing else.
     with contextlib.suppress(OSError):
         cache.store(name, quantized.model, quantized.layers, quantized.calibration, quantized.search)
     return quantized
 
 
-def _search(model: onnx.ModelProto, calibration: Calibration, progress: Progress) -> Quantized:
+def _search(model: onnx.ModelProto, calibration: Calibration, progress: Progress, exact: Stylize | None) -> Quantized:
     pictures = calibration.pictures
     # BLAS threads spin after their work, beside the backend's threads: with one, a search on two cores takes a quarter
     # less time.
     with threadpool_limits(1, user_api="blas"):
         collected = collect_from_set(model, calibration, progress)
-        search = Search(model, collected.stats, calibration.inputs, calibration.render, collected.compared)
+        search = Search(
+            model,
+            collected.stats,
+            calibration.inputs,
+            calibration.render,
+            collected.compared,
+            [exact(picture) for picture in collected.compared] if exact else None,
+            calibration.finish,
+        )
         best = search.run(calibration.target, progress)
         found = search.build(best.recipe)
     layers = {node.name: best.recipe.levels.get(node.name, "int8") for node in multiplying(model.graph)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from nstopt.bundle import (
     new_bundle,
 )
 from nstopt.calib import picture_sets
-from nstopt.calib.calibrate import Calibration, Quantized, calibrate
+from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.quality import drift, judge
 from nstopt.engines.base import Backend, BuildOptions, Engine, Source
@@ -35,14 +35,11 @@ from nstopt.files import sha256_file
 from nstopt.ort import session
 from nstopt.pictures.files import Picture
 from nstopt.pipeline.fingerprint import fingerprint
-from nstopt.pipeline.lower import LoweredModel, int8_inputs, lower
+from nstopt.pipeline.lower import LoweredModel, finish, int8_inputs, lower
 from nstopt.pipeline.spec import BuildSpec, choose_pictures, require_backend, require_exported_for
 from nstopt.pipeline.tune import make_tuner
 from nstopt.precisions import is_quantized
 from nstopt.progress import Progress, Silent
-
-# uint8 RGB [H, W, 3] → its stylized picture, the same shape.
-Stylize = Callable[[Picture], Picture]
 
 
 def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
@@ -118,16 +115,24 @@ def calibration_of(spec: BuildSpec, backend: Backend, pictures: PictureSet) -> C
         batch=spec.judged_batch,
         inputs=int8_inputs(backend, spec.symmetric),
         render=render,
-        judge=backend.identity(),
+        judge=f"{backend.identity()} {spec.precision}",
         target=spec.search_target(),
+        finish=partial(finish, precision=spec.precision),
     )
 
 
 def _calibrated(
-    model: onnx.ModelProto, spec: BuildSpec, backend: Backend, pictures: PictureSet | None, progress: Progress
+    model: onnx.ModelProto,
+    reference: onnx.ModelProto,
+    *,
+    spec: BuildSpec,
+    backend: Backend,
+    pictures: PictureSet | None,
+    progress: Progress,
 ) -> Quantized:
+    """Search against the same reference that the engine's quality is measured against."""
     assert pictures is not None  # choose_pictures has raised otherwise
-    return calibrate(model, calibration_of(spec, backend, pictures), progress)
+    return calibrate(model, calibration_of(spec, backend, pictures), progress, _exact(spec, reference))
 
 
 def _repeated(picture: Picture, spec: BuildSpec) -> Picture:

@@ -28,7 +28,8 @@ from nstopt.graph.specialize import specialize
 from nstopt.precisions import is_quantized, parts
 
 Choose = Callable[[Layer], str]
-Quantize = Callable[[onnx.ModelProto], Quantized]
+# (graph to quantize, the FP32 reference) → INT8 graph.
+Quantize = Callable[[onnx.ModelProto, onnx.ModelProto], Quantized]
 
 
 class LoweredModel(NamedTuple):
@@ -59,8 +60,8 @@ def lower(
     """Lower the export `raw` for `shape` to `precision` on `backend`.
 
     `generation` is that of the GPU which the engine is for, None for this machine's. `choose` names the form of each
-    layer that has several; by default the backend's. `quantize` finds the INT8 graph of the rewritten one; by default
-    the ranges are placeholders, which changes no time. A backend that compiles no ONNX graph gets the reference. Raises
+    layer that has several; by default the backend's. `quantize` finds the INT8 graph of the rewritten one, given the
+    reference too; by default the ranges are placeholders, which changes no time. A backend that compiles no ONNX graph gets the reference. Raises
     RewriteError, and what `quantize` raises.
     """
     reference = specialize(raw, shape)
@@ -77,7 +78,7 @@ def lower(
     )
     if quantize is None or not is_quantized(precision):
         return lowered._replace(model=to_precision(rewritten.model, precision, int8_inputs(backend)))
-    quantized = quantize(rewritten.model)
+    quantized = quantize(rewritten.model, reference)
     return lowered._replace(
         model=finish(quantized.model, precision),
         layers={name: between(precision) if level == "fp32" else level for name, level in quantized.layers.items()},
