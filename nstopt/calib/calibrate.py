@@ -38,9 +38,10 @@ SEARCHED_PICTURES = 6
 
 @dataclass(frozen=True)
 class Calibration:
-    """The inputs of a calibration. `pictures` are run at `size` in batches of `batch`; `inputs` are the schemes that the
-    backend's convolutions take; `render` runs a candidate on the backend, which `judge` names; `target` is the quality
-    that the search goes for; `finish` turns an INT8 graph into the one that is built, which is what gets judged."""
+    """The inputs of a calibration. `pictures` are run at `size` in batches of `batch`; `inputs` are the schemes that
+    the backend's convolutions take; `render` runs a candidate on the backend, which `judge` names; `target` is the
+    quality that the search goes for; `finish` turns an INT8 graph into the one that is built, which is what gets
+    judged."""
 
     pictures: PictureSet
     size: Size
@@ -53,8 +54,8 @@ class Calibration:
 
 
 class Quantized(NamedTuple):
-    """An INT8 graph, not finished. `layers` maps each convolution to its level; `calibration` and `search` tell how it was found.
-    `search` holds all candidates."""
+    """An INT8 graph, not finished. `layers` maps each convolution to its level; `calibration` and `search` tell how it
+    was found. `search` holds all candidates."""
 
     model: onnx.ModelProto
     layers: dict[str, str]

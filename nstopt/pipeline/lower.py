@@ -61,9 +61,8 @@ def lower(
 
     `generation` is that of the GPU which the engine is for, None for this machine's. `choose` names the form of each
     layer that has several; by default the backend's. `quantize` finds the INT8 graph of the rewritten one, given the
-    reference too; by default the ranges are placeholders, which changes no time. A backend that compiles no ONNX graph gets the reference. Raises
-    RewriteError, and what `quantize` raises.
-    """
+    reference too; by default the ranges are placeholders, which changes no time. A backend that compiles no ONNX graph
+    gets the reference. Raises RewriteError, and what `quantize` raises."""
     reference = specialize(raw, shape)
     name_convolutions(reference)
     rewritten = Rewritten(reference, ())
