@@ -54,7 +54,8 @@ class InputShape(msgspec.Struct, frozen=True):
         return cls(batch, Sizes(size) if size else Sizes())
 
     def __str__(self) -> str:
-        return f"{self.batch or 'any number of'} x {self.sizes}"
+        sizes = ", ".join(map(str, self.sizes)) or "anyxany"
+        return f"{self.batch or 'any'}x{sizes}"
 
 
 class PrecisionInfo(msgspec.Struct, frozen=True):

@@ -247,7 +247,7 @@ class Engine(ABC):
         batch, size = shape[0], Size(*shape[1:3])
         if size not in self.shape.sizes or self.shape.batch not in (None, batch):
             raise BundleError(
-                f"{self.name} is built for pictures of (batch x height x width) {self.shape}, not {batch} x {size}; "
+                f"{self.name} is built for pictures of (batch x height x width) {self.shape}, not {batch}x{size}; "
                 f"build with --res {size} --batch {batch}"
             )
         if min(size) < MIN_SIDE:

@@ -132,7 +132,7 @@ def test_the_result_may_take_the_pictures_place(engine: Engine) -> None:
         (np.zeros((1, 1, *SMALL, 3), np.uint8), r"not uint8 \[1, 1, 48, 64, 3\]"),
         (
             np.zeros((64, 48, 3), np.uint8),
-            r"tiny is built for pictures of \(batch x height x width\) 1x48x64, not 1x64x48; build with --res 64x48",
+            r"\.nst is built for pictures of \(batch x height x width\) 1x48x64, not 1x64x48; build with --res 64x48",
         ),
         (np.zeros((2, *SMALL, 3), np.uint8), r"1x48x64, not 2x48x64; build with --res 48x64 --batch 2"),
         (np.zeros((0, *SMALL, 3), np.uint8), "not 0x48x64"),
@@ -248,11 +248,11 @@ def test_what_only_tensorrt_can_do(tiny_onnx: Path, tmp_path: Path) -> None:
         return BuildSpec(tiny_onnx, tmp_path, backend=backend, **fields)  # type: ignore[arg-type]
 
     with pytest.raises(BuildError, match="openvino backend builds for one size or, with --dynamic, for any: give one"):
-        build_engine(spec("openvino", size=None, sizes=(SMALL, Size(64, 64))))
+        build_engine(spec("openvino", sizes=Sizes(SMALL, Size(64, 64))))
     with pytest.raises(BuildError, match="openvino backend knows no limit for its workspace: leave --workspace out"):
         build_engine(spec("openvino", workspace_mib=64))
     with pytest.raises(BuildError, match="tensorrt backend must know the sizes: repeat --res for each, without --dyn"):
-        build_engine(spec("tensorrt", size=None))
+        build_engine(spec("tensorrt", sizes=Sizes()))
 
 
 def test_a_request_gives_its_result_once(engine: Engine) -> None:
@@ -275,7 +275,7 @@ def test_an_engine_for_a_list_of_sizes_takes_no_other(engine: Engine) -> None:
     engine.shape = InputShape(1, Sizes(*sizes))
     assert engine(noise(*SMALL)).shape == (*SMALL, 3)
     with pytest.raises(
-        BundleError, match=r"is built for pictures of .* 1 x 48x64, 64x96, not 1 x 32x32; build with --res 32x32"
+        BundleError, match=r"is built for pictures of .* 1x48x64, 64x96, not 1x32x32; build with --res 32x32"
     ):
         engine(noise(32, 32))
 

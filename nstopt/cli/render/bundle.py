@@ -26,7 +26,7 @@ def rows(bundle: Bundle) -> list[tuple[str, str]]:
         ("bundle", f"{bundle.path} (format {manifest.format_version}, every hash matches)"),
         ("net", f"{net.name}: {net.family} {'/'.join(map(str, net.widths))}, {net.blocks} blocks"),
         ("source", f"sha256 {net.source_sha256}"),
-        ("pictures", f"uint8 RGB, batch x height x width: {shape}"),
+        ("pictures", f"uint8 RGB, batch x height x width {shape}"),
         ("precision", f"{precision.asked}, computed in {precision.computes}"),
         ("convolutions", ", ".join(f"{count} in {kind}" for kind, count in counts.items())),
     ]
