@@ -1,5 +1,5 @@
-// What nstopt adds to OpenVINO's own call:  nstopt-overhead BUNDLE HEIGHT WIDTH [ROUNDS]
-// The two take turns, so that noise of the machine hits both alike; what is added is the median of the differences.
+// Measures the time that nstopt adds to OpenVINO's own call:  nstopt-overhead BUNDLE HEIGHT WIDTH [ROUNDS]
+// The two take turns, so that noise of the machine affects both. The result is the median of the differences.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -38,7 +38,7 @@ int main(int count, char **arguments) {
     for (std::uint8_t &byte : image) {
         byte = std::uint8_t(std::rand());
     }
-    nstopt::Net net(bundle.c_str());
+    nstopt::Engine engine(bundle.c_str());
     ov::Core core;
     ov::CompiledModel model = core.compile_model(bundle + "/model.xml", "CPU",
                                                  ov::hint::inference_precision(ov::element::f32),
@@ -47,16 +47,16 @@ int main(int count, char **arguments) {
     request.set_input_tensor(ov::Tensor(ov::element::u8, shape, image.data()));
     request.set_output_tensor(ov::Tensor(ov::element::u8, shape, theirs.data()));
     const auto backend = [&] { request.infer(); };
-    const auto runtime = [&] { net.stylize({1, height, width}, image.data(), ours.data()); };
+    const auto runtime = [&] { engine.stylize({1, height, width}, image.data(), ours.data()); };
     std::vector<double> backend_ms, difference_ms;
     for (int round = 0; round < rounds + 3; ++round) {
         double first = 0, second = 0;
         const auto time_backend = [&] {
-            backend();  // finds the caches as the other left them
+            backend();  // not timed: the caches hold the other's data
             first = milliseconds(backend);
         };
         const auto time_runtime = [&] {
-            runtime();
+            runtime();  // not timed, likewise
             second = milliseconds(runtime);
         };
         round % 2 ? (time_backend(), time_runtime()) : (time_runtime(), time_backend());
@@ -66,7 +66,7 @@ int main(int count, char **arguments) {
         }
     }
     if (ours != theirs) {
-        std::fprintf(stderr, "error: the two give different pictures\n");
+        std::fprintf(stderr, "error: nstopt and OpenVINO give different pictures\n");
         return 1;
     }
     const double own = median(backend_ms), added = median(difference_ms);

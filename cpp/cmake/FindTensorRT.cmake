@@ -1,11 +1,11 @@
-# Finds TensorRT's runtime library: the target TensorRT::nvinfer, which brings the CUDA runtime. TensorRT_ROOT may name
-# the folder with include/ and lib/.
+# Finds TensorRT's runtime library and defines the target TensorRT::nvinfer, which links the CUDA runtime. TensorRT_ROOT
+# may name the folder that holds include/ and lib/.
 find_package(CUDAToolkit QUIET)
 find_path(TensorRT_INCLUDE_DIR NvInfer.h)
 find_library(TensorRT_LIBRARY NAMES nvinfer nvinfer_11 nvinfer_10)
 mark_as_advanced(TensorRT_INCLUDE_DIR TensorRT_LIBRARY)
 
-# NV_TENSORRT_MAJOR is a number, or in later versions the name of TRT_MAJOR_ENTERPRISE, which is one.
+# NV_TENSORRT_MAJOR is a number; later versions define it as TRT_MAJOR_ENTERPRISE, which is the number.
 if(TensorRT_INCLUDE_DIR)
   file(STRINGS "${TensorRT_INCLUDE_DIR}/NvInferVersion.h" defines REGEX "#define [A-Z_]*_(MAJOR|MINOR|PATCH)")
   foreach(part MAJOR MINOR PATCH)

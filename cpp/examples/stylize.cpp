@@ -1,4 +1,4 @@
-// Picture → stylized picture, with timings:  nstopt-stylize BUNDLE IN OUT.png [RUNS]
+// Stylizes a picture file and prints timings:  nstopt-stylize BUNDLE IN OUT.png [RUNS]
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb_image.h>
@@ -19,23 +19,23 @@ namespace {
 struct Picture {
     int height = 0;
     int width = 0;
-    std::vector<std::uint8_t> rgb;
+    std::vector<std::uint8_t> pixels;  // RGB
 };
 
 Picture read_picture(const char *path) {
     Picture picture;
     int channels = 0;
-    const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
+    const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> loaded(
         stbi_load(path, &picture.width, &picture.height, &channels, 3), stbi_image_free);
-    if (!pixels) {
+    if (!loaded) {
         throw std::runtime_error(std::string(path) + ": cannot be read: " + stbi_failure_reason());
     }
-    picture.rgb.assign(pixels.get(), pixels.get() + std::size_t(picture.height) * std::size_t(picture.width) * 3);
+    picture.pixels.assign(loaded.get(), loaded.get() + std::size_t(picture.height) * std::size_t(picture.width) * 3);
     return picture;
 }
 
 void write_picture(const char *path, const Picture &picture) {
-    if (!stbi_write_png(path, picture.width, picture.height, 3, picture.rgb.data(), picture.width * 3)) {
+    if (!stbi_write_png(path, picture.width, picture.height, 3, picture.pixels.data(), picture.width * 3)) {
         throw std::runtime_error(std::string(path) + ": cannot be written");
     }
 }
@@ -48,18 +48,18 @@ double milliseconds(Function &&function) {
 }
 
 void stylize(const char *bundle, const char *in, const char *out, int runs) {
-    std::unique_ptr<nstopt::Net> net;
-    const double load_ms = milliseconds([&] { net = std::make_unique<nstopt::Net>(bundle); });
+    std::unique_ptr<nstopt::Engine> engine;
+    const double load_ms = milliseconds([&] { engine = std::make_unique<nstopt::Engine>(bundle); });
     const Picture picture = read_picture(in);
     Picture stylized = picture;
     std::vector<double> latency_ms;
     for (int run = 0; run < runs; ++run) {
         latency_ms.push_back(milliseconds([&] {
-            net->stylize({1, picture.height, picture.width}, picture.rgb.data(), stylized.rgb.data());
+            engine->stylize({1, picture.height, picture.width}, picture.pixels.data(), stylized.pixels.data());
         }));
     }
     write_picture(out, stylized);
-    std::printf("%s: %dx%d, %s\n", out, picture.height, picture.width, net->backend());
+    std::printf("%s: %dx%d, %s\n", out, picture.height, picture.width, engine->backend());
     std::printf("loaded in %.1f ms, first run %.1f ms", load_ms, latency_ms.front());
     if (runs > 1) {
         std::sort(latency_ms.begin() + 1, latency_ms.end());

@@ -1,16 +1,15 @@
-// nstopt.hpp: nstopt.h with owners and exceptions. Header only, C++17; the rules are those of nstopt.h.
+// nstopt.hpp: C++ classes over nstopt.h, with owners and exceptions. Header only, C++17. The rules of nstopt.h apply.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <stdexcept>
-#include <utility>
 
 #include "nstopt.h"
 
 namespace nstopt {
 
-// A call failed: status() says in which way, what() says why.
+// Thrown when a call fails: status() is its kind, what() the message.
 class Exception : public std::runtime_error {
 public:
     explicit Exception(nstopt_status status) : std::runtime_error(nstopt_last_error()), status_(status) {}
@@ -20,6 +19,7 @@ private:
     nstopt_status status_;
 };
 
+// Throws Exception unless `status` is NSTOPT_OK. Call it in the thread that got the status.
 inline void check(nstopt_status status) {
     if (status != NSTOPT_OK) {
         throw Exception(status);
@@ -32,10 +32,12 @@ inline nstopt_options default_options() {
     return options;
 }
 
-// Pictures in flight. The destructor waits for those that nobody waited for.
-class Pending {
+// A request in flight; owns an nstopt_job. The destructor waits if `wait` was not called.
+class InferRequest {
 public:
-    explicit Pending(nstopt_job *job) : job_(job) {}
+    explicit InferRequest(nstopt_job *job) : job_(job) {}
+
+    // Returns when the result is written. Throws Exception if the run failed, or if it is called again.
     void wait() { check(nstopt_wait(job_.release())); }
 
 private:
@@ -45,16 +47,17 @@ private:
     std::unique_ptr<nstopt_job, Wait> job_;
 };
 
-// A loaded engine. Strides may be left out where there are no gaps.
-class Net {
+// A loaded engine. Its methods throw Exception. Omit the strides of pictures that have no gaps.
+class Engine {
 public:
-    explicit Net(const char *bundle) : Net(bundle, default_options()) {}
-    Net(const char *bundle, const nstopt_options &options) {
+    explicit Engine(const char *bundle) : Engine(bundle, default_options()) {}
+    Engine(const char *bundle, const nstopt_options &options) {
         nstopt_engine *engine = nullptr;
         check(nstopt_load(bundle, &options, &engine));
         engine_.reset(engine);
     }
 
+    // Returns the pictures that the engine takes, 0 where it takes any value or several sizes.
     nstopt_shape shape() const {
         nstopt_shape shape;
         check(nstopt_engine_shape(engine_.get(), &shape));
@@ -62,15 +65,18 @@ public:
     }
     const char *backend() const { return nstopt_engine_backend(engine_.get()); }
 
+    // Stylizes the pictures of `shape` at `image` into `stylized`.
     void stylize(nstopt_shape shape, const std::uint8_t *image, std::uint8_t *stylized,
                  nstopt_strides image_strides = {}, nstopt_strides stylized_strides = {}) {
         check(nstopt_stylize(engine_.get(), &shape, image, &image_strides, stylized, &stylized_strides));
     }
-    [[nodiscard]] Pending submit(nstopt_shape shape, const std::uint8_t *image, std::uint8_t *stylized,
-                                 nstopt_strides image_strides = {}, nstopt_strides stylized_strides = {}) {
+
+    // Begins to stylize and returns at once. Both memories must stay valid until the request has been waited for.
+    [[nodiscard]] InferRequest submit(nstopt_shape shape, const std::uint8_t *image, std::uint8_t *stylized,
+                                      nstopt_strides image_strides = {}, nstopt_strides stylized_strides = {}) {
         nstopt_job *job = nullptr;
         check(nstopt_submit(engine_.get(), &shape, image, &image_strides, stylized, &stylized_strides, &job));
-        return Pending(job);
+        return InferRequest(job);
     }
 
 private:

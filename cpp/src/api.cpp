@@ -1,4 +1,4 @@
-// The C ABI: arguments are checked, exceptions become a status and a sentence, and handles own what they point to.
+// The C ABI: checks arguments, turns exceptions into a status and a message, and owns the objects behind the handles.
 #include <cstdio>
 #include <memory>
 #include <new>
@@ -10,20 +10,21 @@
 #include "nstopt.h"
 
 struct nstopt_engine {
-    std::shared_ptr<nstopt::Engine> engine;  // shared with the jobs in flight
+    std::shared_ptr<nstopt::detail::Engine> engine;  // shared with the jobs in flight
 };
 
 struct nstopt_job {
-    std::unique_ptr<nstopt::Job> job;
+    std::unique_ptr<nstopt::detail::Job> job;
 };
 
 namespace {
 
-using nstopt::Error;
+using nstopt::detail::Error;
+using nstopt::detail::Task;
 
 constexpr nstopt_options kDefaults{sizeof(nstopt_options), 0, 2, 0};
 
-// A plain array, so that reporting "no memory" needs none.
+// A plain array, so that reporting NSTOPT_NO_MEMORY allocates nothing.
 thread_local char last_error[2048] = "";
 
 nstopt_status report(nstopt_status status, const char *message) noexcept {
@@ -43,7 +44,7 @@ nstopt_status guarded(Function &&function) noexcept {
     } catch (const std::exception &error) {
         return report(NSTOPT_UNEXPECTED, error.what());
     } catch (...) {
-        return report(NSTOPT_UNEXPECTED, "an exception of no known class");
+        return report(NSTOPT_UNEXPECTED, "an exception of unknown type");
     }
 }
 
@@ -61,15 +62,14 @@ void require_between(int low, int value, int high, const char *name) {
 }
 
 void require_struct_size(std::size_t size) {
-    if (size != sizeof(nstopt_options)) {  // a later version that adds fields at the end takes the older sizes too
+    if (size != sizeof(nstopt_options)) {  // a later version, with more fields at the end, must accept this size too
         throw Error(NSTOPT_BAD_ARGUMENT, "nstopt_options has " + std::to_string(size) + " bytes, but this library (" +
-                                             nstopt_version() + ") knows one of " +
-                                             std::to_string(sizeof(nstopt_options)) +
+                                             nstopt_version() + ") expects " + std::to_string(sizeof(nstopt_options)) +
                                              ": set it with nstopt_options_init, of the same nstopt.h");
     }
 }
 
-nstopt_options checked(const nstopt_options *given) {
+nstopt_options checked_options(const nstopt_options *given) {
     if (!given) {
         return kDefaults;
     }
@@ -80,14 +80,14 @@ nstopt_options checked(const nstopt_options *given) {
     return *given;
 }
 
-nstopt::Work work(const nstopt_engine *engine, const nstopt_shape *shape, const uint8_t *image,
+Task checked_task(const nstopt_engine *engine, const nstopt_shape *shape, const uint8_t *image,
                   const nstopt_strides *image_strides, uint8_t *stylized, const nstopt_strides *stylized_strides) {
     require(engine, "engine");
     require(shape, "shape");
     require(image, "image");
     require(stylized, "stylized");
-    return nstopt::make_work({shape->batch, shape->height, shape->width}, image, image_strides, stylized,
-                             stylized_strides);
+    return nstopt::detail::make_task({shape->batch, shape->height, shape->width}, image, image_strides, stylized,
+                                     stylized_strides);
 }
 
 }  // namespace
@@ -111,8 +111,9 @@ nstopt_status nstopt_load(const char *bundle, const nstopt_options *options, nst
         require(engine, "engine");
         *engine = nullptr;
         require(bundle, "bundle");
-        const nstopt_options chosen = checked(options);
-        *engine = new nstopt_engine{std::make_shared<nstopt::Engine>(nstopt::Bundle(bundle), chosen)};
+        const nstopt_options chosen = checked_options(options);
+        const nstopt::detail::Bundle opened(bundle);
+        *engine = new nstopt_engine{std::make_shared<nstopt::detail::Engine>(opened, chosen)};
     });
 }
 
@@ -122,8 +123,9 @@ nstopt_status nstopt_engine_shape(const nstopt_engine *engine, nstopt_shape *sha
     return guarded([&] {
         require(engine, "engine");
         require(shape, "shape");
-        const nstopt::Shape &own = engine->engine->shape;
-        *shape = {own.batch, own.height, own.width};
+        const nstopt::detail::InputShape &own = engine->engine->shape;
+        const nstopt::detail::Size *size = own.sizes.only();
+        *shape = {own.batch.value_or(0), size ? size->height : 0, size ? size->width : 0};
     });
 }
 
@@ -135,8 +137,8 @@ nstopt_status nstopt_stylize(nstopt_engine *engine, const nstopt_shape *shape, c
                              const nstopt_strides *image_strides, uint8_t *stylized,
                              const nstopt_strides *stylized_strides) {
     return guarded([&] {
-        const nstopt::Work asked = work(engine, shape, image, image_strides, stylized, stylized_strides);
-        engine->engine->stylize(asked);
+        const Task task = checked_task(engine, shape, image, image_strides, stylized, stylized_strides);
+        engine->engine->stylize(task);
     });
 }
 
@@ -146,9 +148,9 @@ nstopt_status nstopt_submit(nstopt_engine *engine, const nstopt_shape *shape, co
     return guarded([&] {
         require(job, "job");
         *job = nullptr;
-        const nstopt::Work asked = work(engine, shape, image, image_strides, stylized, stylized_strides);
+        const Task task = checked_task(engine, shape, image, image_strides, stylized, stylized_strides);
         auto handle = std::make_unique<nstopt_job>();
-        handle->job = nstopt::Engine::submit(engine->engine, asked);
+        handle->job = nstopt::detail::Engine::submit(engine->engine, task);
         *job = handle.release();
     });
 }

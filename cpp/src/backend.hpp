@@ -1,4 +1,4 @@
-// What a backend is: one function that opens a bundle, in a file of its own, and one line in engine.cpp.
+// The interface of a backend. To add one, write its load function in a file of its own, and call it in engine.cpp.
 #pragma once
 
 #include <memory>
@@ -6,22 +6,22 @@
 #include "bundle.hpp"
 #include "pictures.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 
-// What one run needs for itself: it does one at a time. Requests of the same model may be in flight together.
+// The state of one run. A request does one run at a time; several requests of a model may be in flight together.
 class Request {
 public:
     virtual ~Request() = default;
 
-    // Begins to stylize pictures that fit the engine. Their memory stays as it is until `wait` has returned.
-    virtual void start(const Work &work) = 0;
+    // Begins to stylize pictures that fit the engine. Their memory must stay valid until `wait` has returned.
+    virtual void start(const Task &task) = 0;
 
-    // Returns when the result is written. Throws Error if the device failed; the request is not used again then.
+    // Returns when the result is written. Throws Error if the device failed; the request must not be used again then.
     virtual void wait() = 0;
 
-    // Both at once, for backends that have a cheaper way to do so.
-    virtual void run(const Work &work) {
-        start(work);
+    // Does both, for backends that have a cheaper way to run synchronously.
+    virtual void run(const Task &task) {
+        start(task);
         wait();
     }
 };
@@ -31,11 +31,13 @@ class Model {
 public:
     virtual ~Model() = default;
 
-    virtual std::unique_ptr<Request> make_request() = 0;  // which must not outlive the model
+    // Makes a request, which must not outlive the model.
+    virtual std::unique_ptr<Request> make_request() = 0;
 };
 
-// Throw Error: NSTOPT_BAD_BUNDLE if a file is not listed, NSTOPT_BAD_DEVICE if the device is missing or refuses it.
+// Load functions. Throw Error: NSTOPT_BAD_BUNDLE if the manifest lacks a file, NSTOPT_BAD_DEVICE if the device is
+// missing or refuses the engine.
 std::unique_ptr<Model> load_openvino(const Bundle &bundle, const nstopt_options &options);
 std::unique_ptr<Model> load_tensorrt(const Bundle &bundle, const nstopt_options &options);
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -3,18 +3,19 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "error.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr const char *kManifest = "manifest.json";
 
 [[noreturn]] void fail(const fs::path &folder, const std::string &what) {
@@ -36,7 +37,7 @@ std::string sha256(const Bytes &bytes) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned length = 0;
     if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr) != 1) {
-        throw Error(NSTOPT_UNEXPECTED, "OpenSSL offers no SHA-256 here");
+        throw Error(NSTOPT_UNEXPECTED, "this machine's OpenSSL offers no SHA-256");
     }
     std::string text;
     for (unsigned index = 0; index < length; ++index) {
@@ -46,7 +47,7 @@ std::string sha256(const Bytes &bytes) {
     return text;
 }
 
-// The manifest's own hash is a file of its own, since no file can hold its own hash.
+// Checks the manifest against its hash, which is in a file of its own: no file can hold its own hash.
 void check_manifest(const fs::path &folder, const Bytes &raw) {
     const fs::path sums = folder / (std::string(kManifest) + ".sha256");
     const Bytes line = fs::is_regular_file(sums) ? read_file(sums) : Bytes{};
@@ -56,6 +57,7 @@ void check_manifest(const fs::path &folder, const Bytes &raw) {
     }
 }
 
+// Reads a file of the bundle and checks it against its hash.
 Bytes checked_file(const fs::path &folder, const std::string &name, const std::string &digest) {
     const bool is_plain = name.find_first_of(std::string("/\\\0", 3)) == std::string::npos;
     if (name.empty() || name == "." || name == ".." || !is_plain) {
@@ -71,34 +73,42 @@ Bytes checked_file(const fs::path &folder, const std::string &name, const std::s
     return bytes;
 }
 
-int whole_number(const Json &value, const char *name) {
-    if (!value.is_number_integer() || value < 0 || value > INT32_MAX) {
-        throw std::invalid_argument(std::string(name) + " is not a number that makes sense");
+int positive(const Json &value, const char *name) {
+    if (!value.is_number_integer() || value < 1 || value > INT32_MAX) {
+        throw std::invalid_argument(std::string(name) + " is not a positive whole number");
     }
     return value.get<int>();
 }
 
-// A dimension of the pictures: null where any value is taken.
-int dimension(const Json &shape, const char *name) {
-    const Json &value = shape.at(name);
-    const int number = value.is_null() ? 0 : whole_number(value, name);
-    if (!value.is_null() && number == 0) {
-        throw std::invalid_argument(std::string(name) + " is 0");
+// Reads {"batch": N or null, "sizes": [[height, width], …]}; an empty list means any size.
+InputShape input_shape(const Json &shape) {
+    InputShape read;
+    if (const Json &batch = shape.at("batch"); !batch.is_null()) {
+        read.batch = positive(batch, "batch");
     }
-    return number;
-}
-
-std::vector<Size> listed_sizes(const Json &shape) {
-    std::vector<Size> sizes;
-    for (const Json &size : shape.value("sizes", Json::array())) {
-        sizes.push_back({whole_number(size.at(0), "height"), whole_number(size.at(1), "width")});
+    const Json &sizes = shape.at("sizes");
+    if (!sizes.is_array()) {
+        throw std::invalid_argument("sizes is not a list");
     }
-    return sizes;
+    std::vector<Size> listed;
+    for (const Json &size : sizes) {
+        if (!size.is_array() || size.size() != 2) {
+            throw std::invalid_argument("a size is not [height, width]");
+        }
+        listed.push_back({positive(size[0], "height"), positive(size[1], "width")});
+    }
+    read.sizes = Sizes(listed);
+    return read;
 }
 
 }  // namespace
 
-Bundle::Bundle(const fs::path &given) : folder(given), shape{} {
+std::string to_string(const InputShape &shape) {
+    const std::string batch = shape.batch ? std::to_string(*shape.batch) : "any number of";
+    return batch + " x " + to_string(shape.sizes);
+}
+
+Bundle::Bundle(const fs::path &given) : folder(given) {
     try {
         if (!fs::exists(folder)) {
             fail(folder, "no such folder; build one with: nstopt build-engine NET.onnx -o " + folder.string());
@@ -118,20 +128,18 @@ void Bundle::read_manifest(const Bytes &raw) {
     std::map<std::string, std::string> digests;
     try {
         const Json manifest = Json::parse(raw);
-        const int version = whole_number(manifest.at("format_version"), "format_version");
+        const int version = positive(manifest.at("format_version"), "format_version");
         if (version != kFormatVersion) {
             fail(folder, "bundle format " + std::to_string(version) + ", but this nstopt reads format " +
                              std::to_string(kFormatVersion) + "; build the engine again with this version");
         }
         net = manifest.at("net").at("name").get<std::string>();
         backend = manifest.at("backend").at("name").get<std::string>();
-        const Json &dims = manifest.at("shape");
-        shape = {dimension(dims, "batch"), dimension(dims, "height"), dimension(dims, "width")};
-        sizes = listed_sizes(dims);
+        shape = input_shape(manifest.at("shape"));
         digests = manifest.at("files").get<decltype(digests)>();
     } catch (const Error &) {
         throw;
-    } catch (const std::exception &error) {  // of the JSON library, or from whole_number
+    } catch (const std::exception &error) {  // the JSON library's, or std::invalid_argument
         fail(folder, std::string(kManifest) + " is not valid: " + error.what() + "; build the engine again");
     }
     for (const auto &[name, digest] : digests) {
@@ -147,4 +155,4 @@ const Bytes &Bundle::file(const std::string &name) const {
     return found->second;
 }
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

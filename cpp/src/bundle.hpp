@@ -1,32 +1,40 @@
-// The engine bundle on disk. An object of class Bundle is a bundle whose every hash matched; nstopt/bundle.py writes
-// them, and its open_bundle makes the same checks.
+// The engine bundle on disk. nstopt/bundle.py writes bundles; its open_bundle makes the same checks.
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "pictures.hpp"
+#include "size.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 
 using Bytes = std::vector<char>;
 
+// The pictures that an engine takes.
+struct InputShape {
+    std::optional<int> batch;  // none for any number of pictures
+    Sizes sizes;
+};
+
+std::string to_string(const InputShape &shape);
+
+// A bundle whose hashes all matched when it was read.
 class Bundle {
 public:
     // Reads and checks the bundle in `folder`. Throws Error (NSTOPT_BAD_BUNDLE).
     explicit Bundle(const std::filesystem::path &folder);
 
-    // The bytes that were hashed, so that nothing can change between the check and the use.
+    // Returns the bytes that were hashed, so that the file cannot change between the check and the use.
     // Throws Error (NSTOPT_BAD_BUNDLE) if the manifest lists no such file.
     const Bytes &file(const std::string &name) const;
 
     const std::filesystem::path folder;
-    std::string net;          // name of the net
-    std::string backend;      // name of the backend that built the engine
-    Shape shape;              // what the engine takes; 0 where it takes any
-    std::vector<Size> sizes;  // where it takes several sizes and no others, these; height and width are 0 then
+    std::string net;      // name of the net
+    std::string backend;  // name of the backend that built the engine
+    InputShape shape;
 
 private:
     void read_manifest(const Bytes &raw);
@@ -34,4 +42,4 @@ private:
     std::map<std::string, Bytes> files_;
 };
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -1,4 +1,4 @@
-// CUDA's runtime, the little of it that the TensorRT backend needs: which GPU is meant, and owners of what CUDA gives.
+// Helpers for CUDA's runtime: error checks, the current GPU, and owners of streams, events and memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,10 +10,10 @@
 
 #include "error.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 
-// What CUDA said of the last failure of this thread, empty if there was none. CUDA keeps it and gives it to whoever asks
-// next, which must not be the program that uses us: afterwards it is forgotten.
+// Returns and clears CUDA's last error in this thread, empty if there was none. It must not stay: the program that uses
+// this library would find it at its own next check.
 inline std::string take_cuda_error() {
     const cudaError_t error = cudaGetLastError();
     return error == cudaSuccess ? "" : std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error);
@@ -27,20 +27,20 @@ inline void check(cudaError_t error, const char *doing) {
     }
 }
 
-// For what is done on the way out, where a failure changes nothing.
+// Drops the error of a cleanup call, where a failure changes nothing.
 inline void ignore(cudaError_t error) {
     if (error != cudaSuccess) {
         cudaGetLastError();
     }
 }
 
-// Makes a GPU this thread's own for a block, and leaves the thread as it was. Whoever goes on to work on the GPU must
-// `require` it: another GPU would do the work otherwise.
+// Makes a GPU current in this thread for a scope, and restores the previous one. Call `require` before work on the GPU:
+// if the switch failed, another GPU would do the work.
 class OnGpu {
 public:
     explicit OnGpu(int gpu) : error_(cudaGetDevice(&before_)) {
         if (error_ == cudaSuccess) {
-            error_ = cudaSetDevice(gpu);  // also where it is the same: nothing may be current yet
+            error_ = cudaSetDevice(gpu);  // even if it is the same: no context may be current yet
             is_changed_ = error_ == cudaSuccess && before_ != gpu;
         }
         ignore(error_);
@@ -61,7 +61,7 @@ private:
     cudaError_t error_;
 };
 
-// Deleters of what belongs to a GPU, for the thread that happens to be the last.
+// Deleters of objects that belong to a GPU. They run in any thread, whatever GPU is current there.
 template <auto Free>
 struct FreeOnGpu {
     int gpu = 0;
@@ -86,7 +86,7 @@ struct DeleteOnGpu {
 using Stream = std::unique_ptr<CUstream_st, FreeOnGpu<cudaStreamDestroy>>;
 using Event = std::unique_ptr<CUevent_st, FreeOnGpu<cudaEventDestroy>>;
 
-// Both on the thread's own GPU, which is `gpu`.
+// Make a stream or an event on `gpu`, which must be current.
 inline Stream make_stream(int gpu) {
     cudaStream_t stream = nullptr;
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "make a stream");
@@ -99,12 +99,13 @@ inline Event make_event(int gpu) {
     return Event(event, {gpu});
 }
 
-// Memory that grows when more is asked for.
+// A buffer that grows to the largest size requested.
 template <auto Allocate, auto Free>
 class Buffer {
 public:
     explicit Buffer(int gpu) : memory_(nullptr, {gpu}) {}
 
+    // Returns memory of at least so many bytes. Its contents are lost when it grows.
     std::uint8_t *hold(std::size_t bytes) {
         if (bytes > size_) {
             memory_.reset();
@@ -123,8 +124,8 @@ private:
     std::size_t size_ = 0;
 };
 
-// Page-locked: a copy to or from other memory would wait for the GPU.
+// Page-locked memory: copies to or from pageable memory would not be asynchronous.
 using HostBuffer = Buffer<cudaMallocHost, cudaFreeHost>;
 using GpuBuffer = Buffer<cudaMalloc, cudaFree>;
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -4,7 +4,7 @@
 
 #include "error.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 namespace {
 
 std::unique_ptr<Model> load_model(const Bundle &bundle, const nstopt_options &options) {
@@ -22,70 +22,46 @@ std::unique_ptr<Model> load_model(const Bundle &bundle, const nstopt_options &op
                                        ", which this library was compiled without; see docs/cpp.md");
 }
 
-std::string text(int number) { return number == 0 ? "any" : std::to_string(number); }
-
-std::string text(const Size &size) { return std::to_string(size.height) + "x" + std::to_string(size.width); }
-
 }  // namespace
 
 Engine::Engine(const Bundle &bundle, const nstopt_options &options)
     : net(bundle.net),
       backend(bundle.backend),
       shape(bundle.shape),
-      sizes(bundle.sizes),
       max_jobs_(options.max_jobs),
       model_(load_model(bundle, options)),
       own_(model_->make_request()) {
     idle_.reserve(static_cast<std::size_t>(max_jobs_));
 }
 
-void Engine::check_listed(const Shape &asked) const {
-    std::string others;
-    for (const Size &size : sizes) {
-        if (size.height == asked.height && size.width == asked.width) {
-            return;
-        }
-        others += (others.empty() ? "" : ", ") + text(size);
-    }
-    if (!sizes.empty()) {
-        const std::string size = text(Size{asked.height, asked.width});
-        throw Error(NSTOPT_BAD_SIZE,
-                    net + " is built for pictures of " + others + ", not " + size + "; build with --res " + size + " too");
-    }
-}
-
 void Engine::check_fits(const Shape &asked) const {
-    check_listed(asked);
-    const auto fits = [](int built, int wanted) { return built == 0 || built == wanted; };
-    if (!fits(shape.batch, asked.batch) || !fits(shape.height, asked.height) || !fits(shape.width, asked.width)) {
-        const std::string size = text(Size{asked.height, asked.width});
-        const std::string batch = std::to_string(asked.batch);
-        throw Error(NSTOPT_BAD_SIZE, net + " is built for pictures of (batch x height x width) " + text(shape.batch) +
-                                         "x" + text(shape.height) + "x" + text(shape.width) + ", not " + batch + "x" +
-                                         size + "; build with --res " + size + " --batch " + batch);
+    if (!shape.sizes.contains(asked.size()) || shape.batch.value_or(asked.batch) != asked.batch) {
+        throw Error(NSTOPT_BAD_SIZE, net + " is built for pictures of (batch x height x width) " + to_string(shape) +
+                                         ", not " + to_string(asked) + "; build with --res " +
+                                         to_string(asked.size()) + " --batch " + std::to_string(asked.batch));
     }
 }
 
-void Engine::stylize(const Work &work) {
-    check_fits(work.image.shape);
+void Engine::stylize(const Task &task) {
+    check_fits(task.image.shape);
     const std::lock_guard<std::mutex> lock(running_);
     if (!own_) {
         own_ = model_->make_request();
     }
-    // A request that failed may be in any state: it does not come back.
+    // A request that failed may be in any state, so it is not used again.
     std::unique_ptr<Request> request = std::move(own_);
-    request->run(work);
+    request->run(task);
     own_ = std::move(request);
 }
 
-std::unique_ptr<Job> Engine::submit(const std::shared_ptr<Engine> &engine, const Work &work) {
-    engine->check_fits(work.image.shape);
+std::unique_ptr<Job> Engine::submit(const std::shared_ptr<Engine> &engine, const Task &task) {
+    engine->check_fits(task.image.shape);
     auto job = std::make_unique<Job>(engine);
-    job->start(work);
+    job->start(task);
     return job;
 }
 
-// A job's place. Nothing that may wait for the device is done while `counting_` is locked: submit does not wait.
+// Takes a place for a job. `counting_` is never held while waiting for the device, because submit must not block.
 void Engine::enter() {
     const std::lock_guard<std::mutex> lock(counting_);
     if (in_flight_ == max_jobs_) {
@@ -94,7 +70,7 @@ void Engine::enter() {
     ++in_flight_;
 }
 
-// Null if there is none.
+// Returns a request that a job has left, null if there is none.
 std::unique_ptr<Request> Engine::idle_request() {
     const std::lock_guard<std::mutex> lock(counting_);
     if (idle_.empty()) {
@@ -109,18 +85,18 @@ void Engine::leave(std::unique_ptr<Request> request) {
     const std::lock_guard<std::mutex> lock(counting_);
     --in_flight_;
     if (request) {
-        idle_.push_back(std::move(request));  // does not throw: there is room for max_jobs
+        idle_.push_back(std::move(request));  // cannot throw: capacity for max_jobs is reserved
     }
 }
 
 Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) { engine_->enter(); }
 
-void Job::start(const Work &work) {
+void Job::start(const Task &task) {
     request_ = engine_->idle_request();
     if (!request_) {
         request_ = engine_->model_->make_request();
     }
-    request_->start(work);
+    request_->start(task);
 }
 
 void Job::wait() {
@@ -129,10 +105,10 @@ void Job::wait() {
 }
 
 Job::~Job() {
-    if (!is_healthy_) {  // it may be in any state
+    if (!is_healthy_) {  // the request may be in any state
         request_.reset();
     }
     engine_->leave(std::move(request_));
 }
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

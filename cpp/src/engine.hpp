@@ -1,4 +1,4 @@
-// A loaded engine: what all backends do alike. Sizes are checked here, and who may run when is decided here.
+// A loaded engine: what all backends share. It checks picture sizes and limits the jobs in flight.
 #pragma once
 
 #include <memory>
@@ -8,31 +8,29 @@
 
 #include "backend.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 
 class Job;
 
 class Engine {
 public:
-    // Throws Error, as the backend's function does.
+    // Throws Error, as the backend's load function does.
     Engine(const Bundle &bundle, const nstopt_options &options);
 
-    // Stylizes, one call after the other. Throws Error.
-    void stylize(const Work &work);
+    // Stylizes; concurrent calls run one after the other. Throws Error.
+    void stylize(const Task &task);
 
     // Begins to stylize. Throws Error, NSTOPT_BUSY if max_jobs are in flight.
-    static std::unique_ptr<Job> submit(const std::shared_ptr<Engine> &engine, const Work &work);
+    static std::unique_ptr<Job> submit(const std::shared_ptr<Engine> &engine, const Task &task);
 
     const std::string net;
     const std::string backend;
-    const Shape shape;
-    const std::vector<Size> sizes;  // as in Bundle
+    const InputShape shape;
 
 private:
     friend class Job;
 
     void check_fits(const Shape &asked) const;
-    void check_listed(const Shape &asked) const;
     void enter();
     std::unique_ptr<Request> idle_request();
     void leave(std::unique_ptr<Request> request);
@@ -40,23 +38,24 @@ private:
     const int max_jobs_;
     std::unique_ptr<Model> model_;
     std::mutex running_;
-    std::unique_ptr<Request> own_;  // of `stylize`, so that it never waits for somebody's job
+    std::unique_ptr<Request> own_;  // reserved for `stylize`, so that it never waits for a job
     std::mutex counting_;
     std::vector<std::unique_ptr<Request>> idle_;
     int in_flight_ = 0;
 };
 
-// Pictures in flight. It keeps its engine alive, has one of its max_jobs places, and leaves it a request at the end.
+// Pictures in flight. A job keeps its engine alive, holds one of its max_jobs places, and returns its request to the
+// engine at the end.
 class Job {
 public:
-    // Throws Error, NSTOPT_BUSY if there is no place.
+    // Throws Error, NSTOPT_BUSY if no place is free.
     explicit Job(std::shared_ptr<Engine> engine);
     ~Job();
     Job(const Job &) = delete;
     Job &operator=(const Job &) = delete;
 
-    // Each called once. They throw Error.
-    void start(const Work &work);
+    // Call each once. Both throw Error.
+    void start(const Task &task);
     void wait();
 
 private:
@@ -65,4 +64,4 @@ private:
     bool is_healthy_ = false;
 };
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

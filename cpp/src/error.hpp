@@ -1,4 +1,4 @@
-// The one exception of the library's inside; api.cpp turns it into a status and a sentence.
+// The exception that the library throws inside; api.cpp turns it into a status and a message.
 #pragma once
 
 #include <stdexcept>
@@ -6,7 +6,7 @@
 
 #include "nstopt.h"
 
-namespace nstopt {
+namespace nstopt::detail {
 
 class Error : public std::runtime_error {
 public:
@@ -15,4 +15,4 @@ public:
     const nstopt_status status;
 };
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

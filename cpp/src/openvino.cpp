@@ -1,5 +1,5 @@
-// OpenVINO: the bundle holds model.xml and model.bin. Configured as nstopt/engines/openvino.py does it, so that both
-// give the same picture, bit for bit.
+// The OpenVINO backend. The bundle holds model.xml and model.bin. The configuration is that of
+// nstopt/engines/openvino.py, so that both give the same picture bit for bit.
 #include <openvino/openvino.hpp>
 
 #include <cstring>
@@ -8,10 +8,10 @@
 #include "backend.hpp"
 #include "error.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 namespace {
 
-// The last line of OpenVINO's message: the ones before it are its own source lines.
+// Returns the last line of OpenVINO's message; the lines before it name places in OpenVINO's source.
 std::string reason(const std::exception &error) {
     std::string text = error.what();
     text.erase(text.find_last_not_of(" \n\r") + 1);
@@ -30,7 +30,7 @@ auto on_device(const std::string &doing, Function &&function) {
 
 ov::AnyMap configuration(const nstopt_options &options) {
     ov::AnyMap chosen{
-        // Without this hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
+        // Without this hint OpenVINO computes in BF16 on CPUs that have it, which the user did not ask for.
         ov::hint::inference_precision(ov::element::f32),
         ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
     };
@@ -40,14 +40,14 @@ ov::AnyMap configuration(const nstopt_options &options) {
     return chosen;
 }
 
-// Reads and writes the caller's memory in place where there are no gaps in it.
+// Reads and writes the caller's memory in place if it has no gaps.
 class OpenVINORequest : public Request {
 public:
     explicit OpenVINORequest(ov::InferRequest request) : request_(std::move(request)) {}
 
-    void start(const Work &work) override {
+    void start(const Task &task) override {
         on_device(kRunning, [&] {
-            bind(work);
+            bind(task);
             request_.start_async();
         });
     }
@@ -57,10 +57,10 @@ public:
         deliver();
     }
 
-    // In the calling thread, which saves waking up another one.
-    void run(const Work &work) override {
+    // Runs in the calling thread, which saves waking another one.
+    void run(const Task &task) override {
         on_device(kRunning, [&] {
-            bind(work);
+            bind(task);
             request_.infer();
         });
         deliver();
@@ -69,14 +69,14 @@ public:
 private:
     static constexpr const char *kRunning = "OpenVINO cannot run the engine";
 
-    void bind(const Work &work) {
-        const Shape &shape = work.image.shape;
-        target_ = work.stylized;
+    void bind(const Task &task) {
+        const Shape &shape = task.image.shape;
+        target_ = task.stylized;
         is_staged_ = !target_.is_packed();
         if (is_staged_) {
             to_.resize(shape.bytes());
         }
-        request_.set_input_tensor(tensor(shape, source(work)));
+        request_.set_input_tensor(tensor(shape, source(task)));
         request_.set_output_tensor(tensor(shape, is_staged_ ? to_.data() : target_.pixels));
     }
 
@@ -86,16 +86,16 @@ private:
         }
     }
 
-    const std::uint8_t *source(const Work &work) {
-        if (work.image.is_packed() && !overlap(work.image, work.stylized)) {
-            return work.image.pixels;
+    const std::uint8_t *source(const Task &task) {
+        if (task.image.is_packed() && !overlap(task.image, task.stylized)) {
+            return task.image.pixels;
         }
-        from_.resize(work.image.shape.bytes());
-        pack(work.image, from_.data());
+        from_.resize(task.image.shape.bytes());
+        pack(task.image, from_.data());
         return from_.data();
     }
 
-    // OpenVINO only reads an input's memory, but has no tensor of constant memory in all its versions.
+    // Casts away const, since not every version of OpenVINO has a tensor of constant memory; it only reads inputs.
     static ov::Tensor tensor(const Shape &shape, const std::uint8_t *pixels) {
         const ov::Shape dims{std::size_t(shape.batch), std::size_t(shape.height), std::size_t(shape.width), kChannels};
         return {ov::element::u8, dims, const_cast<std::uint8_t *>(pixels)};
@@ -122,14 +122,14 @@ public:
     }
 
     std::unique_ptr<Request> make_request() override {
-        return on_device("OpenVINO makes no request", [&]() -> std::unique_ptr<Request> {
+        return on_device("OpenVINO cannot create an inference request", [&]() -> std::unique_ptr<Request> {
             return std::make_unique<OpenVINORequest>(compiled_.create_infer_request());
         });
     }
 
 private:
-    // Once in a process. A Core has signals handled on a stack of its own; where two end in the order in which they
-    // began, that stack is freed in use, and the next signal ends the process.
+    // Returns the process's only Core. Each Core installs its own alternate signal stack. If two Cores were destroyed
+    // in the order in which they were made, a freed stack would stay installed, and the next signal would crash.
     static ov::Core &core() {
         static ov::Core core;
         return core;
@@ -144,4 +144,4 @@ std::unique_ptr<Model> load_openvino(const Bundle &bundle, const nstopt_options 
     return std::make_unique<OpenVINOModel>(bundle, options);
 }
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -8,23 +8,21 @@
 
 #include "error.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 namespace {
 
-constexpr int kMinSide = 16;
-constexpr int kMaxSide = 16384;
 constexpr int kMaxBatch = 16384;
-// With these, no offset within a batch can overflow.
+// Within these limits, no offset within a batch can overflow.
 constexpr std::ptrdiff_t kMaxRow = std::ptrdiff_t(1) << 32;
 constexpr std::ptrdiff_t kMaxPicture = std::ptrdiff_t(1) << 48;
 
 void check_size(const Shape &shape) {
     const auto side = [](int pixels) { return kMinSide <= pixels && pixels <= kMaxSide; };
     if (!side(shape.height) || !side(shape.width) || shape.batch < 1 || shape.batch > kMaxBatch) {
-        throw Error(NSTOPT_BAD_SIZE, std::to_string(shape.batch) + " pictures of " + std::to_string(shape.height) +
-                                         "x" + std::to_string(shape.width) + ": each side must lie in " +
-                                         std::to_string(kMinSide) + ".." + std::to_string(kMaxSide) +
-                                         ", and their number in 1.." + std::to_string(kMaxBatch));
+        throw Error(NSTOPT_BAD_SIZE, "the pictures are (batch x height x width) " + to_string(shape) +
+                                         ": each side must lie in " + std::to_string(kMinSide) + ".." +
+                                         std::to_string(kMaxSide) + ", and the batch in 1.." +
+                                         std::to_string(kMaxBatch));
     }
 }
 
@@ -46,7 +44,7 @@ View<Byte> make_view(const char *name, Byte *pixels, const Shape &shape, const n
     return {pixels, shape, row, picture};
 }
 
-// First byte of the pictures, and the one after the last.
+// Returns the first byte of the pictures and the one after the last.
 template <class Byte>
 std::pair<const std::uint8_t *, const std::uint8_t *> span(const View<Byte> &view) {
     const std::ptrdiff_t rows = view.row * (view.shape.height - 1);
@@ -58,7 +56,7 @@ std::pair<const std::uint8_t *, const std::uint8_t *> span(const View<Byte> &vie
 
 }  // namespace
 
-Work make_work(const Shape &shape, const std::uint8_t *image, const nstopt_strides *image_strides,
+Task make_task(const Shape &shape, const std::uint8_t *image, const nstopt_strides *image_strides,
                std::uint8_t *stylized, const nstopt_strides *stylized_strides) {
     check_size(shape);
     return {make_view("image", image, shape, image_strides),
@@ -90,4 +88,4 @@ void unpack(const std::uint8_t *packed, const Target &pictures) {
     }
 }
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -6,23 +6,25 @@
 
 #include "error.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 namespace {
 
-// TensorRT's functions return no reason: they log errors, in the thread that calls them. The first says most.
-thread_local char said[1024] = "";
+// Errors that TensorRT logged in this thread. Its functions return no reason: they log it, in the calling thread. The
+// first messages say most, so a long text is cut at its end.
+thread_local char logged[1024] = "";
 
 class Logger : public nvinfer1::ILogger {
 public:
     void log(Severity severity, const char *message) noexcept override {
         if (severity <= Severity::kERROR) {
-            const std::size_t used = std::strlen(said);
-            std::snprintf(said + used, sizeof said - used, "%s%s", used ? "; " : "", message);
+            const std::size_t used = std::strlen(logged);
+            std::snprintf(logged + used, sizeof logged - used, "%s%s", used ? "; " : "", message);
         }
     }
 };
 
-// One for all plans, and for ever: TensorRT goes on using the first logger that it was given, for other plans too.
+// Returns the logger of all plans. It is never destroyed: TensorRT keeps the first logger that it was given and uses
+// it for other plans too.
 Logger &logger() {
     static Logger &only = *new Logger;
     return only;
@@ -30,10 +32,10 @@ Logger &logger() {
 
 [[noreturn]] void fail(const std::string &what) { throw Error(NSTOPT_BAD_DEVICE, what); }
 
-// For a failure of TensorRT's: `said` was emptied before.
+// Throws the error of a TensorRT call, with what TensorRT logged since `logged` was last cleared.
 [[noreturn]] void fail_with_reason(const std::string &what, const std::string &hint = "") {
     const std::string cuda = take_cuda_error();
-    const std::string reason = *said ? said : "TensorRT gives no reason";
+    const std::string reason = *logged ? logged : "TensorRT gives no reason";
     fail(what + ": " + reason + (cuda.empty() ? "" : "; " + cuda) + hint);
 }
 
@@ -61,7 +63,7 @@ Plan::Plan(const Bytes &bytes, const std::string &name, int number)
     : gpu(number), runtime_(nullptr, {number}), engine_(nullptr, {number}), context_(nullptr, {number}) {
     const OnGpu on(gpu);
     on.require();
-    *said = '\0';
+    *logged = '\0';
     load(bytes, name);
     find_tensors();
     stream_ = make_stream(gpu);
@@ -86,12 +88,12 @@ void Plan::find_tensors() {
         const bool is_input = engine_->getTensorIOMode(name) == nvinfer1::TensorIOMode::kINPUT;
         std::string &slot = is_input ? image_ : stylized_;
         if (!slot.empty() || engine_->getTensorDataType(name) != nvinfer1::DataType::kUINT8) {
-            fail(std::string("the plan's tensor ") + name + " is not the one uint8 picture in or out");
+            fail(std::string("the plan's tensor ") + name + " is not uint8, or not its only input or output");
         }
         slot = name;
     }
     if (image_.empty() || stylized_.empty()) {
-        fail("the plan has no picture in, or none out");
+        fail("the plan has no input, or no output");
     }
     const nvinfer1::Dims dims = engine_->getTensorShape(image_.c_str());
     is_dynamic_ = std::any_of(dims.d, dims.d + std::max(dims.nbDims, 0), [](auto side) { return side < 0; });
@@ -101,11 +103,12 @@ void Plan::make_context() {
     prepared_ = {};
     context_.reset(engine_->createExecutionContext());
     if (!context_) {
-        fail_with_reason("TensorRT cannot make an execution context");
+        fail_with_reason("TensorRT cannot create an execution context");
     }
 }
 
-// The optimization profile that takes such pictures, -1 if none does. A plan for several sizes has some for each.
+// Returns the optimization profile that takes pictures of this shape, -1 if none does. A plan for several sizes has at
+// least one profile for each.
 int Plan::profile_for(const nvinfer1::Dims &dims) const {
     using Selector = nvinfer1::OptProfileSelector;
     const char *name = image_.c_str();
@@ -129,7 +132,7 @@ void Plan::prepare(const nvinfer1::Dims &dims, int profile) {
     if (is_between(prepared_, dims, prepared_)) {
         return;
     }
-    // In TensorRT 8.5 only the first context of an engine starts with a profile, the first one.
+    // In TensorRT 8.5 only an engine's first context starts with a profile, which is profile 0.
     if (is_dynamic_ && context_->getOptimizationProfile() != profile &&
         !context_->setOptimizationProfileAsync(profile, stream_.get())) {
         fail_with_reason("TensorRT refuses the plan's profile " + std::to_string(profile));
@@ -138,13 +141,13 @@ void Plan::prepare(const nvinfer1::Dims &dims, int profile) {
         fail_with_reason("TensorRT refuses the size of the pictures");
     }
     const nvinfer1::Dims made = context_->getTensorShape(stylized_.c_str());
-    if (!is_between(made, dims, made)) {  // its memory would be too small
-        fail("the plan makes pictures of another size than it is given");
+    if (!is_between(made, dims, made)) {  // the buffers would be too small
+        fail("the plan's output has another size than its input");
     }
     prepared_ = dims;
 }
 
-void Plan::queue(const Run &run) {
+void Plan::issue(const Run &run) {
     const std::size_t bytes = run.shape.bytes();
     check(cudaMemcpyAsync(run.image, run.from, bytes, cudaMemcpyHostToDevice, stream_.get()),
           "copy pictures to the GPU");
@@ -162,20 +165,18 @@ void Plan::enqueue(const Run &run) {
     const std::lock_guard<std::mutex> lock(enqueuing_);
     const int profile = profile_for(dims);
     if (profile < 0) {
-        throw Error(NSTOPT_BAD_SIZE, "the plan takes no " + std::to_string(run.shape.batch) + "x" +
-                                         std::to_string(run.shape.height) + "x" + std::to_string(run.shape.width) +
-                                         " pictures");
+        throw Error(NSTOPT_BAD_SIZE, "the plan takes no pictures of (batch x height x width) " + to_string(run.shape));
     }
-    *said = '\0';
+    *logged = '\0';
     try {
         prepare(dims, profile);
-        queue(run);
+        issue(run);
     } catch (...) {
-        // Part of the run may be under way; and the context may be in any state, so it does not come back.
+        // Part of the run may be under way. The context may be in any state, so it is not used again.
         ignore(cudaStreamSynchronize(stream_.get()));
         context_.reset();
         throw;
     }
 }
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -1,4 +1,4 @@
-// A TensorRT plan, loaded: puts runs on its GPU.
+// A loaded TensorRT plan, which enqueues runs on its GPU.
 #pragma once
 
 #include <NvInfer.h>
@@ -9,29 +9,31 @@
 
 #include "bundle.hpp"
 #include "cuda.hpp"
+#include "pictures.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 
-// One run: where its pictures are on the host and on the GPU, and what tells that it is over.
+// One run: its buffers on the host and on the GPU, and the event that is recorded at its end.
 struct Run {
     Shape shape;
-    const std::uint8_t *from;
-    std::uint8_t *image;
-    std::uint8_t *stylized;
-    std::uint8_t *to;
+    const std::uint8_t *from;  // host
+    std::uint8_t *image;       // GPU
+    std::uint8_t *stylized;    // GPU
+    std::uint8_t *to;          // host
     cudaEvent_t done;
 };
 
-// One context and one stream, so that runs queue up on the GPU, and more of them need no further activation memory. It
-// must outlive its runs.
+// All runs share one execution context and one stream: they queue on the GPU, and more of them need no more activation
+// memory. The plan must outlive its runs.
 class Plan {
 public:
-    // Throws Error (NSTOPT_BAD_DEVICE). `name` is for its message.
+    // Throws Error (NSTOPT_BAD_DEVICE), whose message calls the plan `name`.
     Plan(const Bytes &bytes, const std::string &name, int gpu);
     Plan(const Plan &) = delete;
     Plan &operator=(const Plan &) = delete;
 
-    // Queues a run, from any thread, whose own GPU is the plan's. Throws Error; nothing uses the run's memory then.
+    // Enqueues a run. Any thread may call it; the plan's GPU must be current there. Throws Error, and then no work on
+    // the run's memory is left in the stream.
     void enqueue(const Run &run);
 
     const int gpu;
@@ -45,18 +47,18 @@ private:
     void make_context();
     int profile_for(const nvinfer1::Dims &dims) const;
     void prepare(const nvinfer1::Dims &dims, int profile);
-    void queue(const Run &run);
+    void issue(const Run &run);
 
-    // Deleted from the last to the first, as they must be.
+    // TensorRT requires this order: members are destroyed from the last to the first.
     Owned<nvinfer1::IRuntime> runtime_;
     Owned<nvinfer1::ICudaEngine> engine_;
     Stream stream_;
-    Owned<nvinfer1::IExecutionContext> context_;  // none after a failure
-    nvinfer1::Dims prepared_{};                   // what the context is set to
+    Owned<nvinfer1::IExecutionContext> context_;  // null after a failure
+    nvinfer1::Dims prepared_{};                   // shape that the context is set to
     std::string image_;                           // names of the plan's tensors
     std::string stylized_;
     bool is_dynamic_ = false;
     std::mutex enqueuing_;
 };
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

@@ -1,4 +1,5 @@
-// TensorRT: the bundle holds engine.plan. Only what 8.5 to 11 have in common is used: tensors by name, enqueueV3.
+// The TensorRT backend. The bundle holds engine.plan. It uses only what versions 8.5 to 11 have in common: tensors by
+// name, and enqueueV3.
 #include <string>
 
 #include "backend.hpp"
@@ -6,7 +7,7 @@
 #include "error.hpp"
 #include "plan.hpp"
 
-namespace nstopt {
+namespace nstopt::detail {
 namespace {
 
 class TensorRTRequest : public Request {
@@ -18,7 +19,7 @@ public:
         done_ = make_event(plan_.gpu);
     }
 
-    // The GPU may still use the buffers, where `wait` was not reached.
+    // Waits, since the GPU may still use the buffers if `wait` was not called.
     ~TensorRTRequest() override {
         const OnGpu on(plan_.gpu);
         ignore(cudaEventSynchronize(done_.get()));
@@ -27,13 +28,13 @@ public:
     TensorRTRequest(const TensorRTRequest &) = delete;
     TensorRTRequest &operator=(const TensorRTRequest &) = delete;
 
-    void start(const Work &work) override {
+    void start(const Task &task) override {
         const OnGpu on(plan_.gpu);
         on.require();
-        const Shape &shape = work.image.shape;
+        const Shape &shape = task.image.shape;
         const std::size_t bytes = shape.bytes();
-        target_ = work.stylized;
-        pack(work.image, from_.hold(bytes));
+        target_ = task.stylized;
+        pack(task.image, from_.hold(bytes));
         plan_.enqueue({shape, from_.get(), image_.hold(bytes), stylized_.hold(bytes), to_.hold(bytes), done_.get()});
     }
 
@@ -62,7 +63,8 @@ private:
     Plan plan_;
 };
 
-// Counted before TensorRT is touched: its runtime crashes the process where there is no GPU.
+// Throws Error if there is no such GPU. Call it before any TensorRT function: without a GPU, TensorRT's runtime crashes
+// the process.
 void require_gpu(const std::string &name, int gpu) {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
@@ -84,4 +86,4 @@ std::unique_ptr<Model> load_tensorrt(const Bundle &bundle, const nstopt_options 
     return std::make_unique<TensorRTModel>(plan, name, options.gpu);
 }
 
-}  // namespace nstopt
+}  // namespace nstopt::detail

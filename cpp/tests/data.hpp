@@ -1,4 +1,4 @@
-// What tests/cpp/conftest.py has prepared: bundles, pictures, and what Python makes of them.
+// Test data that tests/cpp/conftest.py writes: bundles, pictures, and Python's results on them.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ inline Pixels read_pixels(const std::string &name) {
     return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
-// One line of cases.txt: a bundle, pictures that it takes, and Python's result.
+// One line of cases.txt: a bundle, pictures that fit it, and Python's result on them.
 struct Case {
     std::string bundle;
     nstopt_shape shape;

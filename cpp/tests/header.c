@@ -1,4 +1,4 @@
-/* nstopt.h is C11: this compiles with -Wpedantic -Werror, and calls what needs no bundle. */
+/* Shows that nstopt.h is C11: compiles with -Wpedantic -Werror, and calls the functions that need no bundle. */
 #include <nstopt.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-// Arguments that make no sense are errors, never crashes.
+// Invalid arguments are errors, never crashes.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -13,7 +13,7 @@
 
 namespace {
 
-bool told(const char *text) { return std::strstr(nstopt_last_error(), text) != nullptr; }
+bool message_has(const char *text) { return std::strstr(nstopt_last_error(), text) != nullptr; }
 
 nstopt_status load_with(nstopt_options options) {
     nstopt_engine *engine = nullptr;
@@ -24,10 +24,10 @@ nstopt_status load_with(nstopt_options options) {
 
 }  // namespace
 
-TEST_CASE("null pointers") {
+TEST_CASE("null pointers are errors") {
     nstopt_engine *engine = nullptr;
     CHECK(nstopt_load(nullptr, nullptr, &engine) == NSTOPT_BAD_ARGUMENT);
-    CHECK(told("bundle is NULL"));
+    CHECK(message_has("bundle is NULL"));
     CHECK(nstopt_load("x", nullptr, nullptr) == NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_options_init(nullptr, sizeof(nstopt_options)) == NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_wait(nullptr) == NSTOPT_BAD_ARGUMENT);
@@ -43,7 +43,7 @@ TEST_CASE("null pointers") {
     CHECK(nstopt_engine_shape(engine, nullptr) == NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_stylize(engine, nullptr, pixels.data(), nullptr, pixels.data(), nullptr) == NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_stylize(engine, &shape, nullptr, nullptr, pixels.data(), nullptr) == NSTOPT_BAD_ARGUMENT);
-    CHECK(told("image is NULL"));
+    CHECK(message_has("image is NULL"));
     CHECK(nstopt_stylize(engine, &shape, pixels.data(), nullptr, nullptr, nullptr) == NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_submit(engine, &shape, pixels.data(), nullptr, pixels.data(), nullptr, nullptr) ==
           NSTOPT_BAD_ARGUMENT);
@@ -52,10 +52,10 @@ TEST_CASE("null pointers") {
     nstopt_free(engine);
 }
 
-TEST_CASE("options") {
+TEST_CASE("options out of range are errors") {
     nstopt_options options;
     CHECK(nstopt_options_init(&options, sizeof options - 1) == NSTOPT_BAD_ARGUMENT);
-    CHECK(told("set it with nstopt_options_init, of the same nstopt.h"));
+    CHECK(message_has("set it with nstopt_options_init, of the same nstopt.h"));
     options = nstopt::default_options();
     CHECK(options.threads == 0);
     CHECK(options.max_jobs == 2);
@@ -67,7 +67,7 @@ TEST_CASE("options") {
     wrong = options;
     wrong.threads = -1;
     CHECK(load_with(wrong) == NSTOPT_BAD_ARGUMENT);
-    CHECK(told("the option threads is -1, but must lie in 0..1024"));
+    CHECK(message_has("the option threads is -1, but must lie in 0..1024"));
     wrong = options;
     wrong.max_jobs = 0;
     CHECK(load_with(wrong) == NSTOPT_BAD_ARGUMENT);
@@ -76,13 +76,13 @@ TEST_CASE("options") {
     CHECK(load_with(wrong) == NSTOPT_BAD_ARGUMENT);
 }
 
-TEST_CASE("strides in which rows or pictures overlap") {
-    nstopt::Net net(test_data("any.nst").c_str());
+TEST_CASE("strides that make rows or pictures overlap are errors") {
+    nstopt::Engine engine(test_data("any.nst").c_str());
     const nstopt_shape shape{2, 20, 30};
     Pixels image(2 * 20 * 30 * 3), stylized(image.size());
     const auto status = [&](nstopt_strides image_strides, nstopt_strides stylized_strides) {
         try {
-            net.stylize(shape, image.data(), stylized.data(), image_strides, stylized_strides);
+            engine.stylize(shape, image.data(), stylized.data(), image_strides, stylized_strides);
             return NSTOPT_OK;
         } catch (const nstopt::Exception &error) {
             return error.status();
@@ -92,18 +92,18 @@ TEST_CASE("strides in which rows or pictures overlap") {
     for (const std::ptrdiff_t row : {std::ptrdiff_t(89), std::ptrdiff_t(-89), std::ptrdiff_t(1), PTRDIFF_MIN,
                                      PTRDIFF_MAX}) {
         CHECK(status({row, 0}, {}) == NSTOPT_BAD_ARGUMENT);
-        CHECK(told("the row stride of image is "));
-        CHECK(told(" bytes, but a row has 90"));
+        CHECK(message_has("the row stride of image is "));
+        CHECK(message_has(" bytes, but a row has 90"));
         CHECK(status({}, {row, 0}) == NSTOPT_BAD_ARGUMENT);
     }
     for (const std::ptrdiff_t picture : {std::ptrdiff_t(1799), std::ptrdiff_t(-1799), PTRDIFF_MIN, PTRDIFF_MAX}) {
         CHECK(status({90, picture}, {}) == NSTOPT_BAD_ARGUMENT);
         CHECK(status({}, {90, picture}) == NSTOPT_BAD_ARGUMENT);
-        CHECK(told("the picture stride of stylized is "));
+        CHECK(message_has("the picture stride of stylized is "));
     }
 }
 
-TEST_CASE("each thread has its own error") {
+TEST_CASE("each thread has its own last error") {
     CHECK(nstopt_wait(nullptr) == NSTOPT_BAD_ARGUMENT);
     const std::string mine = nstopt_last_error();
     std::string first, second;

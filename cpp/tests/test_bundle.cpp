@@ -1,4 +1,4 @@
-// Bundles that are not whole are refused before the backend sees them.
+// Damaged bundles are refused before the backend reads them.
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -7,8 +7,8 @@
 
 #include "data.hpp"
 
-TEST_CASE("damaged bundles") {
-    std::ifstream lines(test_data("damaged.txt"));  // folder, then a part of the message
+TEST_CASE("damaged bundles are refused") {
+    std::ifstream lines(test_data("damaged.txt"));  // folder, then part of the message
     std::string folder, message;
     int count = 0;
     while (lines >> folder && std::getline(lines >> std::ws, message)) {
@@ -22,7 +22,7 @@ TEST_CASE("damaged bundles") {
     CHECK(count > 10);
 }
 
-TEST_CASE("a file whose hash is right but which OpenVINO cannot read") {
+TEST_CASE("OpenVINO's reason is one line if it cannot read a file whose hash matches") {
     nstopt_engine *engine = nullptr;
     CHECK(nstopt_load(test_data("nonsense.nst").c_str(), nullptr, &engine) == NSTOPT_BAD_DEVICE);
     CHECK(std::string(nstopt_last_error()).find("OpenVINO cannot load ") == 0);

@@ -1,4 +1,4 @@
-// Pictures: the same as Python's, bit for bit, however they lie in memory and whoever asks for them.
+// Results equal Python's bit for bit, whatever the memory layout, the thread or the call.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::uint8_t kUntouched = 0xA5;
 
-// Pictures with gaps: each row is followed by `gap` bytes, each picture by one row more.
+// Pictures with gaps: `gap` bytes follow each row, and one more row follows each picture.
 struct Gapped {
     Gapped(nstopt_shape shape, std::ptrdiff_t gap, bool is_bottom_up)
         : bytes(shape.width * 3), row(bytes + gap), height(shape.height), rows(shape.batch * (shape.height + 1)) {
@@ -24,7 +24,7 @@ struct Gapped {
         first = memory.data() + (is_bottom_up ? (height - 1) * row : 0);
     }
 
-    // Calls `function` with each row of pixels, and which of the packed rows it is.
+    // Calls `function` with each row of pixels and its index among the packed rows.
     template <class Function>
     void each_row(nstopt_shape shape, Function &&function) {
         for (int picture = 0; picture < shape.batch; ++picture) {
@@ -40,25 +40,25 @@ struct Gapped {
     std::uint8_t *first;
 };
 
-void check_gapped(nstopt::Net &net, const Case &one, bool is_bottom_up) {
+void check_gapped(nstopt::Engine &engine, const Case &one, bool is_bottom_up) {
     Gapped image(one.shape, 7, is_bottom_up), stylized(one.shape, 12, is_bottom_up);
     image.each_row(one.shape, [&](std::uint8_t *row, int index) {
         std::copy_n(one.image.data() + index * image.bytes, image.bytes, row);
     });
-    net.stylize(one.shape, image.first, stylized.first, image.strides, stylized.strides);
+    engine.stylize(one.shape, image.first, stylized.first, image.strides, stylized.strides);
     bool is_equal = true;
     stylized.each_row(one.shape, [&](std::uint8_t *row, int index) {
         is_equal &= std::equal(row, row + stylized.bytes, one.stylized.data() + index * stylized.bytes);
-        std::fill_n(row, stylized.bytes, kUntouched);  // what is left then must be the gaps
+        std::fill_n(row, stylized.bytes, kUntouched);  // then only the gaps can differ from kUntouched
     });
     CHECK(is_equal);
     CHECK(std::all_of(stylized.memory.begin(), stylized.memory.end(), [](auto byte) { return byte == kUntouched; }));
 }
 
-nstopt_status status_of(nstopt::Net &net, nstopt_shape shape) {
+nstopt_status status_of(nstopt::Engine &engine, nstopt_shape shape) {
     Pixels pixels(std::size_t(4) * 80 * 80 * 3);
     try {
-        net.stylize(shape, pixels.data(), pixels.data());
+        engine.stylize(shape, pixels.data(), pixels.data());
         return NSTOPT_OK;
     } catch (const nstopt::Exception &error) {
         return error.status();
@@ -67,66 +67,66 @@ nstopt_status status_of(nstopt::Net &net, nstopt_shape shape) {
 
 }  // namespace
 
-TEST_CASE("the same picture as Python's") {
+TEST_CASE("results equal Python's bit for bit") {
     for (const Case &one : cases()) {
         CAPTURE(one.bundle);
         REQUIRE(one.image.size() == std::size_t(one.shape.batch) * std::size_t(one.shape.height * one.shape.width * 3));
-        nstopt::Net net(test_data(one.bundle).c_str());
-        CHECK(std::string(net.backend()) == "openvino");
+        nstopt::Engine engine(test_data(one.bundle).c_str());
+        CHECK(std::string(engine.backend()) == "openvino");
         Pixels stylized(one.image.size());
-        net.stylize(one.shape, one.image.data(), stylized.data());
+        engine.stylize(one.shape, one.image.data(), stylized.data());
         CHECK((stylized == one.stylized));
-        check_gapped(net, one, false);
-        check_gapped(net, one, true);
+        check_gapped(engine, one, false);
+        check_gapped(engine, one, true);
         Pixels later(one.image.size());
-        net.submit(one.shape, one.image.data(), later.data()).wait();
+        engine.submit(one.shape, one.image.data(), later.data()).wait();
         CHECK((later == one.stylized));
         Pixels in_place = one.image;
-        net.stylize(one.shape, in_place.data(), in_place.data());
+        engine.stylize(one.shape, in_place.data(), in_place.data());
         CHECK((in_place == one.stylized));
     }
 }
 
-TEST_CASE("one CPU thread gives the same picture") {
+TEST_CASE("one CPU thread gives the same result") {
     const Case one = cases().front();
     nstopt_options options = nstopt::default_options();
     options.threads = 1;
-    nstopt::Net net(test_data(one.bundle).c_str(), options);
+    nstopt::Engine engine(test_data(one.bundle).c_str(), options);
     Pixels stylized(one.image.size());
-    net.stylize(one.shape, one.image.data(), stylized.data());
+    engine.stylize(one.shape, one.image.data(), stylized.data());
     CHECK((stylized == one.stylized));
 }
 
-TEST_CASE("a signal after nets that were closed in the order they were opened") {
+TEST_CASE("a signal can be handled after engines were freed in the order of their loading") {
     const std::string bundle = test_data(cases().front().bundle);
-    auto first = std::make_unique<nstopt::Net>(bundle.c_str());
-    auto second = std::make_unique<nstopt::Net>(bundle.c_str());
+    auto first = std::make_unique<nstopt::Engine>(bundle.c_str());
+    auto second = std::make_unique<nstopt::Engine>(bundle.c_str());
     first.reset();
     second.reset();
     static volatile std::sig_atomic_t is_handled = 0;
     struct sigaction action{}, before{};
     action.sa_handler = [](int) { is_handled = 1; };
-    action.sa_flags = SA_ONSTACK;  // where a Core has them handled, as Python's handlers are
+    action.sa_flags = SA_ONSTACK;  // on the stack that a Core installs; Python's handlers run there too
     REQUIRE(sigaction(SIGUSR1, &action, &before) == 0);
     std::raise(SIGUSR1);
     sigaction(SIGUSR1, &before, nullptr);
     CHECK(is_handled == 1);
 }
 
-TEST_CASE("two jobs in flight, and no third") {
+TEST_CASE("a third job is refused while two are in flight") {
     const Case one = cases().front();
-    nstopt::Net net(test_data(one.bundle).c_str());
+    nstopt::Engine engine(test_data(one.bundle).c_str());
     std::vector<Pixels> results(4, Pixels(one.image.size()));
     for (int round = 0; round < 3; ++round) {
-        nstopt::Pending first = net.submit(one.shape, one.image.data(), results[0].data());
-        nstopt::Pending second = net.submit(one.shape, one.image.data(), results[1].data());
+        nstopt::InferRequest first = engine.submit(one.shape, one.image.data(), results[0].data());
+        nstopt::InferRequest second = engine.submit(one.shape, one.image.data(), results[1].data());
         try {
-            net.submit(one.shape, one.image.data(), results[2].data()).wait();
+            engine.submit(one.shape, one.image.data(), results[2].data()).wait();
             FAIL("a third job was taken");
         } catch (const nstopt::Exception &error) {
             CHECK(error.status() == NSTOPT_BUSY);
         }
-        net.stylize(one.shape, one.image.data(), results[3].data());  // waits for nobody's job
+        engine.stylize(one.shape, one.image.data(), results[3].data());  // waits for no job
         CHECK((results[3] == one.stylized));
         second.wait();
         first.wait();
@@ -152,7 +152,7 @@ TEST_CASE("a job outlives the engine that it was submitted to") {
 
 TEST_CASE("threads share an engine") {
     const Case one = cases().front();
-    nstopt::Net net(test_data(one.bundle).c_str());
+    nstopt::Engine engine(test_data(one.bundle).c_str());
     std::vector<Pixels> results(4, Pixels(one.image.size()));
     std::vector<std::thread> threads;
     for (std::size_t index = 0; index < results.size(); ++index) {
@@ -160,10 +160,10 @@ TEST_CASE("threads share an engine") {
             Pixels &result = results[index];
             for (int round = 0; round < 5; ++round) {
                 std::fill(result.begin(), result.end(), kUntouched);
-                if (index < 2) {  // two of them by jobs, which is what max_jobs allows
-                    net.submit(one.shape, one.image.data(), result.data()).wait();
+                if (index < 2) {  // two threads submit jobs, as many as max_jobs allows
+                    engine.submit(one.shape, one.image.data(), result.data()).wait();
                 } else {
-                    net.stylize(one.shape, one.image.data(), result.data());
+                    engine.stylize(one.shape, one.image.data(), result.data());
                 }
             }
         });
@@ -176,29 +176,35 @@ TEST_CASE("threads share an engine") {
     }
 }
 
-TEST_CASE("sizes that do not fit") {
-    nstopt::Net fixed(test_data("fixed.nst").c_str());
+TEST_CASE("pictures that do not fit the engine are refused") {
+    nstopt::Engine fixed(test_data("fixed.nst").c_str());
     CHECK(fixed.shape().batch == 2);
     CHECK(fixed.shape().height == 48);
     CHECK(fixed.shape().width == 64);
     CHECK(status_of(fixed, {2, 48, 64}) == NSTOPT_OK);
     CHECK(status_of(fixed, {1, 64, 48}) == NSTOPT_BAD_SIZE);
     const std::string message = nstopt_last_error();
-    CHECK(message.find("is built for pictures of (batch x height x width) 2x48x64, not 1x64x48; build with --res 64x48 "
-                       "--batch 1") != std::string::npos);
-    nstopt::Net several(test_data("sizes.nst").c_str());
+    CHECK(message.find("is built for pictures of (batch x height x width) 2 x 48x64, not 1 x 64x48; "
+                       "build with --res 64x48 --batch 1") != std::string::npos);
+    nstopt::Engine several(test_data("sizes.nst").c_str());
+    CHECK(several.shape().batch == 0);
+    CHECK(several.shape().height == 0);
+    CHECK(several.shape().width == 0);
     CHECK(status_of(several, {1, 48, 64}) == NSTOPT_OK);
     CHECK(status_of(several, {1, 32, 32}) == NSTOPT_OK);
     CHECK(status_of(several, {1, 32, 64}) == NSTOPT_BAD_SIZE);
-    CHECK(std::string(nstopt_last_error()).find("pictures of 48x64, 32x32, not 32x64; build with --res 32x64 too") !=
-          std::string::npos);
-    nstopt::Net any(test_data("any.nst").c_str());
+    CHECK(std::string(nstopt_last_error())
+              .find("(batch x height x width) any number of x 48x64, 32x32, not 1 x 32x64; "
+                    "build with --res 32x64 --batch 1") != std::string::npos);
+    nstopt::Engine any(test_data("any.nst").c_str());
     CHECK(any.shape().batch == 0);
     CHECK(any.shape().height == 0);
-    for (const nstopt_shape &shape : {nstopt_shape{1, 15, 64}, nstopt_shape{1, 64, 15}, nstopt_shape{0, 64, 64},
-                                      nstopt_shape{-1, 64, 64}, nstopt_shape{1, -64, 64}, nstopt_shape{1, 64, INT32_MAX},
-                                      nstopt_shape{INT32_MAX, INT32_MAX, INT32_MAX}, nstopt_shape{1, INT32_MIN, 64}}) {
+    CHECK(any.shape().width == 0);
+    for (const nstopt_shape &shape :
+         {nstopt_shape{1, 15, 64}, nstopt_shape{1, 64, 15}, nstopt_shape{0, 64, 64}, nstopt_shape{-1, 64, 64},
+          nstopt_shape{1, -64, 64}, nstopt_shape{1, 64, INT32_MAX}, nstopt_shape{INT32_MAX, INT32_MAX, INT32_MAX},
+          nstopt_shape{1, INT32_MIN, 64}}) {
         CHECK(status_of(any, shape) == NSTOPT_BAD_SIZE);
     }
-    CHECK(status_of(any, {1, 16, 16}) == NSTOPT_OK);  // and it still runs
+    CHECK(status_of(any, {1, 16, 16}) == NSTOPT_OK);  // the engine still runs
 }

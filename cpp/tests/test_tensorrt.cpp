@@ -1,4 +1,4 @@
-// The TensorRT backend on the double in host_gpu/, whose plans invert pictures: threads, jobs, sizes, failures.
+// The TensorRT backend on the test double in host_gpu/, whose plans invert pictures: threads, jobs, sizes, failures.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
@@ -18,13 +18,15 @@ namespace {
 
 constexpr nstopt_shape kSmall{1, 16, 16}, kLarge{1, 32, 48};
 
-// A picture, and where its result goes.
+// Random pictures, and the memory of their result.
 struct Picture {
-    explicit Picture(nstopt_shape shape) : shape(shape), image(std::size_t(shape.batch * shape.height * shape.width * 3)) {
+    explicit Picture(nstopt_shape shape)
+        : shape(shape), image(std::size_t(shape.batch * shape.height * shape.width * 3)) {
         static thread_local std::minstd_rand random;
         std::generate(image.begin(), image.end(), [] { return std::uint8_t(random()); });
         stylized.resize(image.size());
     }
+    // Returns true if `stylized` is the inverted `image`.
     bool is_right() const {
         return std::equal(image.begin(), image.end(), stylized.begin(),
                           [](int before, int after) { return before + after == 255; });
@@ -49,29 +51,30 @@ nstopt_engine *load(const std::string &bundle, int gpu = 1) {
     return engine;
 }
 
-bool told(const std::string &text) { return std::string(nstopt_last_error()).find(text) != std::string::npos; }
+bool message_has(const std::string &text) { return std::string(nstopt_last_error()).find(text) != std::string::npos; }
 
-// Nothing is left: no memory, no error for whoever uses CUDA next, no other GPU.
+// Checks that every object was freed, that no CUDA error is pending, and that GPU 0 is current.
 void check_clean() {
     CHECK(host_gpu::alive() == 0);
     CHECK(cudaGetLastError() == cudaSuccess);
-    CHECK(host_gpu::own_gpu() == 0);
+    CHECK(host_gpu::current_gpu() == 0);
 }
 
-// A call, two jobs in flight and another call, in two sizes; each may fail by the device, but not be wrong.
+// Makes a call, submits two jobs and makes another call, in two sizes. Each must be right; if `may_fail`, it may also
+// fail with NSTOPT_BAD_DEVICE.
 void use(nstopt_engine *engine, bool may_fail, nstopt_shape other = kSmall) {
     std::vector<Picture> pictures{Picture(kLarge), Picture(other), Picture(kLarge), Picture(other)};
-    std::vector<nstopt_status> said{pictures[0].stylize(engine), pictures[1].submit(engine), pictures[2].submit(engine),
-                                    pictures[3].stylize(engine)};
+    std::vector<nstopt_status> status{pictures[0].stylize(engine), pictures[1].submit(engine),
+                                      pictures[2].submit(engine), pictures[3].stylize(engine)};
     for (std::size_t job : {2, 1}) {
-        said[job] = pictures[job].job ? nstopt_wait(pictures[job].job) : said[job];
+        status[job] = pictures[job].job ? nstopt_wait(pictures[job].job) : status[job];
     }
-    for (std::size_t index = 0; index < said.size(); ++index) {
+    for (std::size_t index = 0; index < status.size(); ++index) {
         CAPTURE(index);
-        if (said[index] == NSTOPT_OK) {
+        if (status[index] == NSTOPT_OK) {
             CHECK(pictures[index].is_right());
         } else {
-            CHECK(said[index] == NSTOPT_BAD_DEVICE);
+            CHECK(status[index] == NSTOPT_BAD_DEVICE);
             CHECK(may_fail);
         }
     }
@@ -79,7 +82,7 @@ void use(nstopt_engine *engine, bool may_fail, nstopt_shape other = kSmall) {
 
 }  // namespace
 
-TEST_CASE("plans for one size, for several and for any") {
+TEST_CASE("plans run for one size, for several and for any") {
     for (const auto &[bundle, shapes] : std::vector<std::pair<std::string, std::vector<nstopt_shape>>>{
              {"plan-one.nst", {kLarge, kLarge}},
              {"plan-sizes.nst", {kSmall, kLarge, kSmall}},
@@ -101,7 +104,7 @@ TEST_CASE("plans for one size, for several and for any") {
     }
 }
 
-TEST_CASE("jobs in flight, waited for in any order") {
+TEST_CASE("jobs can be waited for in any order") {
     nstopt_engine *engine = load("plan-sizes.nst");
     REQUIRE(engine);
     for (int round = 0; round < 20; ++round) {
@@ -119,7 +122,7 @@ TEST_CASE("threads share an engine") {
         threads.emplace_back([=] {
             for (int round = 0; round < 25; ++round) {
                 Picture picture({1, 16 + 4 * number + round % 3, 24});
-                if (number < 2) {  // two of them by jobs, which is what max_jobs allows
+                if (number < 2) {  // two threads submit jobs, as many as max_jobs allows
                     CHECK(picture.submit(engine) == NSTOPT_OK);
                     CHECK(nstopt_wait(picture.job) == NSTOPT_OK);
                 } else {
@@ -136,7 +139,7 @@ TEST_CASE("threads share an engine") {
     check_clean();
 }
 
-TEST_CASE("a job outlives its engine, and ends in another thread") {
+TEST_CASE("a job outlives its engine and can end in another thread") {
     nstopt_engine *engine = load("plan-any.nst");
     Picture first(kLarge), second(kSmall);
     REQUIRE(first.submit(engine) == NSTOPT_OK);
@@ -149,21 +152,21 @@ TEST_CASE("a job outlives its engine, and ends in another thread") {
     check_clean();
 }
 
-TEST_CASE("a run that fails on the GPU fails alone") {
+TEST_CASE("a run that fails on the GPU leaves other runs alone") {
     nstopt_engine *engine = load("plan-any.nst");
     Picture first(kLarge), second(kSmall);
     host_gpu::fail_run();
     REQUIRE(first.submit(engine) == NSTOPT_OK);
     REQUIRE(second.submit(engine) == NSTOPT_OK);
     CHECK(nstopt_wait(first.job) == NSTOPT_BAD_DEVICE);
-    CHECK(told("CUDA cannot finish the run: cudaErrorLaunchFailure: unspecified launch failure"));
+    CHECK(message_has("CUDA cannot finish the run: cudaErrorLaunchFailure: unspecified launch failure"));
     CHECK(nstopt_wait(second.job) == NSTOPT_OK);
     use(engine, false);
     nstopt_free(engine);
     check_clean();
 }
 
-TEST_CASE("whichever call fails, nothing is lost and the engine goes on") {
+TEST_CASE("after the failure of any call, nothing leaks and the engine runs again") {
     for (const std::string bundle : {"plan-one.nst", "plan-sizes.nst", "plan-any.nst"}) {
         const nstopt_shape other = bundle == "plan-one.nst" ? kLarge : kSmall;
         bool was_reached = true;
@@ -178,7 +181,7 @@ TEST_CASE("whichever call fails, nothing is lost and the engine goes on") {
             was_reached = host_gpu::has_failed();
             CHECK((engine || was_reached));
             host_gpu::fail_call(0);
-            cudaSetDevice(0);  // the way back to it may be what failed
+            cudaSetDevice(0);  // since the call that restores it may have failed
             if (engine) {
                 use(engine, false, other);
             }
@@ -188,7 +191,7 @@ TEST_CASE("whichever call fails, nothing is lost and the engine goes on") {
     }
 }
 
-TEST_CASE("whichever call fails while an engine is freed, everything is given back") {
+TEST_CASE("an engine is freed completely even if a call fails meanwhile") {
     bool was_reached = true;
     for (int call = 1; was_reached; ++call) {
         CAPTURE(call);
@@ -204,14 +207,14 @@ TEST_CASE("whichever call fails while an engine is freed, everything is given ba
     }
 }
 
-TEST_CASE("two engines on two GPUs, the first freed first") {
+TEST_CASE("an engine on a second GPU outlives the first engine") {
     nstopt_engine *first = load("plan-any.nst", 0), *second = load("plan-sizes.nst", 1);
     REQUIRE(first);
     REQUIRE(second);
     use(first, false);
     use(second, false);
     nstopt_free(first);
-    for (int call = 1; call < 30; ++call) {  // TensorRT still finds the logger
+    for (int call = 1; call < 30; ++call) {  // TensorRT still logs to the first logger
         host_gpu::fail_call(call);
         use(second, true);
     }
@@ -221,22 +224,22 @@ TEST_CASE("two engines on two GPUs, the first freed first") {
     check_clean();
 }
 
-TEST_CASE("plans that are wrong") {
+TEST_CASE("unusable plans are refused") {
     CHECK(load("plan-damaged.nst") == nullptr);
-    CHECK(told("TensorRT 8.5 cannot load"));
-    CHECK(told("version tag does not match; deserialization failed (a plan runs with"));
+    CHECK(message_has("TensorRT 8.5 cannot load"));
+    CHECK(message_has("version tag does not match; deserialization failed (a plan runs with"));
     CHECK(load("plan-float.nst") == nullptr);
-    CHECK(told("the plan's tensor stylized is not the one uint8 picture in or out"));
+    CHECK(message_has("the plan's tensor stylized is not uint8, or not its only input or output"));
     CHECK(load("plan-any.nst", 5) == nullptr);
-    CHECK(told("it needs NVIDIA GPU number 5, and this machine shows 2"));
+    CHECK(message_has("it needs NVIDIA GPU number 5, and this machine shows 2"));
     Picture picture(kSmall);
     for (const auto &[bundle, status, text] : std::vector<std::tuple<std::string, nstopt_status, std::string>>{
-             {"plan-larger.nst", NSTOPT_BAD_DEVICE, "makes pictures of another size"},
-             {"plan-one.nst", NSTOPT_BAD_SIZE, "the plan takes no 1x16x16 pictures"}}) {
+             {"plan-larger.nst", NSTOPT_BAD_DEVICE, "the plan's output has another size than its input"},
+             {"plan-one.nst", NSTOPT_BAD_SIZE, "the plan takes no pictures of (batch x height x width) 1 x 16x16"}}) {
         nstopt_engine *engine = load(bundle);
         REQUIRE(engine);
         CHECK(picture.stylize(engine) == status);
-        CHECK(told(text));
+        CHECK(message_has(text));
         CHECK(picture.submit(engine) == status);
         CHECK(picture.job == nullptr);
         nstopt_free(engine);

@@ -1,6 +1,8 @@
-"""Builds cpp/ with CMake where the tools are there. The build folders under build/ are kept, so that only what was
-changed is compiled again. `make cpp` sets NSTOPT_CPP=all: then missing tools are an error, and the builds that
-take long are tested too."""
+"""Builds of cpp/ with CMake, and the data that the C++ tests read.
+
+The build folders under build/ are kept, so that only changed files are compiled again. Tests that lack their tools are
+skipped. `make cpp` sets NSTOPT_CPP=all: then missing tools are an error, and the tests that take long run too.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,14 @@ HEADERS = ("nlohmann/json.hpp", "openssl/evp.h", "doctest/doctest.h", "stb/stb_i
 
 
 def missing() -> list[str]:
-    """What the C++ part cannot be built without and is not here."""
+    """Return the tools and headers that the build needs and this machine lacks."""
     found = [name for name in ("cmake", "c++") if shutil.which(name) is None]
     folders = [Path("/usr/include"), Path("/usr/local/include"), Path("/opt/homebrew/include")]
     return found + [name for name in HEADERS if not any((folder / name).is_file() for folder in folders)]
 
 
 def tool(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program; what it says is shown if it fails."""
+    """Run a program, and show its output if it fails."""
     command = [str(argument) for argument in arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
@@ -42,6 +44,7 @@ def tool(*arguments: object, **environment: str) -> subprocess.CompletedProcess[
 
 
 def openvino_cmake() -> Path:
+    """Return the folder of the CMake files in OpenVINO's wheel."""
     spec = importlib.util.find_spec("openvino")
     assert spec
     assert spec.origin
@@ -49,13 +52,13 @@ def openvino_cmake() -> Path:
 
 
 def build(name: str, *options: str) -> Path:
-    """Configure and build cpp/ in build/NAME; returns that folder."""
+    """Configure and build cpp/ in build/NAME, and return that folder."""
     if lacking := missing():
-        reason = f"no {', no '.join(lacking)} here: apt-get install {PACKAGES}"
+        reason = f"{', '.join(lacking)} missing: apt-get install {PACKAGES}"
         pytest.fail(reason) if WHOLE else pytest.skip(f"the C++ part is not built: {reason}")
     folder = ROOT / "build" / name
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:  # several test processes may want it at once
+    with (folder / ".lock").open("w") as lock:  # several test processes may build at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         tool("cmake", "-S", ROOT / "cpp", "-B", folder, f"-DOpenVINO_DIR={openvino_cmake()}", *options)
         tool("cmake", "--build", folder, "--parallel", os.cpu_count())
@@ -72,13 +75,13 @@ def built() -> Path:
 def sanitized() -> Path:
     """The library and its tests with AddressSanitizer and UndefinedBehaviorSanitizer, in build/cpp-sanitized."""
     if not WHOLE:
-        pytest.skip("the build with sanitizers is part of: make cpp")
+        pytest.skip("only `make cpp` builds with sanitizers")
     return build("cpp-sanitized", "-DNSTOPT_TESTS=ON", "-DNSTOPT_SANITIZE=ON", "-DCMAKE_BUILD_TYPE=Debug")
 
 
 @pytest.fixture(scope="session")
 def any_bundle(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The tiny net for any size and any number of pictures, in OpenVINO and FP32."""
+    """The OpenVINO bundle of the tiny net in FP32, for any size and any number of pictures."""
     one = tmp_path_factory.mktemp("one")
     shutil.copyfile(photos / "0.png", one / "0.png")
     return build_engine(BuildSpec(tiny_onnx, one, sizes=Sizes(), batch=None, val=one))

@@ -1,4 +1,4 @@
-"""What the C++ tests read: bundles, whole and damaged; pictures; and what Python makes of them."""
+"""Test data of the C++ tests: whole and damaged bundles, pictures, and Python's results on them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from conftest import noise
 
 import nstopt
-from nstopt.bundle import MANIFEST, Bundle
+from nstopt.bundle import FORMAT_VERSION, MANIFEST, Bundle
 from nstopt.files import sha256_file
 
-# A way to damage a bundle → what the C++ library must say. Python's messages differ in the reasons of its JSON library.
+# Maps each kind of damage to the C++ library's message. Python's messages differ where they quote its JSON library.
 DAMAGES = {
     "changed-weights": "model.bin does not match its hash (damaged or changed); build the engine again",
     "lengthened-weights": "model.bin does not match its hash",
@@ -24,11 +24,17 @@ DAMAGES = {
     "no-manifest": "not an engine bundle (no manifest.json in it)",
     "no-hash": "manifest.json does not match its hash",
     "unlisted-weights": "the manifest lists no model.bin; build the engine again",
-    "other-format": "bundle format 2, but this nstopt reads format 1; build the engine again with this version",
+    "other-format": "bundle format 1, but this nstopt reads format 2; build the engine again with this version",
     "text-format": "manifest.json is not valid: ",
     "no-shape": "manifest.json is not valid: ",
-    "shape-of-text": "manifest.json is not valid: height",
-    "shape-of-fractions": "manifest.json is not valid: width",
+    "no-sizes": "manifest.json is not valid: ",
+    "sizes-of-a-word": "manifest.json is not valid: sizes is not a list",
+    "size-without-a-list": "manifest.json is not valid: a size is not [height, width]",
+    "size-of-three-sides": "manifest.json is not valid: a size is not [height, width]",
+    "height-of-text": "manifest.json is not valid: height is not a positive whole number",
+    "width-of-a-fraction": "manifest.json is not valid: width is not a positive whole number",
+    "height-of-zero": "manifest.json is not valid: height is not a positive whole number",
+    "batch-of-zero": "manifest.json is not valid: batch is not a positive whole number",
     "list-of-files": "manifest.json is not valid: ",
     "no-json": "manifest.json is not valid: ",
     "no-utf8": "manifest.json is not valid: ",
@@ -37,10 +43,10 @@ DAMAGES = {
     "path-to-itself": "the manifest names '.', which lies outside the bundle",
     "no-such-folder": "no such folder; build one with: nstopt build-engine",
 }  # fmt: skip
-# Python notices this one when the engine is loaded, not when the bundle is opened.
-ONLY_CPP = {"unlisted-weights"}
+# Python notices unlisted weights when it loads the engine, not when it opens the bundle, and does not look for zeros.
+ONLY_CPP = {"unlisted-weights", "height-of-zero", "batch-of-zero"}
 
-# Plans for the double of TensorRT, which says what they mean: cpp/tests/host_gpu/tensorrt.cpp.
+# Plans for the double of TensorRT; cpp/tests/host_gpu/tensorrt.cpp describes the format.
 PLANS = {
     "plan-one": "static 1 32 48 1 32 48",
     "plan-sizes": "dynamic 1 32 48 1 32 48  1 32 48 1 32 48  1 16 16 1 16 16",
@@ -52,28 +58,28 @@ PLANS = {
 
 
 def prepare(folder: Path, cases: Sequence[tuple[Bundle, int, int, int]]) -> None:
-    """Write pictures and what Python makes of them: noise for each bundle, number of pictures, height and width."""
+    """Write pictures of noise and Python's results on them. A case is a bundle, a batch, a height and a width."""
     lines = []
     for number, (bundle, batch, height, width) in enumerate(cases):
         path = folder / f"{bundle.path.stem}.nst"
         if not path.exists():
             shutil.copytree(bundle.path, path)
-        images = np.stack([noise(height, width, seed) for seed in range(batch)])
+        pictures = np.stack([noise(height, width, seed) for seed in range(batch)])
         with nstopt.load(path) as engine:
-            engine(images).tofile(folder / f"{number}.out")
-        images.tofile(folder / f"{number}.in")
+            engine(pictures).tofile(folder / f"{number}.out")
+        pictures.tofile(folder / f"{number}.in")
         lines.append(f"{path.name} {batch} {height} {width} {number}.in {number}.out\n")
     (folder / "cases.txt").write_text("".join(lines))
 
 
 def prepare_variants(folder: Path, good: Bundle) -> None:
-    """Write `good`, which takes any size and number of pictures, in forms that lie about that or are damaged."""
+    """Write variants of `good`, which takes pictures of any size and number: some with a manifest that takes fewer, the
+    others damaged."""
     shutil.copytree(good.path, folder / "any.nst")
     shutil.copytree(good.path, folder / "fixed.nst")
-    rewrite(folder / "fixed.nst", shape={"batch": 2, "height": 48, "width": 64})
+    rewrite(folder / "fixed.nst", shape={"batch": 2, "sizes": [[48, 64]]})
     shutil.copytree(good.path, folder / "sizes.nst")
-    sizes = [[48, 64], [32, 32]]
-    rewrite(folder / "sizes.nst", shape={"batch": None, "height": None, "width": None, "sizes": sizes})
+    rewrite(folder / "sizes.nst", shape={"batch": None, "sizes": [[48, 64], [32, 32]]})
     shutil.copytree(good.path, folder / "nonsense.nst")
     (folder / "nonsense.nst" / "model.xml").write_bytes(b"nonsense")
     digests = {name: sha256_file(folder / "nonsense.nst" / name) for name in good.manifest.files}
@@ -84,23 +90,23 @@ def prepare_variants(folder: Path, good: Bundle) -> None:
 
 
 def prepare_plans(folder: Path) -> None:
-    """Write PLANS as bundles for any size, so that it is the plan that refuses others."""
+    """Write PLANS as bundles for any size, so that only the plan itself can refuse a size."""
     for name, plan in PLANS.items():
         path = folder / f"{name}.nst"
         path.mkdir()
         (path / "engine.plan").write_text(plan)
         manifest = {
-            "format_version": 1,
+            "format_version": FORMAT_VERSION,
             "net": {"name": name},
             "backend": {"name": "tensorrt"},
-            "shape": {"batch": None, "height": None, "width": None},
+            "shape": {"batch": None, "sizes": []},
             "files": {"engine.plan": sha256_file(path / "engine.plan")},
         }
         write_manifest(path, msgspec.json.encode(manifest))
 
 
 def damage(path: Path, good: Bundle, name: str) -> None:
-    """A copy of `good` at `path`, damaged in the way that `name` says."""
+    """Copy `good` to `path` and damage the copy in the way that `name` names."""
     if name == "no-such-folder":
         return
     shutil.copytree(good.path, path)
@@ -115,14 +121,20 @@ def damage(path: Path, good: Bundle, name: str) -> None:
         "no-manifest": manifest.unlink,
         "no-hash": manifest.with_name(f"{MANIFEST}.sha256").unlink,
         "unlisted-weights": lambda: rewrite(path, files={"model.xml": good.manifest.files["model.xml"]}),
-        "other-format": lambda: rewrite(path, format_version=2),
+        "other-format": lambda: rewrite(path, format_version=1),
         "text-format": lambda: rewrite(path, format_version="one"),
-        "no-shape": lambda: rewrite(path, shape={"batch": 1}),
-        "shape-of-text": lambda: rewrite(path, shape={"batch": 1, "height": "48", "width": 64}),
-        "shape-of-fractions": lambda: rewrite(path, shape={"batch": 1, "height": 48, "width": 64.5}),
+        "no-shape": lambda: rewrite(path, shape=None),
+        "no-sizes": lambda: rewrite(path, shape={"batch": 1, "height": 48, "width": 64}),
+        "sizes-of-a-word": lambda: rewrite(path, shape={"batch": 1, "sizes": "any"}),
+        "size-without-a-list": lambda: rewrite(path, shape={"batch": 1, "sizes": [48, 64]}),
+        "size-of-three-sides": lambda: rewrite(path, shape={"batch": 1, "sizes": [[48, 64, 3]]}),
+        "height-of-text": lambda: rewrite(path, shape={"batch": 1, "sizes": [["48", 64]]}),
+        "width-of-a-fraction": lambda: rewrite(path, shape={"batch": 1, "sizes": [[48, 64.5]]}),
+        "height-of-zero": lambda: rewrite(path, shape={"batch": 1, "sizes": [[0, 64]]}),
+        "batch-of-zero": lambda: rewrite(path, shape={"batch": 0, "sizes": []}),
         "list-of-files": lambda: rewrite(path, files=["model.bin"]),
         "no-json": lambda: write_manifest(path, b"{"),
-        "no-utf8": lambda: write_manifest(path, b'{"format_version": 1, "net": "\xff"}'),
+        "no-utf8": lambda: write_manifest(path, b'{"format_version": 2, "net": "\xff"}'),
         "path-above": lambda: rewrite(path, files={"../any.nst/model.bin": digest}),
         "path-absolute": lambda: rewrite(path, files={"/etc/hostname": digest}),
         "path-to-itself": lambda: rewrite(path, files={".": digest}),
@@ -131,7 +143,7 @@ def damage(path: Path, good: Bundle, name: str) -> None:
 
 
 def rewrite(path: Path, **fields: object) -> None:
-    """Change fields of a manifest, with the hash that then belongs to it."""
+    """Change fields of a manifest, and write the hash of the result."""
     manifest = msgspec.json.decode((path / MANIFEST).read_bytes()) | fields
     write_manifest(path, msgspec.json.encode(manifest))
 

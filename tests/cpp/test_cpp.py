@@ -1,4 +1,4 @@
-"""The C++ runtime: its own tests on Python's bundles and pictures, its example, and the program in docs/cpp.md."""
+"""The C++ library: its own tests on Python's bundles and results, its example, and the program in docs/cpp.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conftest import noise
 from PIL import Image
 
 import nstopt
-from cpp.conftest import ROOT, WHOLE, openvino_cmake, tool
+from cpp.conftest import ROOT, WHOLE, build, openvino_cmake, tool
 from cpp.data import DAMAGES, ONLY_CPP, prepare
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.errors import BundleError
@@ -23,16 +23,16 @@ from nstopt.pipeline.spec import BuildSpec
 from nstopt.samples import SAMPLE
 
 
-def test_the_library(built: Path, data: Path) -> None:
+def test_library(built: Path, data: Path) -> None:
     tool("ctest", "--test-dir", built, "--output-on-failure", NSTOPT_TEST_DATA=str(data))
 
 
-def test_the_library_with_sanitizers(sanitized: Path, data: Path) -> None:
+def test_library_with_sanitizers(sanitized: Path, data: Path) -> None:
     tool("ctest", "--test-dir", sanitized, "--output-on-failure", NSTOPT_TEST_DATA=str(data))
 
 
-@pytest.mark.skipif(not WHOLE, reason="the bundled net is exported and built for this by: make cpp")
-def test_the_bundled_net_in_fp32_and_int8(built: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(not WHOLE, reason="only `make cpp` exports and builds the bundled net")
+def test_bundled_net_in_fp32_and_int8(built: Path, tmp_path: Path) -> None:
     model, size = tmp_path / "sample.onnx", Size(96, 128)
     export_net(ExportSpec(SAMPLE, model))
     precise = build_engine(BuildSpec(model, tmp_path, sizes=Sizes(size), batch=None))
@@ -40,7 +40,9 @@ def test_the_bundled_net_in_fp32_and_int8(built: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     prepare(folder, [(precise, 2, *size), (int8, 1, *size)])
-    tool(built / "tests" / "nstopt-tests", "--test-case=*the same picture as Python's", NSTOPT_TEST_DATA=str(folder))
+    only = "--test-case=results equal Python's bit for bit"
+    output = tool(built / "tests" / "nstopt-tests", only, NSTOPT_TEST_DATA=str(folder)).stdout
+    assert re.search(r"test cases: +1 \| +1 passed", output)
 
 
 @pytest.mark.parametrize("name", sorted(DAMAGES.keys() - ONLY_CPP))
@@ -49,12 +51,12 @@ def test_python_refuses_the_same_bundles(data: Path, name: str) -> None:
         open_bundle(data / f"{name}.nst")
 
 
-def test_the_example(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
+def test_example(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
     program = built / "examples" / "nstopt-stylize"
     picture = noise(48, 64)
     Image.fromarray(picture).save(tmp_path / "in.png")
-    said = tool(program, int8_bundle.path, tmp_path / "in.png", tmp_path / "out.png", 3).stdout
-    assert re.search(r"48x64, openvino\nloaded in [\d.]+ ms, first run [\d.]+ ms, median of 2 more [\d.]+ ms\n", said)
+    output = tool(program, int8_bundle.path, tmp_path / "in.png", tmp_path / "out.png", 3).stdout
+    assert re.search(r"48x64, openvino\nloaded in [\d.]+ ms, first run [\d.]+ ms, median of 2 more [\d.]+ ms\n", output)
     with nstopt.load(int8_bundle.path) as engine:
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), engine(picture))
     for arguments, message in (
@@ -67,8 +69,8 @@ def test_the_example(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
     assert subprocess.run([program], capture_output=True, check=False).returncode == 2
 
 
-def test_the_program_in_the_documentation(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
-    """Installed library, found by find_package; the program and its CMakeLists.txt are those of docs/cpp.md."""
+def test_program_in_the_documentation(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
+    """Build the program of docs/cpp.md with its CMakeLists.txt against the installed library, and run it."""
     text = (ROOT / "docs" / "cpp.md").read_text()
     for kind, name in (("cmake", "CMakeLists.txt"), ("cpp", "main.cpp")):
         found = re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
@@ -90,12 +92,9 @@ def test_the_program_in_the_documentation(built: Path, int8_bundle: Bundle, tmp_
     assert (ran.returncode, ran.stderr[:23]) == (1, "no.nst: no such folder;")
 
 
-def test_a_static_library(built: Path, tmp_path: Path) -> None:
-    """Its user links what it needs; the package configuration says what that is."""
-    if not WHOLE:
-        pytest.skip("the static library is built by: make cpp")
-    from cpp.conftest import build
-
+@pytest.mark.skipif(not WHOLE, reason="only `make cpp` builds the static library")
+def test_static_library(tmp_path: Path) -> None:
+    """A user of the static library gets its dependencies from the package configuration."""
     static = build("cpp-static", "-DBUILD_SHARED_LIBS=OFF")
     tool("cmake", "--install", static, "--prefix", tmp_path / "installed")
     (tmp_path / "main.cpp").write_text((ROOT / "cpp" / "tests" / "header.cpp").read_text())

@@ -1,5 +1,5 @@
-// What the TensorRT backend uses of TensorRT, declared for the double. It takes the place of NVIDIA's header in the
-// tests.
+// The part of TensorRT's API that the TensorRT backend uses, declared for the test double. Replaces NVIDIA's header in
+// the tests.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What the TensorRT backend uses of CUDA's runtime, declared for the double. It takes the place of NVIDIA's header
+// The part of CUDA's runtime API that the TensorRT backend uses, declared for the test double. Replaces NVIDIA's header
 // in the tests.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The double of CUDA: its GPUs and errors, and the failures that tests ask for.
+// The double of CUDA: GPUs, errors, and the failures that tests inject.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -8,9 +8,9 @@
 
 namespace {
 
-std::atomic<int> until_failure{0}, things{0};
+std::atomic<int> until_failure{0}, objects{0};
 std::atomic<bool> failed{false}, run_fails{false};
-thread_local int current_gpu = 0;
+thread_local int current = 0;
 thread_local cudaError_t last_error = cudaSuccess;
 
 }  // namespace
@@ -33,9 +33,9 @@ bool is_failing() {
 bool has_failed() { return failed; }
 void fail_run() { run_fails = true; }
 bool is_run_failing() { return run_fails.exchange(false); }
-int alive() { return things; }
-void count_alive(int more) { things += more; }
-int own_gpu() { return current_gpu; }
+int alive() { return objects; }
+void count_alive(int more) { objects += more; }
+int current_gpu() { return current; }
 
 cudaError_t report(cudaError_t error) {
     if (error != cudaSuccess) {
@@ -53,7 +53,7 @@ void demand(bool condition, const char *what) {
     }
 }
 
-void demand_own(int gpu) { demand(failed || gpu == current_gpu, "used on another GPU than its own"); }
+void demand_current(int gpu) { demand(failed || gpu == current, "an object used while another GPU is current"); }
 
 }  // namespace host_gpu
 
@@ -73,13 +73,13 @@ cudaError_t cudaGetDeviceCount(int *count) {
 }
 
 cudaError_t cudaGetDevice(int *gpu) {
-    *gpu = current_gpu;
+    *gpu = current;
     return host_gpu::done();
 }
 
 cudaError_t cudaSetDevice(int gpu) {
     host_gpu::demand(0 <= gpu && gpu < host_gpu::kCount, "no such GPU");
     const cudaError_t error = host_gpu::done();
-    current_gpu = error == cudaSuccess ? gpu : current_gpu;
+    current = error == cudaSuccess ? gpu : current;
     return error;
 }

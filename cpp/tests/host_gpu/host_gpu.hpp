@@ -1,5 +1,5 @@
-// Two GPUs that are not there: CUDA and TensorRT on the host. Streams are threads, device memory is the host's, a plan
-// inverts pictures. What the vendors' documentation forbids ends the process with a sentence.
+// A test double of CUDA and TensorRT in host memory, with two GPUs. Streams are threads, GPU memory is host memory, and
+// plans invert pictures. Whatever the vendors' documentation forbids aborts the process with a message.
 #pragma once
 
 #include <cstddef>
@@ -9,41 +9,45 @@
 
 namespace host_gpu {
 
-// For tests.
+// Interface for the tests.
 
 constexpr int kCount = 2;
 
-// Lets the `call`th call from now on fail, of all calls in the process that can; 0: none.
+// Makes the `call`th call from now fail, counting all calls of the process that can fail; 0: none. `has_failed` returns
+// true once it has.
 void fail_call(int call);
 bool has_failed();
 
-// Lets the next run of a net fail on the GPU, after it was queued.
+// Makes the next run of a net fail on the GPU, after it was queued.
 void fail_run();
 
-// How many things were made and not given back.
+// Number of objects that were made and not freed.
 int alive();
 
-// The calling thread's.
-int own_gpu();
+// The GPU that is current in the calling thread.
+int current_gpu();
 
-// For the parts of the double.
+// Interface for the parts of the double.
 
-bool is_failing();      // whether this call is to fail
-bool is_run_failing();  // whether this run is to
+bool is_failing();      // true if this call must fail
+bool is_run_failing();  // true if this run must fail
 void count_alive(int more);
 
-// What a function of CUDA's returns; a failure is also kept for cudaGetLastError. `done` is for functions that give
-// back or wait: they do so even if they fail.
+// Return the result of a CUDA function; a failure is also kept for cudaGetLastError. `done` is for functions that free
+// or wait, which they do even if they fail.
 cudaError_t report(cudaError_t error);
 cudaError_t done();
 
+// Aborts with a message unless `condition` holds.
 void demand(bool condition, const char *what);
-// That a thing's GPU is the thread's own, unless the failure may be why it is not.
-void demand_own(int gpu);
-// That these are so many bytes of a GPU's own memory, or of the host memory that it can copy.
+
+// Demands that an object's GPU is current, unless an injected failure may have prevented that.
+void demand_current(int gpu);
+
+// Demands that `memory` holds so many bytes of a GPU's memory, or of page-locked memory if `is_host`.
 void demand_memory(const void *memory, std::size_t bytes, int gpu, bool is_host = false);
 
-// Appends to a stream. `work` says how it went.
+// Appends `work` to a stream. Its return value is the error of the work.
 void put(cudaStream_t stream, std::function<cudaError_t()> work);
 int gpu_of(cudaStream_t stream);
 

@@ -24,19 +24,19 @@ cudaError_t allocate(void **memory, std::size_t bytes, bool is_host) {
     }
     const std::lock_guard<std::mutex> lock(mutex);
     *memory = std::malloc(bytes);
-    blocks[*memory] = {bytes, host_gpu::own_gpu(), is_host};
+    blocks[*memory] = {bytes, host_gpu::current_gpu(), is_host};
     host_gpu::count_alive(1);
     return cudaSuccess;
 }
 
 cudaError_t release(void *memory, bool is_host) {
-    if (!memory) {  // which CUDA allows
+    if (!memory) {  // CUDA allows it
         return host_gpu::done();
     }
     const std::lock_guard<std::mutex> lock(mutex);
     const auto found = blocks.find(memory);
-    demand(found != blocks.end() && found->second.is_host == is_host, "memory freed that was not allocated so");
-    host_gpu::demand_own(found->second.gpu);
+    demand(found != blocks.end() && found->second.is_host == is_host, "memory freed by a function that does not fit");
+    host_gpu::demand_current(found->second.gpu);
     blocks.erase(found);
     std::free(memory);
     host_gpu::count_alive(-1);
@@ -48,7 +48,7 @@ cudaError_t release(void *memory, bool is_host) {
 void host_gpu::demand_memory(const void *memory, std::size_t bytes, int gpu, bool is_host) {
     const std::lock_guard<std::mutex> lock(mutex);
     const auto found = blocks.find(memory);
-    demand(found != blocks.end(), "memory used that is not, or no longer, allocated");
+    demand(found != blocks.end(), "memory used that is not allocated, or was freed");
     const Block &block = found->second;
     demand(block.bytes >= bytes && block.gpu == gpu && block.is_host == is_host, "memory too small or of another kind");
 }

@@ -14,11 +14,11 @@ using host_gpu::done;
 using host_gpu::report;
 
 struct CUstream_st {
-    const int gpu = host_gpu::own_gpu();
+    const int gpu = host_gpu::current_gpu();
     std::mutex mutex;
     std::condition_variable changed;
-    std::deque<std::function<cudaError_t()>> works;  // the one under way stays in front
-    cudaError_t error = cudaSuccess;                 // of a work, until somebody was told
+    std::deque<std::function<cudaError_t()>> works;  // the one under way stays at the front
+    cudaError_t error = cudaSuccess;                 // of some work; cleared when it is reported
     bool is_over = false;
     std::thread thread{[this] { loop(); }};
 
@@ -31,7 +31,7 @@ struct CUstream_st {
             }
             const auto work = works.front();
             lock.unlock();
-            std::this_thread::sleep_for(std::chrono::microseconds(100));  // so that callers are ahead
+            std::this_thread::sleep_for(std::chrono::microseconds(100));  // so that callers run ahead of the GPU
             const cudaError_t result = work();
             lock.lock();
             error = result == cudaSuccess ? error : result;
@@ -46,7 +46,7 @@ struct CUstream_st {
     }
 };
 
-// A moment in a stream, for which the stream and whoever waits may both be the last.
+// A recorded point of a stream. The stream and a waiting thread share it, since either may outlive the other.
 struct Moment {
     std::mutex mutex;
     std::condition_variable changed;
@@ -55,8 +55,8 @@ struct Moment {
 };
 
 struct CUevent_st {
-    const int gpu = host_gpu::own_gpu();
-    std::shared_ptr<Moment> moment;  // none before the first record
+    const int gpu = host_gpu::current_gpu();
+    std::shared_ptr<Moment> moment;  // null before the first record
 };
 
 void host_gpu::put(cudaStream_t stream, std::function<cudaError_t()> work) {
@@ -84,7 +84,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    host_gpu::demand_own(stream->gpu);
+    host_gpu::demand_current(stream->gpu);
     {
         const std::lock_guard<std::mutex> lock(stream->mutex);
         stream->is_over = true;
@@ -147,7 +147,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    host_gpu::demand_own(event->gpu);
+    host_gpu::demand_current(event->gpu);
     delete event;
     host_gpu::count_alive(-1);
     return done();

@@ -1,5 +1,6 @@
-// The double of TensorRT 8.5. A plan is text: KIND, and for each profile BATCH HEIGHT WIDTH at least and at most. KIND:
-// "static" (of one profile, at least = at most), "dynamic"; "float" and "larger" are wrong in what they give out.
+// The double of TensorRT 8.5. A plan is text: KIND, then the least and the greatest BATCH HEIGHT WIDTH of each profile.
+// KIND is "static" (one profile, least = greatest) or "dynamic"; "float" and "larger" have an unusable output, of
+// another type or another size.
 #include <NvInfer.h>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ namespace {
 using host_gpu::demand;
 using nvinfer1::Dims;
 
-// TensorRT keeps the first logger for as long as there is a runtime.
+// TensorRT keeps the first logger as long as any runtime exists.
 std::mutex logger_mutex;
 nvinfer1::ILogger *first_logger = nullptr;
 int runtimes = 0;
@@ -44,18 +45,18 @@ std::size_t bytes_of(const Dims &dims) {
     return bytes;
 }
 
-// Made and given back on one GPU, and counted.
-class Thing {
+// Counts an object, and demands that it is destroyed on the GPU on which it was made.
+class Counted {
 protected:
-    Thing() { host_gpu::count_alive(1); }
-    ~Thing() {
-        host_gpu::demand_own(gpu);
+    Counted() { host_gpu::count_alive(1); }
+    ~Counted() {
+        host_gpu::demand_current(gpu);
         host_gpu::count_alive(-1);
     }
-    const int gpu = host_gpu::own_gpu();
+    const int gpu = host_gpu::current_gpu();
 };
 
-class Engine : public nvinfer1::ICudaEngine, Thing {
+class Engine : public nvinfer1::ICudaEngine, Counted {
 public:
     Engine(std::string kind, std::vector<Profile> profiles) : kind(std::move(kind)), profiles(std::move(profiles)) {}
     ~Engine() override { demand(contexts == 0, "an engine deleted before its contexts"); }
@@ -74,7 +75,7 @@ public:
     }
     std::int32_t getNbOptimizationProfiles() const noexcept override { return std::int32_t(profiles.size()); }
     Dims getProfileShape(const char *, std::int32_t index, nvinfer1::OptProfileSelector which) const noexcept override {
-        demand(!is_static(), "the profile of a plan without one");
+        demand(!is_static(), "a profile asked of a plan that has none");
         const Profile &profile = profiles.at(std::size_t(index));
         return which == nvinfer1::OptProfileSelector::kMIN ? profile.low : profile.high;
     }
@@ -84,11 +85,11 @@ public:
 
     const std::string kind;
     const std::vector<Profile> profiles;
-    std::set<int> taken;  // profiles, of which each context needs its own
+    std::set<int> taken;  // profiles in use: no two contexts may share one
     int contexts = 0, contexts_ever = 0;
 };
 
-class Context : public nvinfer1::IExecutionContext, Thing {
+class Context : public nvinfer1::IExecutionContext, Counted {
 public:
     explicit Context(Engine &engine) : engine_(engine) {
         ++engine.contexts;
@@ -136,7 +137,7 @@ public:
     }
 
     bool enqueueV3(cudaStream_t stream) noexcept override {
-        host_gpu::demand_own(gpu);
+        host_gpu::demand_current(gpu);
         if (!is_usable() || dims_.nbDims != 4 || !image_ || !stylized_ || host_gpu::gpu_of(stream) != gpu) {
             return refuse("the run is refused");
         }
@@ -150,7 +151,7 @@ public:
     }
 
 private:
-    // A context that failed once is not usable any more.
+    // Returns false from the first failure on.
     bool is_usable() { return is_whole_ = is_whole_ && !host_gpu::is_failing(); }
 
     bool fits(const Dims &dims) const {
@@ -168,12 +169,13 @@ private:
         dims_ = engine_.is_static() ? engine_.profiles[0].low : Dims{};
     }
 
-    // By way of the activation memory, which is the context's.
+    // Works in the context's activation memory, so that two runs at once would be noticed.
     void invert(const std::uint8_t *from, std::uint8_t *to, std::size_t bytes) {
         host_gpu::demand_memory(from, bytes, gpu);
         host_gpu::demand_memory(to, bytes, gpu);
         activations_.assign(from, from + bytes);
-        std::transform(activations_.begin(), activations_.end(), to, [](auto byte) { return std::uint8_t(255 - byte); });
+        std::transform(activations_.begin(), activations_.end(), to,
+                       [](auto byte) { return std::uint8_t(255 - byte); });
     }
 
     Engine &engine_;
@@ -193,7 +195,7 @@ nvinfer1::IExecutionContext *Engine::createExecutionContext() noexcept {
     return new Context(*this);
 }
 
-class Runtime : public nvinfer1::IRuntime, Thing {
+class Runtime : public nvinfer1::IRuntime, Counted {
 public:
     explicit Runtime(nvinfer1::ILogger &logger) {
         const std::lock_guard<std::mutex> lock(logger_mutex);
