@@ -140,8 +140,8 @@ def test_default_forms(reference: Reference, family: str, shape: InputShape) -> 
     kinds = operators(result.model)
     assert "Resize" not in kinds
     # The last convolution takes its phase form if it is wide and the size is known.
-    wide = family in ("fast-style", "reconet", "reconet-frn", "custom")
-    assert kinds.count("DepthToSpace") == (wide and shape is not ANY)
+    is_wide = family in ("reconet", "reconet-frn", "custom")
+    assert kinds.count("DepthToSpace") == (is_wide and shape is not ANY)
     assert kinds[-1] == "Transpose"
     if "DepthToSpace" in kinds:
         assert "Cast" in kinds[kinds.index("Conv") : kinds.index("DepthToSpace")]  # bytes are moved, not floats

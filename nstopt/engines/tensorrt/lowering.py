@@ -18,8 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nstopt.engines.tensorrt.validation import attribute, check
-from nstopt.graph.nodes import cast_to, initializers
+from nstopt.engines.tensorrt.validation import check
+from nstopt.graph.nodes import attribute, cast_to, clone, initializers
 from nstopt.graph.passes import apply
 from nstopt.graph.rule import Context
 from nstopt.graph.rules.native_norm import NativeNorm
@@ -55,7 +55,7 @@ def precision_of(model: bytes) -> str:
 def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
     """Return a copy of `model` in TensorRT's form that computes the same. Parts that cannot be lowered are left for
     `validation.check` to report."""
-    model = onnx.ModelProto.FromString(model.SerializeToString())
+    model = clone(model)
     _pair_weights(model.graph)
     _move_casts_to_the_ends(model.graph)
     del model.graph.value_info[:]

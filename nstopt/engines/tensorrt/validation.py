@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from nstopt.errors import BuildError
 from nstopt.gpu.facts import INT8_DECONVOLUTION_SM
-from nstopt.graph.nodes import initializers, producers
+from nstopt.graph.nodes import attribute, initializers, producers
 
 MAX_OPSET = 17
 # Violations that an error message lists.
@@ -95,12 +94,6 @@ def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_no
                 yield f"{_name(node)}: the axes of a Slice must be constants"
         elif node.op_type == "Pad":
             yield from _mode(node, b"constant", PAD_MODES)
-
-
-def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """Return the value of a node's attribute, `default` if it is not set. Strings are bytes, as in ONNX."""
-    is_set = any(attribute.name == name for attribute in node.attribute)
-    return helper.get_node_attr_value(node, name) if is_set else default
 
 
 def _opset(model: onnx.ModelProto) -> Iterator[str]:
