@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,31 +39,32 @@ ANY_SIZE = InputShape.of(None, None)
 
 @pytest.fixture
 def make_bundle(tmp_path: Path) -> MakeBundle:
-    """Builds a bundle of a given name and shape."""
+    """Builds a bundle of a given name and shape; see `build_inverter`."""
+    return functools.partial(build_inverter, tmp_path)
 
-    def make(name: str = "tiny", shape: InputShape = ANY_SIZE, source_sha256: str = "0" * 64) -> Path:
-        model = tmp_path / f"{name}.onnx"
-        onnx.save(inverter(shape), model)
 
-        path = tmp_path / f"{name}.nst"
-        with new_bundle(path) as draft:
-            built = engines.backend("openvino").build(Source(model), shape, "fp32", draft.folder)
-            draft.commit(
-                Manifest(
-                    format_version=BUNDLE_FORMAT,
-                    net=NetInfo(name, "johnson", (8, 16, 32), 1, source_sha256),
-                    shape=shape,
-                    precision=PrecisionInfo("fp16", built.computes, {}),
-                    calibration=None,
-                    quality=QualityInfo("noise", 3, 41.5, 40.0, 0.991, 0.98, 2),
-                    backend=BackendInfo("openvino", built.device, built.versions),
-                    files={},
-                    created="2025-01-01T00:00:00Z",
-                )
+def build_inverter(
+    folder: Path, name: str = "tiny", shape: InputShape = ANY_SIZE, source_sha256: str = "0" * 64
+) -> Path:
+    """Build the OpenVINO bundle NAME.nst of `inverter` in `folder`."""
+    model, path = folder / f"{name}.onnx", folder / f"{name}.nst"
+    onnx.save(inverter(shape), model)
+    with new_bundle(path) as draft:
+        built = engines.backend("openvino").build(Source(model), shape, "fp32", draft.folder)
+        draft.commit(
+            Manifest(
+                format_version=BUNDLE_FORMAT,
+                net=NetInfo(name, "johnson", (8, 16, 32), 1, source_sha256),
+                shape=shape,
+                precision=PrecisionInfo("fp16", built.computes, {}),
+                calibration=None,
+                quality=QualityInfo("noise", 3, 41.5, 40.0, 0.991, 0.98, 2),
+                backend=BackendInfo("openvino", built.device, built.versions),
+                files={},
+                created="2025-01-01T00:00:00Z",
             )
-        return path
-
-    return make
+        )
+    return path
 
 
 def by_default(backend: str) -> Callable[[Layer], str]:

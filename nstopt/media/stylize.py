@@ -1,106 +1,121 @@
-"""Pictures through an engine: one, or a folder of them."""
+"""Stylize pictures: one, or a folder of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from nstopt.engines.base import Engine
-from nstopt.errors import MediaError
-from nstopt.pictures.files import Picture, list_pictures, read_picture, resize, write_picture
+from nstopt.errors import BundleError, MediaError
+from nstopt.media.jobs import PictureJob
+from nstopt.pictures.files import DecodedPicture, Picture, read_picture, resize, write_picture
 from nstopt.pictures.size import Size
 
-# Formats that can hold an alpha channel.
-TRANSPARENT = frozenset({".png", ".webp", ".tif", ".tiff"})
 
+class FittedPicture(NamedTuple):
+    """A picture at a size that an engine takes. `picture`, uint8 [H, W, 3], has the content in its upper left part of
+    size `inner`; the rest is its reflection. `size` is the original size."""
 
-class PictureJob(NamedTuple):
-    """One picture to read and where its result goes."""
-
-    source: Path
-    target: Path
+    picture: Picture
+    inner: Size
+    size: Size
 
 
 class JobResult(NamedTuple):
-    """What became of a job: the size the engine ran at, or the error that kept this picture from being written."""
+    """The result of a job: the picture's size and the size at which the net ran on it, or the error that stopped it."""
 
     job: PictureJob
-    size: Size
+    size: Size | None
     ran_at: Size | None
-    error: MediaError | None
+    error: MediaError | BundleError | None
 
 
-def list_jobs(source: Path, target: Path, keep_alpha: bool) -> list[PictureJob]:
-    """Jobs for a picture, or for every picture of a folder. Raises MediaError if there is nothing to do, or if a
-    result would overwrite its own source."""
-    if source.is_dir():
-        pictures = list_pictures(source)
-        if not pictures:
-            raise MediaError(f"{source}: no pictures in this folder")
-        if target.is_file():
-            raise MediaError(f"{target}: is a file; the results of a folder need a folder to go to")
-        jobs = [PictureJob(path, target / _result_name(path, keep_alpha)) for path in pictures]
-    else:
-        jobs = [PictureJob(source, target / _result_name(source, keep_alpha) if target.is_dir() else target)]
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        if taken.setdefault(job.target, job.source) is not job.source:
-            both = f"{taken[job.target].name} and {job.source.name}"
-            raise MediaError(f"{job.target}: would be the result of both {both}; rename one of them")
-        if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
-            raise MediaError(f"{job.target}: the result would overwrite the picture itself; choose another output")
-    return jobs
+class _Pending(NamedTuple):
+    """A picture that waits for its batch to be full."""
 
-
-def _result_name(source: Path, keep_alpha: bool) -> str:
-    fits = not keep_alpha or source.suffix.lower() in TRANSPARENT
-    return source.name if fits else f"{source.stem}.png"
+    job: PictureJob
+    decoded: DecodedPicture
+    fitted: FittedPicture
 
 
 def run(engine: Engine, jobs: Iterable[PictureJob], keep_alpha: bool) -> Iterator[JobResult]:
-    """Stylize one job after the other. A picture that cannot be read or written does not stop the rest."""
+    """Stylize the pictures of `jobs` and write the results, in order. An engine of a fixed batch gets successive
+    pictures of one shape together.
+
+    A picture that cannot be read, stylized or written does not stop the others; its result has the error and may come
+    before those of the pictures that wait for their batch. Raises DeviceError if the device fails.
+    """
+    waiting: list[_Pending] = []
     for job in jobs:
         try:
-            picture = read_picture(job.source)
-            result, ran_at = stylize(engine, picture.rgb)
-            write_picture(job.target, result, picture.alpha if keep_alpha else None)
-            height, width = picture.rgb.shape[:2]
-            yield JobResult(job, Size(height, width), ran_at, None)
+            decoded = read_picture(job.source)
         except MediaError as error:
-            yield JobResult(job, Size(0, 0), None, error)
+            yield JobResult(job, None, None, error)
+            continue
+        fitted = fit(engine, decoded.rgb)
+        if waiting and waiting[0].fitted.picture.shape != fitted.picture.shape:
+            yield from _finish(engine, waiting, keep_alpha)
+            waiting = []
+        waiting.append(_Pending(job, decoded, fitted))
+        if len(waiting) == (engine.shape.batch or 1):
+            yield from _finish(engine, waiting, keep_alpha)
+            waiting = []
+    if waiting:
+        yield from _finish(engine, waiting, keep_alpha)
 
 
-def stylize(engine: Engine, rgb: Picture) -> tuple[Picture, Size]:
-    """Stylize uint8 RGB [H, W, 3] of any size; the result has the same size. Also gives the size that the net itself
-    ran at.
-
-    An engine of a fixed size gets the picture scaled to fit in it, aspect kept, the rest filled with its reflection;
-    the result is cropped and scaled back.
-    """
-    height, width = rgb.shape[:2]
-    fixed = engine.shape.sizes.nearest(height, width)
-    if fixed == (height, width):
-        return _run(engine, rgb), Size(height, width)
-    scale = min(fixed.height / height, fixed.width / width)
-    inner = Size(max(1, round(height * scale)), max(1, round(width * scale)))
-    missing = ((0, fixed.height - inner.height), (0, fixed.width - inner.width), (0, 0))
-    # A picture of extreme aspect may be a pixel high now: `symmetric` can mirror that, `reflect` cannot.
-    filled = np.pad(resize(rgb, inner), missing, mode="symmetric" if min(inner) < 2 else "reflect")
-    result = _run(engine, filled)[: inner.height, : inner.width]
-    return resize(np.ascontiguousarray(result), Size(height, width)), inner
+def _finish(engine: Engine, waiting: Sequence[_Pending], keep_alpha: bool) -> Iterator[JobResult]:
+    """Stylize the waiting pictures in one call and write them."""
+    try:
+        results = _stylize_batch(engine, [one.fitted for one in waiting])
+    except BundleError as error:
+        yield from (JobResult(one.job, None, None, error) for one in waiting)
+        return
+    for (job, decoded, fitted), result in zip(waiting, results, strict=True):
+        try:
+            write_picture(job.target, result, decoded.alpha if keep_alpha else None)
+            if job.side_by_side:
+                write_picture(job.side_by_side, np.concatenate([decoded.rgb, result], axis=1))
+        except MediaError as error:
+            yield JobResult(job, None, None, error)
+        else:
+            yield JobResult(job, fitted.size, fitted.inner, None)
 
 
-def _run(engine: Engine, rgb: Picture) -> Picture:
-    """An engine of a fixed batch stylizes that many copies of the one picture."""
-    batch = engine.shape.batch or 1
-    images: Picture = np.repeat(rgb[None], batch, axis=0)
-    result: Picture = engine(images)[0]
+def stylize(engine: Engine, picture: Picture) -> Picture:
+    """Stylize `picture`, uint8 RGB [H, W, 3] of any size. The result has the same size."""
+    (result,) = _stylize_batch(engine, [fit(engine, picture)])
     return result
 
 
-def before_after(before: Picture, after: Picture) -> Picture:
-    """Two uint8 pictures of one size side by side."""
-    return np.concatenate([before, after], axis=1)
+def fit(engine: Engine, picture: Picture) -> FittedPicture:
+    """Bring `picture`, uint8 RGB [H, W, 3], to the nearest size that the engine takes. It is scaled to fit with
+    its aspect kept, and the rest is filled with its reflection."""
+    height, width = picture.shape[:2]
+    own = Size(height, width)
+    size = engine.shape.sizes.nearest(height, width)
+    if size == own:
+        return FittedPicture(picture, own, own)
+    scale = min(size.height / height, size.width / width)
+    inner = Size(max(1, round(height * scale)), max(1, round(width * scale)))
+    missing = ((0, size.height - inner.height), (0, size.width - inner.width), (0, 0))
+    # A picture of extreme aspect may be a pixel high now: `symmetric` can mirror that, `reflect` cannot.
+    filled = np.pad(resize(picture, inner), missing, mode="symmetric" if min(inner) < 2 else "reflect")
+    return FittedPicture(filled, inner, own)
+
+
+def _stylize_batch(engine: Engine, fitted: Sequence[FittedPicture]) -> list[Picture]:
+    """Stylize pictures of one shape in one call. The last one is repeated until the engine's batch is full. The results
+    have the original sizes."""
+    pictures = [one.picture for one in fitted]
+    pictures += pictures[-1:] * ((engine.shape.batch or 0) - len(pictures))
+    results = engine(np.stack(pictures))
+    return [_restore(result, one) for result, one in zip(results, fitted, strict=False)]
+
+
+def _restore(result: Picture, fitted: FittedPicture) -> Picture:
+    """Crop a result to its content and scale it to the original size."""
+    content = result[: fitted.inner.height, : fitted.inner.width]
+    return resize(np.ascontiguousarray(content), fitted.size)

@@ -1,4 +1,4 @@
-"""The warping error: nothing for what moves with the scene, the flicker that was put in for what does not."""
+"""The warping error is 0 for what moves with the scene, and the added flicker for what does not."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made import MakeBundle
 from train.test_systems import write_clip
 
-from nstopt.bundle import Bundle
 from nstopt.errors import BundleError, MediaError
 from nstopt.media.flicker import Clip, Flicker, flicker, measure, read_clip
 from nstopt.pictures.files import Picture
 from nstopt.pictures.flow import Flow
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 
 
 @pytest.fixture
 def moving() -> Clip:
-    """Noise that goes one pixel to the left in each of four frames, with its flow."""
+    """Four frames of noise that moves one pixel to the left in each, with its flow."""
     scene = np.random.default_rng(0).integers(50, 200, (20, 40, 3), dtype=np.uint8)
     pictures = tuple(scene[:, number : number + 30] for number in range(4))
     flow: Flow = np.stack([np.ones((20, 30)), np.zeros((20, 30))]).astype(np.float32)
     seen = np.ones((20, 30), bool)
-    seen[:, -2:] = False  # what comes in, and the column beside it, which the test below paints
+    seen[:, -2:] = False  # the column that comes into view, and the one beside it, which a test paints
     return Clip("noise", pictures, (flow,) * 3, (seen,) * 3)
 
 
-def test_what_moves_with_the_scene_does_not_flicker(moving: Clip) -> None:
+def test_motion_of_the_scene_is_not_flicker(moving: Clip) -> None:
     found = flicker(moving, lambda picture: picture)
     assert found.warping_error == pytest.approx(0, abs=1e-3)
     assert found.contrast == pytest.approx(43, abs=3)
@@ -56,31 +56,32 @@ def test_share_is_error_over_contrast() -> None:
 
 
 def test_a_clip_is_read_with_its_flow(tmp_path: Path) -> None:
-    clip = read_clip(write_clip(tmp_path / "clips" / "a.mp4", count=5), Size(24, 32), count=3)
+    clip = read_clip(write_clip(tmp_path / "clips" / "a.mp4", count=5), Sizes(Size(24, 32)), count=3)
     assert [picture.shape for picture in clip.pictures] == [(24, 32, 3)] * 3
     assert [flow.shape for flow in clip.flows] == [(2, 24, 32)] * 2
     assert np.median(clip.flows[0][0]) == pytest.approx(0.5, abs=0.2)  # one pixel of 64, at half the size
     assert flicker(clip, lambda picture: picture).warping_error < 6
 
 
-def test_flow_found_in_a_small_frame_is_brought_to_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flow_of_a_scaled_frame_is_scaled_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nstopt.media.flicker.FLOW_SIDE", 24)
-    clip = read_clip(write_clip(tmp_path / "clips" / "a.mp4", count=2), None, count=9)
+    clip = read_clip(write_clip(tmp_path / "clips" / "a.mp4", count=2), Sizes(), count=9)
     assert clip.flows[0].shape == (2, 48, 64)
     assert np.median(clip.flows[0][0]) == pytest.approx(1, abs=0.3)
 
 
-def test_engines_are_measured_beside_the_clip(tmp_path: Path, int8_bundle: Bundle) -> None:
-    rows = measure([int8_bundle.path], write_clip(tmp_path / "clips" / "a.mp4", count=3))
-    assert [name for name, _ in rows] == ["the clip itself", int8_bundle.path.stem]
-    assert rows[1][1].warping_error > 0
-    assert rows[0][1].contrast > 10
+def test_engines_are_measured_after_the_clip(tmp_path: Path, make_bundle: MakeBundle) -> None:
+    rows = measure([make_bundle("inverter")], write_clip(tmp_path / "clips" / "a.mp4", count=2))
+    (clip, before), (name, after) = rows
+    assert (clip, name) == ("the clip itself", "inverter")
+    assert after == pytest.approx(before, rel=1e-3)  # all differences stay
+    assert before.contrast > 10
 
 
-def test_bad_input(tmp_path: Path, int8_bundle: Bundle) -> None:
+def test_bad_input(tmp_path: Path, make_bundle: MakeBundle) -> None:
     with pytest.raises(MediaError, match="one frame cannot flicker"):
-        read_clip(write_clip(tmp_path / "clips" / "a.mp4", count=1), None, 30)
+        read_clip(write_clip(tmp_path / "clips" / "a.mp4", count=1), Sizes(), 30)
     with pytest.raises(MediaError, match="no such video"):
-        measure([int8_bundle.path], tmp_path / "no.mp4")
+        measure([make_bundle()], tmp_path / "no.mp4")
     with pytest.raises(BundleError):
         measure([tmp_path / "no.nst"], tmp_path / "clips" / "a.mp4")

@@ -14,16 +14,21 @@ from nstopt.errors import MediaError
 
 def compare_command(
     left: Annotated[Path, typer.Argument(help="Engine bundle, such as FP32.")],
-    right: Annotated[Path, typer.Argument(help="Another one of the same size, such as INT8.")],
+    right: Annotated[Path, typer.Argument(help="Another one that takes the same size, such as INT8.")],
     images: Annotated[Path, typer.Option(help="Folder of pictures.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where the worst picture goes: left, right, difference.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Picture to write: the worst case as left, right and difference; default: nstopt-out/compare.png.",
+        ),
     ] = None,
 ) -> None:
     """Compare two engines picture by picture, the worst first, and show where they differ most."""
     from nstopt import engines
-    from nstopt.cli.render.bundle import compared
-    from nstopt.media.compare import compare, side_by_side, stylized, worst_first
+    from nstopt.cli.render.quality import comparison_table
+    from nstopt.media.compare import compare, difference_panels, stylize_both, worst_first
     from nstopt.pictures import files as pictures
 
     paths = pictures.list_pictures(images)
@@ -32,8 +37,8 @@ def compare_command(
     with engines.load(left) as one, engines.load(right) as other:
         with Bar() as bar:
             found = worst_first(bar.track(compare(one, other, paths), len(paths), "comparing"))
-        worst = side_by_side(*stylized(one, other, found[0].picture))
-    console.print(compared(found))
+        worst = difference_panels(*stylize_both(one, other, found[0].picture))
+    console.print(comparison_table(found))
     target = output or artifacts.FOLDER / "compare.png"
     pictures.write_picture(target, worst)
     say(f"wrote {target}: {found[0].picture.name} of {left.name}, of {right.name}, and their difference, amplified")

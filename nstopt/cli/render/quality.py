@@ -1,0 +1,43 @@
+"""Render how pictures differ: ways to INT8, two engines, frames of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from nstopt.cli.render.table import table
+
+if TYPE_CHECKING:
+    from nstopt.calib.ablation import Ablated
+    from nstopt.media.compare import PictureDifference
+    from nstopt.media.flicker import Flicker
+
+
+def ablation_table(found: Sequence[Ablated]) -> Table:
+    """Return the PSNR of each way to INT8, and its difference from the first one."""
+    made = table("INT8", ">dB mean", ">worst", ">against the first", fold=True)
+    for one in found:
+        change = one.psnr_db_mean - found[0].psnr_db_mean
+        made.add_row(one.way, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else "")
+    return made
+
+
+def comparison_table(found: Sequence[PictureDifference]) -> Table:
+    """Return the difference of each picture in the order given, and the means."""
+    made = table("picture", ">dB", ">SSIM", ">gray levels", fold=True)
+    for one in found:
+        made.add_row(one.picture.name, f"{one.psnr_db:.2f}", f"{one.ssim:.4f}", str(one.max_gray_levels))
+    mean_db, mean_ssim = fmean(one.psnr_db for one in found), fmean(one.ssim for one in found)
+    made.add_row("mean", f"{mean_db:.2f}", f"{mean_ssim:.4f}", "", style="bold")
+    return made
+
+
+def flicker_table(clip: str, found: Sequence[tuple[str, Flicker]]) -> Table:
+    """Return the flicker of the clip itself and of each engine. Nets of different contrast are compared by `share`."""
+    made = table(clip, ">warping error", ">contrast", ">share", fold=True)
+    for name, one in found:
+        made.add_row(name, f"{one.warping_error:.2f}", f"{one.contrast:.1f}", f"{one.share:.3f}")
+    return made
