@@ -1,4 +1,4 @@
-"""The process of `nstopt`, also `python -m nstopt`: runs the command and turns how it ended into an exit code."""
+"""Entry point of `nstopt` and `python -m nstopt`: runs the command and sets the exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command. Exit code 0, 1 after an error (one line on stderr), 2 after a usage error, 130 after Ctrl-C."""
+    """Run the command. Exit with 0, or with 1 after an error (one line on stderr), 2 after a usage error, 130 after
+    Ctrl-C."""
     pressed = False
 
     def press(signum: int, frame: FrameType | None) -> NoReturn:
@@ -17,13 +18,13 @@ def main() -> NoReturn:
         pressed = True
         raise KeyboardInterrupt
 
-    # Not where a shell had Ctrl-C ignored, as it does for what it starts in its background.
+    # Shells start background commands with Ctrl-C ignored; leave it so there.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, press)
     debug = "--debug" in sys.argv[1:]
     sys.argv[1:] = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        from nstopt.cli import app  # inside, since Ctrl-C may come while it is imported
+        from nstopt.cli import app  # here, because Ctrl-C may come during the import
         from nstopt.extras import explain_missing_packages
 
         with explain_missing_packages():
@@ -31,7 +32,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # A C extension that is interrupted while it starts raises an ImportError of its own in place of Ctrl-C's.
+        # A C extension that is interrupted during its import raises an ImportError instead of KeyboardInterrupt.
         if pressed:
             sys.exit(130)
         if debug:
@@ -41,7 +42,7 @@ def main() -> NoReturn:
 
 
 def report(error: Exception) -> NoReturn:
-    """Print an error's one line and exit with code 1."""
+    """Print an error in one line and exit with code 1."""
     from nstopt.cli.console import fail
     from nstopt.errors import NstoptError
 

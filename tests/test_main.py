@@ -1,11 +1,11 @@
-"""How the process ends."""
+"""Exit codes of the process."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-# What a C extension makes of Ctrl-C while it starts.
+# A C extension turns Ctrl-C during its import into an ImportError.
 INTERRUPTED = """
 import signal
 import nstopt.cli

@@ -1,8 +1,8 @@
-"""The `nstopt` command: arguments → spec → one call, one command a module. Only they and `nstopt.__main__`, which
+"""The `nstopt` command: arguments → spec → one call. Each command is one module. Only they and `nstopt.__main__`, which
 runs them, print or exit.
 
-Rooms are imported inside the commands, so that `nstopt --help` answers at once and `nstopt stylize` loads neither
-torch nor onnx.
+Commands import the other rooms inside their functions, so that `nstopt --help` answers at once and `nstopt stylize`
+loads neither torch nor onnx.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from nstopt import __version__
 from nstopt.cli.commands.ablate import ablate_command
 from nstopt.cli.commands.bench import bench_command
 from nstopt.cli.commands.build import build_command
@@ -26,32 +27,47 @@ from nstopt.cli.commands.report import report_command
 from nstopt.cli.commands.stylize import stylize_command
 from nstopt.cli.commands.train import app as train_app
 
+DEPLOY, MEASURE, TRAIN = "Deploy", "Measure", "Train"
 app = typer.Typer(
-    help="Make a style-transfer net run in real time: export, build an engine, bench it, stylize pictures. "
+    help="Make a style-transfer net run in real time: export it, build an engine, measure it, stylize pictures. "
     "Without arguments, each command takes the newest artifact of the one before it from ./nstopt-out.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"nstopt {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def options(debug: Annotated[bool, typer.Option(help="Show the whole traceback of an error.")] = False) -> None:
-    """`--debug` is read by `main`, before typer sees it."""
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+) -> None:
+    """Print the help if no command is given. `main` reads `--debug` before typer sees it."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-# In the order in which `--help` lists them.
-app.command("export")(export_command)
-app.command("build-engine")(build_command)
-app.command("bench")(bench_command)
-app.command("report")(report_command)
-app.command("plan")(plan_command)
-app.command("stylize")(stylize_command)
-app.command("compare")(compare_command)
-app.command("ablate")(ablate_command)
-app.command("inspect")(inspect_command)
-app.command("doctor")(doctor_command)
-app.command("gatys")(gatys_command)
-app.add_typer(train_app, name="train")
-app.command("distill")(distill_command)
-app.command("package")(package_command)
+# In each panel, commands are listed in this order.
+app.command("export", rich_help_panel=DEPLOY)(export_command)
+app.command("build-engine", rich_help_panel=DEPLOY)(build_command)
+app.command("stylize", rich_help_panel=DEPLOY)(stylize_command)
+app.command("inspect", rich_help_panel=DEPLOY)(inspect_command)
+app.command("compare", rich_help_panel=DEPLOY)(compare_command)
+app.command("package", rich_help_panel=DEPLOY)(package_command)
+app.command("bench", rich_help_panel=MEASURE)(bench_command)
+app.command("report", rich_help_panel=MEASURE)(report_command)
+app.command("plan", rich_help_panel=MEASURE)(plan_command)
+app.command("doctor", rich_help_panel=MEASURE)(doctor_command)
+app.command("ablate", rich_help_panel=MEASURE)(ablate_command)
+app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
+app.command("distill", rich_help_panel=TRAIN)(distill_command)
+app.command("gatys", rich_help_panel=TRAIN)(gatys_command)

@@ -1,4 +1,4 @@
-"""The terminal: lines, progress bars, tables. Only the commands use it."""
+"""Terminal output: lines and progress bars. Only the commands use it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 if TYPE_CHECKING:
     from nstopt.bench.harness import BenchProgress
@@ -21,35 +20,25 @@ errors = Console(stderr=True, highlight=False)
 
 
 def say(line: str) -> None:
-    """Print a line as it is, unwrapped: paths in it can be copied."""
+    """Print a line as it is. It is not wrapped, so that paths in it can be copied."""
     console.print(line, markup=False, soft_wrap=True)
 
 
 def took(path: Path) -> Path:
-    """Say which file a command takes where none was named."""
+    """Print the file that a command takes because none was named, and return it."""
     say(f"took {path}")
     return path
 
 
 def fail(message: str) -> NoReturn:
-    """Print an error's one line and exit with code 1."""
+    """Print an error in one line and exit with code 1."""
     errors.print("[bold red]error:[/] ", end="")
     errors.print(" ".join(message.split()), markup=False, soft_wrap=True)
     sys.exit(1)
 
 
-def table(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names and values in two columns."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
-    return grid
-
-
 class Bar:
-    """A progress bar on stderr while a `with` block runs; implements nstopt.progress.Progress."""
+    """A progress bar on stderr for the time of a `with` block. It implements nstopt.progress.Progress."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -60,7 +49,7 @@ class Bar:
             TimeRemainingColumn(),
             console=errors,
             transient=True,
-            speed_estimate_period=600,  # a case of a bench may take minutes
+            speed_estimate_period=600,  # seconds; a case of a bench may take minutes
         )
         self._task = self._progress.add_task("starting", total=None)
 
@@ -74,7 +63,7 @@ class Bar:
         self._progress.update(self._task, description=description, completed=0, total=None)
 
     def bench(self, state: BenchProgress) -> None:
-        """Show how far a bench is."""
+        """Show the progress of a bench."""
         self._progress.update(self._task, description=state.text, completed=state.done, total=state.total)
 
     def __enter__(self) -> Bar:

@@ -90,7 +90,7 @@ def test_a_plan_in_words(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.Mo
     ("arguments", "said"),
     [
         (["--res", "512,x"], "'x' is not a size"),
-        (["--batch", "0"], "'0' are not numbers of pictures from 1 to 64"),
+        (["--batch", "0"], "'0' is not a list of batch sizes from 1 to 64"),
         (["--precision", "fp32,"], "'fp32,' has an empty name in it"),
     ],
 )

@@ -22,7 +22,7 @@ from nstopt.bench.layer_times import measure_layers
 from nstopt.bundle import MANIFEST, InputShape
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
-from nstopt.cli.render.layers import render
+from nstopt.cli.render.layers import layer_report
 from nstopt.engines.base import LayerTime, Source
 from nstopt.errors import BundleError, DeviceError
 from nstopt.files import sha256_file
@@ -176,7 +176,7 @@ def test_what_the_terminal_shows() -> None:
         LayerRow("tiny", "Reshape", 0.001, 0.0001),
     )
     console = Console(file=io.StringIO(), width=80)
-    console.print(render(Layers("wave.nst", "a" * 64, *SIZE, 1, "openvino", 9, PEAKS, rows)))
+    console.print(layer_report(Layers("wave.nst", "a" * 64, *SIZE, 1, "openvino", 9, PEAKS, rows)))
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
@@ -212,5 +212,5 @@ def test_floors_above_the_measured_times_are_noted() -> None:
     assert layers(0.5, 0.6, 2.0).doubt.startswith("2 of 3 kernels took less than their floor: ")
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(render(layers(0.5)))
+        console.print(layer_report(layers(0.5)))
     assert "Note: 1 of 1 kernels took less than their floor" in shown.get()

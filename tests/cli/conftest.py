@@ -1,4 +1,4 @@
-"""The command in this process, and a folder with all that goes wrong in it."""
+"""Run the command in this process; a folder of good and bad input."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import noise
+from conftest import SMALL, noise
 from export.graphs import mixer, model_of
+from made import build_inverter
 from nets import layouts
 from onnx import helper
 from PIL import Image
 
 from nstopt.__main__ import main
-from nstopt.bundle import Bundle
+from nstopt.bundle import InputShape
 
 
 class Ran(NamedTuple):
@@ -36,7 +37,7 @@ BLUR = np.full((3, 3, 21, 21), 1 / 1323, np.float32)
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
-    """Runs a command in this process, as `nstopt ARGUMENTS` would in its own."""
+    """Runs `nstopt ARGUMENTS` in this process."""
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["nstopt", *map(str, arguments)])
@@ -50,33 +51,33 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
 
 
 @pytest.fixture(scope="module")
-def wrong(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path, int8_bundle: Bundle) -> Path:
-    """A folder with all that goes wrong in it, for tests that change nothing there."""
+def wrong(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path) -> Path:
+    """A folder of good and bad input, for tests that change nothing there."""
     folder = tmp_path_factory.mktemp("wrong")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        fill(tiny_onnx, int8_bundle)
+        fill(tiny_onnx)
     return folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Path) -> Path:
-    """A copy of it as the working folder."""
+    """A copy of `wrong` as the working folder."""
     shutil.copytree(wrong, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def fill(tiny_onnx: Path, int8_bundle: Bundle) -> None:
-    """Write a tiny net, its bundle, a photograph and everything that is none of them into the working folder."""
+def fill(tiny_onnx: Path) -> None:
+    """Write a tiny net, a bundle, a photograph, and broken files of each kind into the working folder."""
     checkpoint = tiny_onnx.with_suffix(".pth")
     state = torch.load(checkpoint, weights_only=True)
     shutil.copyfile(checkpoint, "net.pth")
+    build_inverter(Path(), "net", InputShape.of(1, SMALL))
     shutil.copyfile(tiny_onnx, "net.onnx")
-    shutil.copytree(int8_bundle.path, "net.nst")
-    shutil.copytree(int8_bundle.path, "changed.nst")
+    shutil.copytree("net.nst", "changed.nst")
     content = bytearray(Path("changed.nst/model.bin").read_bytes())
-    content[100] ^= 4
+    content[0] ^= 4
     Path("changed.nst/model.bin").write_bytes(content)
     Path("empty.pth").touch()
     Path("half.pth").write_bytes(checkpoint.read_bytes()[:5000])

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: what they print and what they leave."""
+"""What the commands print and write."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import noise
+from made import MakeBundle, MakeRecord, MakeRun
+from PIL import Image
 
+import nstopt
 from nstopt.bundle import open_bundle
 from nstopt.pictures.files import read_picture
+from nstopt.runs.run_file import write_run
 
 from .conftest import Cli
 
 
-def test_help_lists_the_commands(cli: Cli) -> None:
-    ran = cli("--help")
-    assert ran.code == 0
-    assert all(command in ran.out for command in ("export", "build-engine", "bench", "stylize", "inspect"))
+def test_help_groups_the_commands(cli: Cli) -> None:
+    ran = cli()
+    assert (ran.code, ran.err) == (0, "")
+    assert ran == cli("--help")
+    deploy, measure, train = (ran.out.index(f"─ {panel} ─") for panel in ("Deploy", "Measure", "Train"))
+    assert deploy < ran.out.index(" stylize ") < measure < ran.out.index(" doctor ") < train < ran.out.index(" gatys ")
+
+
+def test_the_version(cli: Cli) -> None:
+    assert cli("--version") == (0, f"nstopt {nstopt.__version__}\n", "")
 
 
 @pytest.mark.usefixtures("short_warm_up")
-def test_the_five_commands_on_the_sample(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_without_arguments(tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
     def ran(*arguments: object) -> list[str]:
@@ -65,7 +75,7 @@ def test_the_five_commands_on_the_sample(tmp_path: Path, cli: Cli, monkeypatch: 
 
 
 @pytest.mark.usefixtures("short_warm_up")
-def test_the_same_commands_with_arguments(folder: Path, cli: Cli) -> None:
+def test_the_commands_with_arguments(folder: Path, cli: Cli) -> None:
     out = folder / "made" / "net.nst"
     ran = cli(
         "build-engine", "net.onnx", "--fp16", "--res", "48x64", "--val", "one", "--backend", "onnxruntime", "-o", out
@@ -122,6 +132,26 @@ def test_a_folder_with_one_bad_picture(folder: Path, cli: Cli) -> None:
     assert read_picture(Path("out/a.png")).rgb.shape == (40, 60, 3)
 
 
+def test_before_and_after_of_a_folder(folder: Path, cli: Cli) -> None:
+    Image.fromarray(noise(30, 50)).save("one/b.jpg")
+    ran = cli("stylize", "net.nst", "one", "-o", "out", "--before-after", "both")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.splitlines()[1::2] == ["wrote both/a.png: before and after", "wrote both/b.jpg: before and after"]
+    assert read_picture(Path("both/a.png")).rgb.shape == (40, 120, 3)
+    assert read_picture(Path("both/b.jpg")).rgb.shape == (30, 100, 3)
+
+
+def test_a_report_of_the_newest_run(
+    tmp_path: Path, cli: Cli, make_record: MakeRecord, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("nstopt-out/bench-1.json"), make_run(make_record()))
+    monkeypatch.setattr("nstopt.report.page.render", lambda runs, image: f"page of {len(runs)}")
+    lines = ["took nstopt-out/bench-1.json", "wrote nstopt-out/bench-1.html"]
+    assert cli("report").out.splitlines() == lines
+    assert Path("nstopt-out/bench-1.html").read_text() == "page of 1"
+
+
 def test_ctrl_c(folder: Path) -> None:
     command = [sys.executable, "-um", "nstopt", "bench", "--res", "48x64", "--runs", "1000000"]
     Path("nstopt-out").mkdir(exist_ok=True)
@@ -157,14 +187,11 @@ def test_tune_shows_what_was_measured(folder: Path, cli: Cli, monkeypatch: pytes
     tuning = open_bundle(Path("tuned.nst")).manifest.tuning
     assert {"upsample-conv", "few-inputs"} <= {one.layer.split()[0] for one in tuning}
     assert all(one.form == min(one.latency_ms, key=one.latency_ms.__getitem__) for one in tuning)
-    ran = cli("build-engine", "net.onnx", "--tune", "--dynamic", "--val", "one", "-o", "free.nst")
-    assert ran.code == 1
-    assert "--tune measures layers in their shape" in ran.err
 
 
-def test_compare(folder: Path, cli: Cli) -> None:
-    assert cli("build-engine", "net.onnx", "--res", "48x64", "--val", "one", "-o", "fp32.nst").code == 0
-    ran = cli("compare", "fp32.nst", "net.nst", "--images", "one", "-o", "worst.png")
+def test_compare(folder: Path, cli: Cli, make_bundle: MakeBundle) -> None:
+    free = make_bundle("free")
+    ran = cli("compare", free, "net.nst", "--images", "one", "-o", "worst.png")
     assert (ran.code, ran.err) == (0, "")
     lines = ran.out.splitlines()
     assert lines[0].split() == ["picture", "dB", "SSIM", "gray", "levels"]
@@ -172,5 +199,5 @@ def test_compare(folder: Path, cli: Cli) -> None:
     assert lines[-1].startswith("wrote worst.png: ")
     assert read_picture(Path("worst.png")).rgb.shape == (48, 3 * 64, 3)
     Path("empty").mkdir(exist_ok=True)
-    ran = cli("compare", "fp32.nst", "net.nst", "--images", "empty")
+    ran = cli("compare", free, "net.nst", "--images", "empty")
     assert (ran.code, ran.err) == (1, "error: empty: no pictures in this folder\n")

@@ -1,4 +1,4 @@
-"""Which artifact a command takes when none is named."""
+"""The artifact that a command takes when none is named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.cli.defaults import newest_bundle, newest_onnx
+from nstopt.cli.defaults import newest_bundle, newest_onnx, newest_run
 from nstopt.errors import BuildError, BundleError
 
 
@@ -25,12 +25,14 @@ def written(path: Path, second: int) -> None:
     os.utime(path, (second, second))
 
 
-def test_the_newest_not_the_last_by_name(folder: Path) -> None:
+def test_the_newest_is_taken_not_the_last_by_name(folder: Path) -> None:
     for second, name in enumerate(("b", "c", "a")):
         written(folder / f"{name}.onnx", second)
         written(folder / f"{name}.nst" / "manifest.json", second)
+        written(folder / f"bench-{name}.json", second)
     assert newest_onnx() == Path("nstopt-out/a.onnx")
     assert newest_bundle() == Path("nstopt-out/a.nst")
+    assert newest_run() == Path("nstopt-out/bench-a.json")
 
 
 def test_unfinished_ones_do_not_count(folder: Path) -> None:
@@ -44,10 +46,12 @@ def test_unfinished_ones_do_not_count(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_where_there_is_none_the_command_that_makes_one_is_named(folder: Path, there: bool) -> None:
+def test_the_error_names_the_command_that_makes_one(folder: Path, there: bool) -> None:
     if not there:
         folder.rmdir()
     with pytest.raises(BuildError, match=r"no ONNX file in \./nstopt-out: name one, or run nstopt export first"):
         newest_onnx()
     with pytest.raises(BundleError, match=r"no engine bundle in \./nstopt-out: name one, or run nstopt build-engine"):
         newest_bundle()
+    with pytest.raises(BuildError, match=r"no run file in \./nstopt-out: name one, or run nstopt bench first"):
+        newest_run()

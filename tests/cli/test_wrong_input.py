@@ -1,4 +1,4 @@
-"""Everything bad that a user can hand over: one line on stderr, exit code 1 or 2, nothing lost."""
+"""Wrong input: one line on stderr, exit code 1 or 2, and no file lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nstopt.gpu.driver import count_gpus
 from .conftest import Cli
 
 WRONG: dict[str, str] = {
-    # arguments: what the one line on stderr says, after "error: "
+    # arguments: pattern of the line on stderr, after "error: "
     "export no.pth": r"there is no checkpoint at no\.pth",
     "export empty.pth": r"empty\.pth is empty \(0 bytes\): download or save it again",
     "export half.pth": r"cannot read half\.pth: truncated, damaged, or no PyTorch checkpoint \(5000 bytes; ",
@@ -60,10 +60,12 @@ WRONG: dict[str, str] = {
     "bench net.nst --image text.png": r"text\.png: not a picture",
     "bench net.nst --json file/a.json": r".*file/a\.json",
     "bench net.nst --compare magic --checkpoint net.pth": r".*magic",
+    "build-engine net.onnx --tune --dynamic --val one": r".*--tune measures layers in their shape",
     "build-engine net.onnx --int8 --fp16": r"the openvino backend runs fp16, fp32, int8 only, not int8-fp16; choose",
     "bench net.nst --min-psnr 50": r"net\.nst: is built already; .* go with a net",
     "bench net.onnx --res 48 --precision fp8": r"unknown precision 'fp8'; there are: ",
     "bench net.nst --baseline text.png": r"text\.png: not the record of a bench run: ",
+    "report": r"no run file in \./nstopt-out: name one, or run nstopt bench first",
     "report no.json": r"no\.json: cannot be read: No such file",
     "plan net.nst": r"net\.nst: is built already, for one GPU; a plan takes its checkpoint or its \.onnx",
     "plan net.onnx --target voodoo2": r"no GPU 'voodoo2' is known; there are: gtx-1050ti, ",
@@ -78,6 +80,9 @@ WRONG: dict[str, str] = {
     "stylize net.nst photo.png -o photo.png": r"photo\.png: the result would overwrite the picture itself",
     "stylize net.nst photo.png -o file/a.png": r"file/a\.png: cannot be written \(file is not a folder\)",
     "stylize net.nst photo.png -o out.gif": r"out\.gif: unknown picture format; write \.png, \.jpg or \.webp",
+    "stylize net.nst photo.png --before-after photo.png": r"photo\.png: the result would overwrite the picture itself",
+    "stylize net.nst photo.png -o a.png --before-after a.png": r"a\.png: would be both the result and the side-by-side",
+    "stylize net.nst mixed -o out --before-after photo.png": r"photo\.png: is a file; the results of a folder need",
     "inspect": r"no engine bundle in \./nstopt-out",
     "inspect none": r"none: not an engine bundle \(no manifest\.json in it\)",
     "package": r"no engine bundle in \./nstopt-out",
@@ -93,7 +98,7 @@ def files(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("arguments", WRONG)
-def test_what_goes_wrong_is_said_in_one_line_and_nothing_is_lost(
+def test_an_error_takes_one_line_and_loses_nothing(
     wrong: Path, cli: Cli, arguments: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(wrong)
@@ -118,6 +123,7 @@ def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
     ("arguments", "message"),
     [
         ("polish", "No such command 'polish'"),
+        ("train", "Missing command"),
         ("stylize a b c d", "unexpected extra argument"),
         ("export --res 15", "out of range: each side must lie in 16..16384"),
         ("export --res wide", "is not a size: write 512, or HEIGHTxWIDTH"),
@@ -149,7 +155,7 @@ def test_usage_errors(tmp_path: Path, cli: Cli, arguments: str, message: str, mo
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond 4000 bytes, as if the disk were full then."""
+    """Limits files to 4000 bytes, as if the disk were full then."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
     yield

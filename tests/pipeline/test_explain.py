@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nstopt.bundle import InputShape
-from nstopt.cli.render.explain import render
+from nstopt.cli.render.explain import rewrite_report
 from nstopt.graph.rule import Event
 from nstopt.pictures.size import Size
 from nstopt.pipeline import explain
@@ -26,7 +26,7 @@ def explanation(tiny_onnx: Path) -> Explanation:
 
 def shown(explanation: Explanation) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(render(explanation))
+    console.print(rewrite_report(explanation))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

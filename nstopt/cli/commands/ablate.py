@@ -1,4 +1,4 @@
-"""`nstopt ablate`: what each part of INT8 is worth for a net."""
+"""`nstopt ablate`: the effect of each part of INT8 on a net's quality."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ import typer
 
 from nstopt.cli import defaults as artifacts
 from nstopt.cli.console import Bar, console, took
-from nstopt.cli.options import Res
-from nstopt.pictures.size import Sizes
+from nstopt.cli.options.engine import OneSize, PictureOptions
+from nstopt.cli.options.group import expand_groups
+from nstopt.pictures.size import DEFAULT_SIZE, Sizes
 
 
+@expand_groups
 def ablate_command(
     model: Annotated[Path | None, typer.Argument(help="ONNX file that nstopt export wrote.")] = None,
-    calib: Annotated[Path | None, typer.Option(help="Folder of photographs, or video, to find INT8 with.")] = None,
-    val: Annotated[Path | None, typer.Option(help="Folder or video to judge by; default: part of --calib.")] = None,
-    res: Res = None,
+    *,
+    pictures: PictureOptions,
+    res: OneSize = None,
     backend: Annotated[str, typer.Option(help="openvino or onnxruntime.")] = "openvino",
     beside: Annotated[
-        list[Path] | None, typer.Option(help="INT8 ONNX file of the same net by another tool; repeatable.")
+        list[Path] | None,
+        typer.Option(help="INT8 ONNX file of the same net, made by another tool, to compare with; repeatable."),
     ] = None,
 ) -> None:
-    """Take the parts of INT8 away one after the other, and show how far the pictures then are from FP32."""
-    from nstopt.cli.render.bundle import ablated
-    from nstopt.pictures.size import DEFAULT_SIZE
+    """Leave out the parts of INT8 one by one, and show how far the pictures then are from FP32."""
+    from nstopt.cli.render.quality import ablation_table
     from nstopt.pipeline.ablate import ablate_int8
     from nstopt.pipeline.spec import BuildSpec
 
@@ -35,9 +37,9 @@ def ablate_command(
         precision="int8",
         backend=backend,
         sizes=Sizes(res or DEFAULT_SIZE),
-        calib=calib,
-        val=val,
+        calib=pictures.calib,
+        val=pictures.val,
     )
     with Bar() as bar:
         found = ablate_int8(spec, beside or (), bar)
-    console.print(ablated(found))
+    console.print(ablation_table(found))

@@ -1,4 +1,4 @@
-"""`nstopt doctor`: what this machine's GPU, or a GPU of a name, can run."""
+"""`nstopt doctor`: what the GPU of this machine, or a named GPU, can run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli.console import console, say, table
+from nstopt.cli.console import console, say
+from nstopt.cli.render.table import pairs
 
 MARKS = {True: "ok ", False: "no ", None: "   "}
 
 
 def doctor_command(
     target: Annotated[
-        str | None, typer.Option(metavar="GPU", help="A GPU that is not here: gtx-1060, rtx-4060, jetson-orin-nano …")
+        str | None,
+        typer.Option(
+            metavar="GPU", help="A GPU that need not be here, such as gtx-1060, rtx-4060 or jetson-orin-nano."
+        ),
     ] = None,
 ) -> None:
     """Say which TensorRT, CUDA and torch run on a GPU, what is installed, and how to install the rest."""
@@ -26,6 +30,6 @@ def doctor_command(
         say("for what a certain GPU can run: nstopt doctor --target gtx-1060")
     for report in reports:
         say(report.title)
-        console.print(table((f"{MARKS[line.fits]}{line.what}", line.finding) for line in report.lines))
+        console.print(pairs((f"{MARKS[line.fits]}{line.what}", line.finding) for line in report.lines))
         if report.command:
             say(f"install with: {report.command}")

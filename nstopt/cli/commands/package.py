@@ -1,4 +1,4 @@
-"""`nstopt package`: engine bundle → what a server wants to find."""
+"""`nstopt package`: engine bundle → the files that an inference server takes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from nstopt.cli.console import say, took
 
 
 class Format(str, Enum):
-    """What a bundle can be packaged as."""
+    """The formats that a bundle can be packaged in."""
 
     triton = "triton"
 
 
 def package_command(
     bundle: Annotated[Path | None, typer.Argument(help="Engine bundle.")] = None,
-    format: Annotated[Format, typer.Option("--format", help="A model of Triton's repository.")] = Format.triton,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Model repository to write into.")] = None,
+    format: Annotated[Format, typer.Option("--format", help="Format to write.")] = Format.triton,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Model repository to write into, a folder; default: nstopt-out/triton."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; default: the bundle's.")] = None,
     max_batch: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Longest batch that the server may make of single requests.")
+        int | None,
+        typer.Option(min=1, max=64, help="Largest batch that the server may make of single requests, in pictures."),
     ] = None,
 ) -> None:
     """Make an engine bundle ready for NVIDIA Triton Inference Server."""

@@ -1,4 +1,4 @@
-"""`nstopt plan`: a net and a GPU → what to deploy, in words."""
+"""`nstopt plan`: a net and a GPU → what to deploy, in sentences."""
 
 from __future__ import annotations
 
@@ -9,50 +9,33 @@ import typer
 
 from nstopt.cli import defaults as artifacts
 from nstopt.cli.console import Bar, say, took
-from nstopt.cli.options import (
-    Alpha,
-    Arch,
-    InputRange,
-    Mean,
-    Multiple,
-    OutputRange,
-    Res,
-    Std,
-    Styles,
-    Vgg,
-    net_options,
-)
+from nstopt.cli.options.engine import OneSize
+from nstopt.cli.options.group import expand_groups
+from nstopt.cli.options.net import NetOptions
+from nstopt.pictures.size import DEFAULT_SIZE
 
 
+@expand_groups
 def plan_command(
     net: Annotated[Path | None, typer.Argument(help="Checkpoint, or ONNX file that nstopt export wrote.")] = None,
-    target: Annotated[str, typer.Option(metavar="GPU", help="GPU to plan for, such as gtx-1060.")] = "gtx-1060",
-    fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames a second that are wanted.")] = 30.0,
-    res: Res = None,
-    arch: Arch = None,
-    input_range: InputRange = None,
-    output_range: OutputRange = None,
-    mean: Mean = None,
-    std: Std = None,
-    multiple: Multiple = None,
-    vgg: Vgg = None,
-    style: Styles = None,
-    alpha: Alpha = 1.0,
+    *,
+    target: Annotated[str, typer.Option(metavar="GPU", help="GPU to plan for; it need not be here.")] = "gtx-1060",
+    fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames a second to reach.")] = 30.0,
+    res: OneSize = None,
+    options: NetOptions,
 ) -> None:
     """Say what to deploy on a GPU that need not be here: size for each precision, memory, software, what to change."""
     from nstopt.errors import BuildError
     from nstopt.gpu import facts as gpus
-    from nstopt.pictures.size import DEFAULT_SIZE
     from nstopt.pipeline.ensure import export, is_bundle
     from nstopt.projection.plan import Question, advise, check_free_size
 
     gpu = gpus.gpu(target)
-    options = net_options(arch, input_range, output_range, mean, std, multiple, vgg, style, alpha)
     with Bar() as bar:
         net = net or took(artifacts.newest_onnx())
         if is_bundle(net):
             raise BuildError(f"{net}: is built already, for one GPU; a plan takes its checkpoint or its .onnx")
-        model = export(net, artifacts.FOLDER, options, progress=bar)
+        model = export(net, artifacts.FOLDER, options.arguments(), progress=bar)
         check_free_size(model)
         bar.step(f"projecting {model.stem} on {gpu.title}")
         advice = advise(Question(model.stem, model, gpu, fps, res or DEFAULT_SIZE))

@@ -1,4 +1,4 @@
-"""`nstopt report`: run files → a page, tables and plots."""
+"""`nstopt report`: run files → a page, tables and charts."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli.console import say
+from nstopt.cli import defaults as artifacts
+from nstopt.cli.console import say, took
 
 
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN.json", help="Files that nstopt bench wrote.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="HTML page to write; default: beside the first run.")
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN.json", help="Run files that nstopt bench wrote.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Photograph to show FP32 and INT8 on.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Table to write: a row a case.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Table to write for a README.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="HTML page to write; default: beside the first run file.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Photograph to show in FP32 and INT8.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV table to write, one row a case.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Markdown table to write, for a README.")] = None,
     png: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder to write every chart to.")] = None,
 ) -> None:
-    """Make one self-contained page of a bench: charts, pictures, tables, and what casts doubt on them."""
+    """Make one self-contained page of bench runs: charts, pictures, tables, and reasons to doubt the figures."""
     from nstopt.files import write_atomically
     from nstopt.report import charts, page, tables
     from nstopt.runs.run_file import read_run
 
-    read = [read_run(path) for path in runs]
-    target = output or runs[0].with_suffix(".html")
+    paths = runs or [took(artifacts.newest_run())]
+    read = [read_run(path) for path in paths]
+    target = output or paths[0].with_suffix(".html")
     write_atomically(target, page.render(read, image).encode())
     say(f"wrote {target}")
     for path, text in ((csv, tables.to_csv), (markdown, tables.to_markdown)):

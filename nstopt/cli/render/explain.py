@@ -1,14 +1,14 @@
-"""What the rewrites make of a graph, for the terminal."""
+"""Render the effect of the rewrites on a graph."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nstopt.cli.render.table import table
 from nstopt.graph.cost import LayerCost
 from nstopt.pipeline.explain import Change, Effect, Explanation
 
@@ -16,12 +16,12 @@ SHOWN_NAMES = 4
 ABSENT = "–"
 
 
-def render(explanation: Explanation) -> RenderableType:
-    """For a terminal of 80 columns: totals, changed layers, rules."""
+def rewrite_report(explanation: Explanation) -> RenderableType:
+    """Return totals, changed layers and rules, 80 columns wide at most."""
     parts: list[RenderableType] = [
         _title(explanation.title),
         _totals(explanation),
-        Text("MB: what each layer reads and writes, added up; a backend that fuses layers moves less", style="dim"),
+        Text("MB: sum of what each layer reads and writes; a backend that fuses layers moves less", style="dim"),
     ]
     if explanation.changes:
         parts += [_title("Layers that changed"), _changed(explanation.changes)]
@@ -31,20 +31,20 @@ def render(explanation: Explanation) -> RenderableType:
 
 
 def _totals(explanation: Explanation) -> Table:
-    table = _table("", ">before", ">after", ">change")
+    made = table("", ">before", ">after", ">change")
     before, after = explanation.before, explanation.after
-    table.add_row("layers", str(before.layers), str(after.layers), _percent(before.layers, after.layers))
-    table.add_row("GMAC", _giga(before.macs), _giga(after.macs), _percent(before.macs, after.macs))
+    made.add_row("layers", str(before.layers), str(after.layers), _percent(before.layers, after.layers))
+    made.add_row("GMAC", _giga(before.macs), _giga(after.macs), _percent(before.macs, after.macs))
     moved = before.bytes_moved, after.bytes_moved
-    table.add_row("MB moved", *map(_mega, moved), _percent(*moved))
-    return table
+    made.add_row("MB moved", *map(_mega, moved), _percent(*moved))
+    return made
 
 
 def _changed(changes: Iterable[Change]) -> Table:
-    table = _table("", "before", ">GMAC", ">MB", "after", ">GMAC", ">MB")
+    made = table("", "before", ">GMAC", ">MB", "after", ">GMAC", ">MB")
     for change in changes:
-        table.add_row(Text(change.name), *_cells(change.before), *_cells(change.after))
-    return table
+        made.add_row(Text(change.name), *_cells(change.before), *_cells(change.after))
+    return made
 
 
 def _cells(layer: LayerCost | None) -> tuple[str, str, str]:
@@ -65,15 +65,6 @@ def _rules(effects: Iterable[Effect]) -> Iterable[Text]:
 
 def _title(text: str) -> Text:
     return Text(f"\n{text}", style="bold")
-
-
-def _table(*headings: str) -> Table:
-    """`>` before a heading aligns its column to the right."""
-    table = Table(header_style="dim", box=None, padding=(0, 0, 0, 1), pad_edge=False)
-    for heading in headings:
-        side: Literal["left", "right"] = "right" if heading.startswith(">") else "left"
-        table.add_column(heading.removeprefix(">"), justify=side, no_wrap=True, overflow="ellipsis")
-    return table
 
 
 def _giga(macs: int) -> str:

@@ -1,13 +1,13 @@
-"""The layers of an engine beside their floors, for the terminal."""
+"""Render the times of an engine's layers and their floors, the least times possible on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from nstopt.cli.render.table import table
 from nstopt.runs.figures import NOT_COMPARED, times
 from nstopt.runs.layers import LayerRow, Layers
 
@@ -15,24 +15,20 @@ SHOWN_MS = 0.01
 SHOWN_NEXT = 3
 
 
-def render(layers: Layers) -> RenderableType:
-    """For a terminal of 80 columns."""
-    table = Table(header_style="dim", box=None, padding=(0, 0, 0, 1), pad_edge=False)
-    table.add_column("layer", no_wrap=True, overflow="ellipsis")
-    table.add_column("kernel", no_wrap=True, overflow="ellipsis")
-    for heading in ("ms", "floor", "ms/floor", "gap"):
-        table.add_column(heading, justify="right", no_wrap=True)
+def layer_report(layers: Layers) -> RenderableType:
+    """Return a table of the layers, those with the largest gaps, and the method; 80 columns wide at most."""
+    made = table("layer", "kernel", ">ms", ">floor", ">ms/floor", ">gap")
     small = [row for row in layers.rows if row.ms < SHOWN_MS]
     for row in layers.rows:
         if row not in small:
-            table.add_row(Text(row.name), row.kind, *_cells(row))
+            made.add_row(Text(row.name), row.kind, *_cells(row))
     if small:
-        table.add_row(f"{len(small)} below {SHOWN_MS:g} ms", "", f"{sum(row.ms for row in small):.2f}")
-    table.add_row("all", "", *_cells(_sum(layers.rows)), style="bold")
+        made.add_row(f"{len(small)} below {SHOWN_MS:g} ms", "", f"{sum(row.ms for row in small):.2f}")
+    made.add_row("all", "", *_cells(_sum(layers.rows)), style="bold")
     batch = f" x {layers.batch}" if layers.batch > 1 else ""
     title = f"\n{layers.label} at {layers.size}{batch}: medians of {layers.runs} runs, with the backend's counters on"
     doubt = [Text(f"Note: {layers.doubt}", style="yellow")] if layers.doubt else []
-    return Group(Text(title, style="bold"), table, _next(layers), _method(layers), *doubt)
+    return Group(Text(title, style="bold"), made, _next(layers), _method(layers), *doubt)
 
 
 def _sum(rows: Sequence[LayerRow]) -> LayerRow:
@@ -55,8 +51,8 @@ def _method(layers: Layers) -> Text:
     int8 = f"{peaks.int8_macs_per_ms / 1e6:.0f} GMAC/s INT8" if peaks.int8_macs_per_ms else "no INT8"
     rates = ", ".join(f"{one.bytes_per_ms / 1e6:.0f} ({one.bytes_moved / 1e6:.0f} MB)" for one in peaks.bandwidths)
     return Text(
-        f"Floor: MACs or bytes at the best rates that {layers.backend} reached here just now: "
+        f"Floor: MACs or bytes at the best rates that {layers.backend} has just reached here: "
         f"{peaks.fp32_macs_per_ms / 1e6:.0f} GMAC/s FP32, {int8}; GB/s by bytes moved: {rates}. "
-        f"{NOT_COMPARED}: no layer of the graph, put in by the backend.",
+        f"{NOT_COMPARED}: not a layer of the graph; the backend inserted it.",
         style="dim",
     )

@@ -1,4 +1,4 @@
-"""Render how pictures differ: ways to INT8, two engines, frames of a video."""
+"""Render how pictures differ: variants of INT8, two engines, frames of a video."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rich.table import Table
 from nstopt.cli.render.table import table
 
 if TYPE_CHECKING:
-    from nstopt.calib.ablation import Ablated
+    from nstopt.calib.ablation import AblationResult
     from nstopt.media.compare import PictureDifference
     from nstopt.media.flicker import Flicker
 
 
-def ablation_table(found: Sequence[Ablated]) -> Table:
-    """Return the PSNR of each way to INT8, and its difference from the first one."""
+def ablation_table(found: Sequence[AblationResult]) -> Table:
+    """Return the PSNR of each variant of INT8, and its difference from the first one."""
     made = table("INT8", ">dB mean", ">worst", ">against the first", fold=True)
     for one in found:
         change = one.psnr_db_mean - found[0].psnr_db_mean
-        made.add_row(one.way, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else "")
+        made.add_row(one.variant, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else "")
     return made
 
 

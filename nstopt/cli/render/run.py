@@ -1,6 +1,6 @@
-"""A run → what the terminal shows: the machine, tables of latency, quality, whole pictures and projections, and notes.
+"""Render a bench run: the machine, tables of latency, quality, whole pictures and projections, and notes.
 
-Fits 80 columns, which is what rich takes when it writes to a file.
+Everything fits 80 columns, the width that rich assumes when it writes to a file.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nstopt.bench.peers import PEERS
-from nstopt.bench.startup import Startup
+from nstopt.cli.render.table import table
 from nstopt.report.ratios import Ratio, speedup
-from nstopt.report.regression import Change
 from nstopt.report.targets import caption, columns
 from nstopt.runs.figures import NOT_COMPARED, span, times
 from nstopt.runs.projected import HERE, Projected
@@ -26,10 +25,12 @@ Row = Sequence[str | Text]
 STYLES = {True: "green", False: "yellow", None: "dim"}
 
 
-def render(run: RunFile) -> RenderableType:
-    """Everything there is to show of a run of at least one record. With a peer in it, a column says how many times
-    faster than torch, or else the first peer, of the same net, size and batch each row is, by medians; lines say so of
-    each engine and each peer, with confidence intervals."""
+def run_report(run: RunFile) -> RenderableType:
+    """Return everything to show of a run that has at least one record.
+
+    If the run has peers, a column compares the median of each row with that of torch, or else of the first peer, for
+    the same net, size and batch. A line for each engine compares it with each peer, with confidence intervals.
+    """
     place = {net: number for number, net in enumerate(dict.fromkeys(record.net_sha256 for record in run.records))}
     ordered = sorted(run.records, key=lambda record: (place[record.net_sha256], *_group_key(record)[1:]))
     parts: list[RenderableType] = [
@@ -46,37 +47,8 @@ def render(run: RunFile) -> RenderableType:
     return Group(*parts)
 
 
-def render_changes(changes: Sequence[Change], tolerance: float) -> RenderableType:
-    """A run beside its baseline."""
-    table = _table(f"Against the baseline: time then and now, ms; slower beyond {tolerance:.0%} and the noise is red")
-    for heading in ("", "then", "now", "now/then", "95%"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
-    for change in changes:
-        old, new = change.old.latency_ms.p50, change.new.latency_ms.p50
-        ratio = change.slowdown
-        verdict = Text(f"{ratio.value:.3f}", style="red" if change.is_regression(tolerance) else "green")
-        name = f"{change.new.label.removesuffix('.nst')} at {change.new.size}"
-        table.add_row(name, f"{old:.1f}", f"{new:.1f}", verdict, f"{ratio.low:.3f}–{ratio.high:.3f}")
-    return table
-
-
-def render_startup(startup: Startup) -> RenderableType:
-    """The start-up figures beside their limits."""
-    title = f"Start-up with {startup.bundle}, medians of fresh processes"
-    table = _table(title)
-    for heading in ("", "measured", "limit", ""):
-        table.add_column(heading, justify="left" if heading == "" else "right")
-    for measure in startup.measures:
-        digits = 0 if measure.unit == "MiB" else 2
-        value, limit = (f"{number:.{digits}f} {measure.unit}" for number in (measure.value, measure.limit))
-        table.add_row(
-            measure.what, value, limit, Text("ok" if measure.within else "over", style=STYLES[measure.within])
-        )
-    return Group(machine_text(startup.machine), table)
-
-
 def machine_text(machine: Machine) -> Text:
-    """The machine in a sentence."""
+    """Return the hardware and the versions in one sentence."""
     gpus = ", ".join(machine.gpus) or "no NVIDIA GPU"
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     text = (
@@ -105,14 +77,14 @@ def _latency_row(record: Record, records: Sequence[Record]) -> Row:
 
 
 def _reference(records: Iterable[Record]) -> Record | None:
-    """The peer that all rows are set against: torch eager, which is what a net comes in, or else the first one."""
+    """Return the peer that all rows are compared with: torch eager, in which nets are published, or else the first."""
     peers = [record for record in records if record.is_peer]
     return min(peers, key=lambda record: record.label != PEERS["torch"].label, default=None)
 
 
 def _speedups(records: Sequence[Record]) -> list[RenderableType]:
-    """A line for each engine: how many times as fast as each peer of its net, size and batch, by medians, and the 95%
-    confidence interval of that."""
+    """Return a line for each engine: its speedup over each peer of the same net, size and batch, as a ratio of medians
+    with its 95% confidence interval."""
     lines: list[RenderableType] = []
     for _, group in groupby(records, key=_group_key):
         section = list(group)
@@ -130,12 +102,8 @@ def _interval(ratio: Ratio) -> str:
 
 def _quality(records: Sequence[Record]) -> Table:
     titles = ["backend", "precision", "dB", "SSIM", *(column.title for column in columns(records[0]))]
-    table = _grouped(
-        "Quality against FP32 (PSNR in dB, SSIM); speed against the targets", titles, records, _quality_row
-    )
-    table.caption = caption()
-    table.caption_justify = "left"
-    return table
+    title = "Quality against FP32 (PSNR in dB, SSIM); speed against the targets"
+    return _grouped(title, titles, records, _quality_row, caption())
 
 
 def _quality_row(record: Record) -> Row:
@@ -147,7 +115,7 @@ def _quality_row(record: Record) -> Row:
 
 
 def _whole_pictures(records: Sequence[Record]) -> list[RenderableType]:
-    """What a picture takes from file to file, one step after the other."""
+    """Return the time of each step of a picture from file to file."""
     timed = [record for record in records if record.stages is not None]
     if not timed:
         return []
@@ -155,15 +123,13 @@ def _whole_pictures(records: Sequence[Record]) -> list[RenderableType]:
     titles = ["decode", "upload", "net", "download", "encode", "FPS"]
     if not copies:
         titles = [title for title in titles if title not in ("upload", "download")]
-    title = "Milliseconds a picture, JPEG file in, JPEG file out; the net's time holds the copies"
-    table = _grouped(title, titles, timed, lambda record: _whole_picture_row(record, copies))
-    table.caption = f"decode and encode: of {timed[0].stages.photograph}" if timed[0].stages else ""
-    table.caption_justify = "left"
-    return [table]
+    title = "Milliseconds a picture, JPEG file in, JPEG file out; the net's time includes the copies"
+    photograph = f"decode and encode: of {timed[0].stages.photograph}" if timed[0].stages else ""
+    return [_grouped(title, titles, timed, lambda record: _whole_picture_row(record, copies), photograph)]
 
 
 def _whole_picture_row(record: Record, copies: bool) -> Row:
-    """The net's time holds the copies, which stand beside it where the device needs them."""
+    """The net's time includes the copies to and from the device, which are also shown where there are any."""
     stages = record.stages
     assert stages is not None
     shown = (stages.upload_ms, stages.download_ms) if copies else ()
@@ -172,24 +138,26 @@ def _whole_picture_row(record: Record, copies: bool) -> Row:
 
 
 def _projections(rows: Sequence[Projected], records: Sequence[Record]) -> list[RenderableType]:
-    """Marked as what they are. Where the same was measured too, by how much the middle of the range is off."""
+    """Return the projections. Where the same case was measured, `off` is the error of the middle of the range."""
     if not rows:
         return []
-    table = _table("Projected, not measured: milliseconds a batch, FPS and MiB at least")
-    for heading in ("", "precision", "size", "ms", "FPS", "MiB", "measured", "off"):
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=heading != "")
+    headings = ("", ">precision", ">size", ">ms", ">FPS", ">MiB", ">measured", ">off")
+    made = table(
+        *headings,
+        title="\nProjected, not measured: milliseconds a batch, FPS and MiB at least",
+        caption="off: the middle of the range against what was measured; method and sources: docs/projection.md",
+        fold=True,
+    )
     for row in rows:
         fps = span(1000 * row.batch / row.high_ms, 1000 * row.batch / row.low_ms)
         size = f"{row.size}" + (f" x {row.batch}" if row.batch > 1 else "")
         device = f"{row.backend} here" if row.target == HERE else row.device.removeprefix("GeForce ")
         cells = (row.precision, size, span(row.low_ms, row.high_ms), fps, f"{row.memory_mib:.0f}")
-        table.add_row(f"{row.net}, {device}", *cells, *_beside_measured(row, records))
-    table.caption = "off: the middle of the range against what was measured; method and sources: docs/projection.md"
-    table.caption_justify = "left"
-    return [table]
+        made.add_row(f"{row.net}, {device}", *cells, *_measured(row, records))
+    return [made]
 
 
-def _beside_measured(row: Projected, records: Sequence[Record]) -> tuple[str, str]:
+def _measured(row: Projected, records: Sequence[Record]) -> tuple[str, str]:
     if row.target != HERE:
         return NOT_COMPARED, NOT_COMPARED
     (ms,) = (
@@ -201,36 +169,24 @@ def _beside_measured(row: Projected, records: Sequence[Record]) -> tuple[str, st
     return f"{ms:.1f}", f"{row.middle_ms / ms - 1:+.0%}"
 
 
-def _grouped(title: str, titles: Iterable[str], records: Sequence[Record], row: Callable[[Record], Row]) -> Table:
-    """A table with a section for each size and batch, whose heading stands in the first column."""
-    table = _table(title)
-    table.add_column("", overflow="fold")
-    for heading in titles:
-        table.add_column(heading, justify="right", no_wrap=True)
+def _grouped(
+    title: str, titles: Iterable[str], records: Sequence[Record], row: Callable[[Record], Row], caption: str = ""
+) -> Table:
+    """Return a table with a section for each size and batch, whose heading is in the first column."""
+    made = table("", *(f">{one}" for one in titles), title=f"\n{title}", caption=caption, fold=True)
+    several_nets = len({record.net_sha256 for record in records}) > 1
     for _, group in groupby(records, key=_group_key):
         section = list(group)
         batch = f" x {section[0].batch}" if section[0].batch > 1 else ""
-        net = f"{section[0].net} " if len({record.net_sha256 for record in records}) > 1 else ""
-        table.add_row(Text(f"{net}{section[0].size}{batch}", style="bold"))
+        net = f"{section[0].net} " if several_nets else ""
+        made.add_row(Text(f"{net}{section[0].size}{batch}", style="bold"))
         for record in section:
-            table.add_row(f" {record.label.removesuffix('.nst')}", *row(record))
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=f"\n{title}",
-        title_justify="left",
-        title_style="bold",
-        header_style="dim",
-        box=None,
-        padding=(0, 0, 0, 1),
-        pad_edge=False,
-    )
+            made.add_row(f" {record.label.removesuffix('.nst')}", *row(record))
+    return made
 
 
 def _notes(records: Sequence[Record]) -> list[Text]:
-    """Every warning once, with the rows that it is about."""
+    """Return every warning once, with the rows that it applies to unless these are all."""
     about: dict[str, list[str]] = {}
     for record in records:
         for warning in (*_precision_notes(record), *record.warnings):

@@ -1,20 +1,21 @@
-"""Values on the command line that are more than a word."""
+"""Parsers of command-line values."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nstopt.cli.options import Weighted, parse_divisor, parse_range, parse_triple, parse_weighted
+from nstopt.cli.options.values import Weighted, parse_divisor, parse_range, parse_triple, parse_weighted
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(FLOATS, FLOATS)
-def test_a_range_is_read_as_it_is_written(low: float, high: float) -> None:
+@settings(max_examples=30)
+def test_a_range_round_trips(low: float, high: float) -> None:
     if low < high:
         assert parse_range(f"{low!r},{high!r}") == (low, high)
     else:
@@ -23,21 +24,21 @@ def test_a_range_is_read_as_it_is_written(low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "0,1,2", "0;255", "a,b", "0,nan", "nan,1", "-inf,inf", "0,inf"])
-def test_what_is_no_range(text: str) -> None:
+def test_invalid_ranges(text: str) -> None:
     with pytest.raises(ValueError, match=r"'.*' is not 2 numbers with commas between, such as 0,255"):
         parse_range(text)
 
 
-def test_colors_are_three_numbers_or_one_for_all() -> None:
+def test_a_triple_is_three_numbers_or_one_for_all() -> None:
     assert parse_triple("0.485, 0.456,0.406") == (0.485, 0.456, 0.406)
     assert parse_triple("0.5") == (0.5, 0.5, 0.5)
     with pytest.raises(ValueError, match=r"'1,2' is not 3 numbers"):
         parse_triple("1,2")
 
 
-def test_what_is_divided_by_is_above_zero() -> None:
+def test_divisors_are_above_zero() -> None:
     assert parse_divisor("0.229,0.224,0.225") == (0.229, 0.224, 0.225)
-    with pytest.raises(ValueError, match="'1,0,1' is divided by: each number must be above 0"):
+    with pytest.raises(ValueError, match="'1,0,1' is a divisor: each number must be above 0"):
         parse_divisor("1,0,1")
 
 

@@ -1,0 +1,1 @@
+"""Options of the command line: the types of their values, and groups of options that several commands share."""
