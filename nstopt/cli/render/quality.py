@@ -21,7 +21,9 @@ def ablation_table(found: Sequence[AblationResult]) -> Table:
     made = table("INT8", ">dB mean", ">worst", ">against the first", fold=True)
     for one in found:
         change = one.psnr_db_mean - found[0].psnr_db_mean
-        made.add_row(one.variant, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else "")
+        made.add_row(
+            one.variant, f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", f"{change:+.2f}" if change else ""
+        )
     return made
 
 
