@@ -38,6 +38,18 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder", str(folder)) from error
 
 
+def check_writable(path: Path) -> None:
+    """Raise OSError, with a clear `strerror`, if a file could not be written at `path`.
+
+    To be called before long work. Makes missing folders; leaves an existing file untouched.
+    """
+    make_folder(path.parent)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"{path} is a folder", str(path))
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling of `path` to write to; renamed to `path` if the block ends well, removed if it does not.

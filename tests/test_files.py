@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.files import CHUNK_BYTES, atomic_path, sha256_file
+from nstopt.files import CHUNK_BYTES, atomic_path, check_writable, sha256_file
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
@@ -51,3 +51,22 @@ def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o640
+
+
+def test_check_writable_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out.json"
+    check_writable(path)
+    assert list(path.parent.iterdir()) == []
+    path.write_text("old")
+    check_writable(path)
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("file/out", "file is not a folder"), ("file/new/out", "Not a directory"), ("", "is a folder")]
+)
+def test_check_writable_names_the_reason(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=reason) as caught:
+        check_writable(tmp_path / name)
+    assert reason in str(caught.value.strerror)
