@@ -128,7 +128,7 @@ def test_notes_that_are_damaged(tiny_onnx: Path, photos: Path, tmp_path: Path) -
     model = onnx.load(tiny_onnx)
     onnx.helper.set_model_props(model, {"nstopt.export": "nonsense"})
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(ExportError, match=r"net\.onnx: what nstopt noted in it is damaged"):
+    with pytest.raises(ExportError, match=r"net\.onnx: nstopt's metadata in it is damaged"):
         build_engine(BuildSpec(tmp_path / "net.onnx", tmp_path, size=SMALL, val=photos))
 
 
