@@ -53,3 +53,15 @@ class DeviceError(NstoptError):
 
 class MediaError(NstoptError):
     """A picture or video cannot be read, is too small, or cannot be written."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return "Type: message" of the exception's root cause: the first line of its message, at most 300 characters.
+
+    Libraries wrap the exception that names the reason, and add advice and stack traces below its first line.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    name = type(error).__name__
+    lines = str(error).strip().splitlines()
+    return f"{name}: {lines[0].strip()[:300]}" if lines else name

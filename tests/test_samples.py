@@ -12,7 +12,7 @@ from nstopt.calib.quality import psnr_db
 from nstopt.export.contract import PictureModule
 from nstopt.nets import load_net
 from nstopt.pictures.files import Picture
-from nstopt.samples import SAMPLE, SAMPLES
+from nstopt.samples import SAMPLES
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from nstopt.samples import SAMPLE, SAMPLES
         ("realtime_starry", "johnson", (8, 16, 32), 3),
     ],
 )
-def test_the_samples_are_small_nets_that_paint(
+def test_the_samples_are_small_nets_that_output_pictures(
     name: str, family: str, widths: tuple[int, ...], blocks: int, photographs: list[Picture]
 ) -> None:
     assert SAMPLES[name].stat().st_size <= 300_000
@@ -35,7 +35,7 @@ def test_the_samples_are_small_nets_that_paint(
     assert 10 < picture.std() < 90
 
 
-def test_the_student_paints_as_its_teacher(photographs: list[Picture]) -> None:
+def test_the_student_s_pictures_resemble_its_teacher_s(photographs: list[Picture]) -> None:
     teacher, student = (PictureModule(load_net(SAMPLES[name])) for name in ("johnson_starry", "realtime_starry"))
     photo = torch.from_numpy(photographs[0].copy())[None]
     with torch.no_grad():
@@ -43,10 +43,6 @@ def test_the_student_paints_as_its_teacher(photographs: list[Picture]) -> None:
         assert psnr_db(photo.numpy(), teacher(photo).numpy()) < 15
 
 
-def test_the_one_that_commands_take_is_among_them() -> None:
-    assert SAMPLE in SAMPLES.values()
-
-
-def test_its_path_costs_no_heavy_import() -> None:
+def test_the_samples_paths_need_no_heavy_import() -> None:
     code = "import sys, nstopt.samples; sys.exit(bool({'torch', 'numpy', 'onnx'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,7 @@
-"""The I/O contract as a module: uint8 [N, H, W, 3] RGB in, uint8 [N, H, W, 3] out, same H and W, any H, W ≥ 16.
+"""The I/O contract as a module: uint8 RGB [N, H, W, 3] in, uint8 RGB [N, H, W, 3] out, for any H, W ≥ 16.
 
-Layout, normalization, padding to the net's multiple, cropping, rounding and clipping are all inside, so that users of
-an engine in any language have nothing to get wrong.
+It includes layout conversion, normalization, padding to the net's multiple, cropping, rounding and clipping, so that
+no user of an engine, in any language, has to implement them.
 """
 
 from __future__ import annotations
@@ -12,27 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nstopt.errors import ExportError
+from nstopt.errors import ExportError, first_line
 from nstopt.nets.net import Convention, Net
 from nstopt.pictures.size import Size
 
-MAX_CROPPED = 32
-
-
-def first_line(error: BaseException) -> str:
-    """What a library's exception says first, in at most 300 characters; exporters wrap the one that tells the
-    reason."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no reason given'}"
+MAX_CROPPED = 32  # rows or columns that a net may add
 
 
 class PictureIn(nn.Module):
-    """uint8 [N, H, W, 3] → float32 [N, 3, H', W'] in the net's own numbers, H' and W' rounded up to the net's multiple.
+    """Convert uint8 [N, H, W, 3] to float32 [N, 3, H', W'] in the net's number range.
 
-    The pad is a reflection at the bottom and the right: it keeps texture up to the edge, so that the norms' statistics
-    hardly move, and it is cropped away afterwards.
+    H' and W' are H and W rounded up to the net's multiple, by reflection at the bottom and the right. Reflection keeps
+    texture up to the edge, so that the norms' statistics hardly change. PictureOut crops it away.
     """
 
     scale: Tensor
@@ -48,6 +39,7 @@ class PictureIn(nn.Module):
         self.multiple = multiple
 
     def forward(self, image: Tensor) -> Tensor:
+        """Convert uint8 [N, H, W, 3] to float32 [N, 3, H', W']."""
         x = image.permute(0, 3, 1, 2).float()
         height, width = x.shape[2], x.shape[3]
         if not self.identity:
@@ -58,14 +50,14 @@ class PictureIn(nn.Module):
         return x
 
     def _round_up(self, side: int) -> int:
-        """To a multiple. Without a remainder, the sizes that torch.export carries through the net stay short."""
+        """Round up to the multiple. Without `%`, the symbolic sizes that torch.export traces stay short."""
         return (side + self.multiple - 1) // self.multiple * self.multiple
 
 
 class PictureOut(nn.Module):
-    """float32 [N, 3, H', W'] → uint8 [N, H, W, 3], cropped to the size of `image`.
+    """Convert float32 [N, 3, H', W'] in the net's number range to uint8 [N, H, W, 3], cropped to the input's size.
 
-    Round and Clip come before the cast, which truncates and, in some runtimes, wraps.
+    Rounds and clips before the cast, which truncates and, in some runtimes, wraps.
     """
 
     def __init__(self, convention: Convention) -> None:
@@ -75,6 +67,7 @@ class PictureOut(nn.Module):
         self.offset = -low * self.scale
 
     def forward(self, y: Tensor, image: Tensor) -> Tensor:
+        """Convert `y`, float32 [N, 3, H', W'], to uint8 [N, H, W, 3] of the size of `image`, [N, H, W, 3]."""
         y = y[:, :, : image.shape[1], : image.shape[2]]
         if (self.scale, self.offset) != (1.0, 0.0):
             y = y * self.scale + self.offset
@@ -82,18 +75,20 @@ class PictureOut(nn.Module):
 
 
 def check_keeps_size(before: Sequence[int], after: Sequence[int]) -> None:
-    """Whether a net that makes `after` of `before`, [N, 3, H', W'] each, keeps a picture's size but for a few rows and
-    columns, which rounding up inside the net adds and PictureOut crops. Raises ExportError if it does not."""
+    """Raise ExportError if a net changes a picture's size; `before` and `after` are [N, 3, H', W'].
+
+    Up to 31 more rows and columns are accepted: rounding up inside a net adds them, and PictureOut crops them.
+    """
     kept = len(after) == 4 and after[1] == 3
     if not kept or not all(0 <= out - into < MAX_CROPPED for into, out in zip(before[2:], after[2:], strict=True)):
         raise ExportError(
-            f"not an image-to-image net: it makes {list(after)} of {list(before)} (N, channels, height, width); "
-            "wanted 3 channels of the same size (if its sizes must be multiples of a number, state --multiple)"
+            f"not an image-to-image net: it maps {list(before)} to {list(after)} (N, channels, height, width); "
+            "3 channels of the same size are needed (if its sizes must be multiples of a number, state --multiple)"
         )
 
 
 class PictureModule(nn.Module):
-    """A net between its two conversions: the module that is exported, and the reference that exports are judged by."""
+    """A net between the two conversions: the module that is exported, and the reference for checking the export."""
 
     def __init__(self, net: Net) -> None:
         super().__init__()
@@ -103,18 +98,21 @@ class PictureModule(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Stylize uint8 RGB [N, H, W, 3]; the result has the same shape and type."""
         result: Tensor = self.picture_out(self.net(self.picture_in(image)), image)
         return result
 
     def net_shapes(self, size: Size) -> tuple[Sequence[int], Sequence[int]]:
-        """Shapes of the net's input and output, [N, C, H', W'] each, for two pictures of `size`. Raises ExportError if
-        the net does not run on them."""
+        """Run the net on two black pictures of `size`; return the shapes of its input and output, [2, C, H', W'].
+
+        Raises ExportError if the net fails.
+        """
         try:
             with torch.inference_mode():
                 x = self.picture_in(torch.zeros(2, *size, 3, dtype=torch.uint8))
                 return x.shape, self.net(x).shape
-        except Exception as error:  # the user's own code can raise anything
+        except Exception as error:  # a user's code can raise anything
             raise ExportError(
                 f"the net does not run on two pictures of {size}: {first_line(error)}; "
-                "it must take any number of pictures, and if it takes one size only, name that with --res"
+                "it must take any number of pictures, and if it takes one size only, state that size with --res"
             ) from error

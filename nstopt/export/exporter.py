@@ -1,4 +1,4 @@
-"""A net's file → ONNX (and TorchScript) with the I/O contract, checked against the net before anything is written."""
+"""Export a net to ONNX (and TorchScript) with the I/O contract, after checking the result against the net."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ from nstopt.progress import Progress, Silent
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What to export and where to. `size` None keeps height and width free. `convention` and `multiple` are for nets
-    of no known family, `vgg`, `styles` and `alpha` for AdaIN (see nets.load_net)."""
+    """Input, output and options of an export.
+
+    `onnx` and `torchscript` are the files to write. `size` None keeps height and width dynamic. `convention` and
+    `multiple` are for nets of no known family; `vgg`, `styles` and `alpha` for AdaIN (see nets.load_net).
+    """
 
     checkpoint: Path
     onnx: Path
@@ -47,7 +50,7 @@ class ExportSpec:
 
 
 class Exported(NamedTuple):
-    """What was written. `max_gray_levels`: largest difference from the net in the parity check, 0 or 1."""
+    """Result of an export. `max_gray_levels` is the largest difference from the net in the parity check, 0 or 1."""
 
     onnx: Path
     torchscript: Path | None
@@ -58,7 +61,11 @@ class Exported(NamedTuple):
 
 
 def export_net(spec: ExportSpec, progress: Progress | None = None) -> Exported:
-    """Export, check parity, write. Raises CheckpointError or ExportError; then nothing is written."""
+    """Export a net, check parity, and write the files, all of them or none.
+
+    Raises CheckpointError if the net cannot be loaded, MediaError if a style picture cannot be read, ExportError if the
+    net cannot be exported, the graph differs from it, or a file cannot be written.
+    """
     progress = progress or Silent()
     with contextlib.ExitStack() as files:
         script = files.enter_context(_written(spec.torchscript)) if spec.torchscript else None
@@ -70,7 +77,7 @@ def export_net(spec: ExportSpec, progress: Progress | None = None) -> Exported:
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[Path]:
-    """`atomic_path`, with its OSError as an ExportError."""
+    """Open `atomic_path`, and raise ExportError for its OSError."""
     try:
         with atomic_path(path) as temporary:
             yield temporary
@@ -107,12 +114,12 @@ def _export_module(spec: ExportSpec, onnx_file: Path, script: Path | None, progr
 
 def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Exported:
     if spec.torchscript or spec.arch or spec.vgg or spec.styles:
-        raise ExportError(f"{spec.checkpoint}: an ONNX file has no TorchScript form, architecture or style to choose")
+        raise ExportError(f"{spec.checkpoint}: TorchScript, --arch, --vgg and --style do not apply to an ONNX file")
     progress.step(f"reading {spec.checkpoint.name}")
     source = read_onnx(spec.checkpoint)
     info = NetInfo(spec.onnx.stem, "custom", (), 0, sha256_file(spec.checkpoint))
     if fulfills_contract(source):
-        raise ExportError(f"{spec.checkpoint}: takes and gives uint8 pictures already: go on with nstopt build-engine")
+        raise ExportError(f"{spec.checkpoint}: already maps uint8 pictures to uint8 pictures: run nstopt build-engine")
     shape = fixed_shape(source, spec.checkpoint)
     size = shape.sizes.only
     if size and spec.size and size != spec.size:
@@ -133,12 +140,12 @@ def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Expor
 
 
 class _TorchRun:
-    """A picture module in torch, as a function of uint8 [N, H, W, 3]."""
+    """A picture module as a function of uint8 arrays [N, H, W, 3]."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         with torch.inference_mode():
-            result: NDArray[np.uint8] = self._module(torch.from_numpy(images)).numpy()
+            result: NDArray[np.uint8] = self._module(torch.from_numpy(pictures)).numpy()
         return result

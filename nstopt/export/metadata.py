@@ -1,4 +1,4 @@
-"""Facts about the net that travel inside the ONNX file, so that a build needs no other file to know them."""
+"""Facts about the net in the ONNX file's metadata, so that a build needs no other file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ PREFIX = "nstopt."
 
 
 class ExportInfo(msgspec.Struct, frozen=True):
-    """`net` as the manifest will state it; `torchscript_sha256` of the file traced in the same export, if there is
-    one."""
+    """Facts about an export.
+
+    `net` goes into the bundle's manifest. `torchscript_sha256` is the digest of the TorchScript file of the same
+    export, if one was written.
+    """
 
     net: NetInfo
     torchscript_sha256: str | None
@@ -27,12 +30,14 @@ def write_info(model: onnx.ModelProto, info: ExportInfo) -> None:
 
 
 def read_info(model: onnx.ModelProto, path: Path) -> ExportInfo | None:
-    """What `write_info` stored, or None if the file was not exported by nstopt. Raises ExportError if it is damaged;
-    `path` is what the message calls the model."""
+    """Read the info that `write_info` stored; None if the model was not exported by nstopt.
+
+    Raises ExportError, naming the model `path`, if the info is damaged.
+    """
     stored = {entry.key: entry.value for entry in model.metadata_props}.get(f"{PREFIX}export")
     if stored is None:
         return None
     try:
         return msgspec.json.decode(stored, type=ExportInfo)
     except msgspec.DecodeError as error:
-        raise ExportError(f"{path}: what nstopt noted in it is damaged ({error}); export the net again") from error
+        raise ExportError(f"{path}: nstopt's metadata in it is damaged ({error}); export the net again") from error

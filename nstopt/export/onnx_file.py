@@ -1,4 +1,4 @@
-"""An ONNX file, read and checked, and whether it is a net of pictures."""
+"""Read and check an ONNX file, and determine what input it takes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto
 
 from nstopt.bundle import InputShape
-from nstopt.errors import ExportError
+from nstopt.errors import ExportError, first_line
 from nstopt.pictures.size import Size
 
 
@@ -19,14 +19,13 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf, onnx and the file system each raise their own
-        reason = str(error).strip().splitlines()
-        raise ExportError(f"{path}: not a valid ONNX file ({reason[0] if reason else type(error).__name__})") from error
+    except Exception as error:  # protobuf, onnx and the file system each raise their own errors
+        raise ExportError(f"{path}: not a valid ONNX file ({first_line(error)})") from error
     return model
 
 
 def fulfills_contract(model: onnx.ModelProto) -> bool:
-    """Whether the graph already takes and gives uint8 [N, H, W, 3]."""
+    """Return True if the graph's single input and output are uint8 [N, H, W, 3] already."""
     ends = [graph_inputs(model.graph), list(model.graph.output)]
     return all(
         len(values) == 1
@@ -38,14 +37,14 @@ def fulfills_contract(model: onnx.ModelProto) -> bool:
 
 
 def fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
-    """The batch, height and width a float NCHW net takes; None where it takes any.
+    """Return the batch, height and width that a float NCHW net is fixed to; None for each that is dynamic.
 
-    Raises ExportError if the graph is no image net: one float32 input and one output, [N, 3, H, W] each.
+    Raises ExportError unless the graph has one input and one output, both float32 [N, 3, H, W].
     """
     inputs, outputs = graph_inputs(model.graph), list(model.graph.output)
     if len(inputs) != 1 or len(outputs) != 1:
         raise ExportError(
-            f"{path}: not an image-to-image net: {len(inputs)} inputs and {len(outputs)} outputs, wanted one of each"
+            f"{path}: not an image-to-image net: {len(inputs)} inputs and {len(outputs)} outputs, not one of each"
         )
     for value in (inputs[0], outputs[0]):
         tensor = value.type.tensor_type
@@ -54,13 +53,13 @@ def fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
             shape = [dim.dim_value or dim.dim_param or "?" for dim in dims]
             raise ExportError(
                 f"{path}: not an image-to-image net: '{value.name}' is {TensorProto.DataType.Name(tensor.elem_type)} "
-                f"{shape}; wanted FLOAT [N, 3, H, W]"
+                f"{shape}, not FLOAT [N, 3, H, W]"
             )
     batch, height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value or None for axis in (0, 2, 3))
     return InputShape.of(batch, Size(height, width) if height and width else None)
 
 
 def graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Real inputs: old files list their weights among the inputs too."""
+    """Return the graph's inputs without the weights, which old files list among them."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]

@@ -1,4 +1,4 @@
-"""A user's own ONNX net → the I/O contract: the two conversions of contract.py are put around its graph."""
+"""Wrap a user's float ONNX net into the I/O contract: put the two conversions of contract.py around its graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nstopt.export.to_onnx import name_dimensions
 from nstopt.nets.net import Convention
 from nstopt.pictures.size import Size
 
-# PictureIn and PictureOut of contract.py, in ONNX's own text form.
+# PictureIn and PictureOut of contract.py in ONNX's text format.
 BEFORE = """
 before (uint8[N, H, W, 3] image) => (float[N, 3, P, Q] x)
     <float[1, 3, 1, 1] scale, float[1, 3, 1, 1] offset, int64[2] multiple, int64[6] no_pad> {
@@ -49,8 +49,10 @@ after (float[N, 3, P, Q] y, uint8[N, H, W, 3] image) => (uint8[N, H, W, 3] styli
 def wrap_onnx(
     model: onnx.ModelProto, convention: Convention, multiple: int, size: Size | None, batch: int | None
 ) -> onnx.ModelProto:
-    """Put the picture conversions around a float NCHW net, which takes `batch` and `size`, or any where that is None.
-    Raises ExportError if the net cannot be brought to opset 17."""
+    """Put the picture conversions around a float NCHW net; `size` or `batch` None means that the net takes any.
+
+    Raises ExportError if the net cannot be converted to opset 17.
+    """
     before = PictureIn(convention, multiple)
     after = PictureOut(convention)
     head = _part(
@@ -80,7 +82,7 @@ def _part(text: str, **constants: NDArray[np.generic]) -> onnx.GraphProto:
 
 
 def _chain(head: onnx.GraphProto, body: onnx.GraphProto, tail: onnx.GraphProto) -> onnx.ModelProto:
-    """One graph of the three: the body's input becomes x, its output y. The tail reads the size off `image` itself."""
+    """Join three graphs: the body's input becomes x, its output y. The tail reads the size from `image`."""
     ends = {graph_inputs(body)[0].name: "x", body.output[0].name: "y"}
     for node in body.node:
         for names in (node.input, node.output):
@@ -96,9 +98,9 @@ def _chain(head: onnx.GraphProto, body: onnx.GraphProto, tail: onnx.GraphProto) 
 
 
 class OnnxReference:
-    """The user's own graph in ONNX Runtime between the two conversions in torch: what the wrapped graph is judged by.
+    """The user's graph in ONNX Runtime, between the two conversions in torch: the reference for the wrapped graph.
 
-    Callable from uint8 [N, H, W, 3] to the same.
+    A function of uint8 arrays [N, H, W, 3]. Raises ExportError if the graph fails or does not keep the size.
     """
 
     def __init__(self, model: onnx.ModelProto, convention: Convention, multiple: int) -> None:
@@ -106,10 +108,10 @@ class OnnxReference:
         self._before = PictureIn(convention, multiple)
         self._after = PictureOut(convention)
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        picture = torch.from_numpy(images)
-        x = self._before(picture).numpy()
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        tensor = torch.from_numpy(pictures)
+        x = self._before(tensor).numpy()
         y = self._net(x)
         check_keeps_size(x.shape, y.shape)
-        result: NDArray[np.uint8] = self._after(torch.from_numpy(y), picture).numpy()
+        result: NDArray[np.uint8] = self._after(torch.from_numpy(y), tensor).numpy()
         return result

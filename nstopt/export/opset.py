@@ -1,7 +1,7 @@
-"""Any ONNX opset → opset 17, the one that TensorRT 8.5 … 11, ONNX Runtime and OpenVINO all read.
+"""Convert a graph of any opset to opset 17, which TensorRT 8.5 … 11, ONNX Runtime and OpenVINO all read.
 
-Upwards, onnx's own converter does it. Downwards it knows few operators, so the ones that nets of pictures use are
-undone here; each differs from its opset-17 form only in where an argument stands, or by an attribute that was added.
+onnx's own converter raises opsets. It can lower few operators, so this module lowers those that image nets use: each
+differs from its opset-17 form only in an argument's position, or by a new attribute.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ Constants = dict[str, NDArray[Any]]
 
 
 def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph in opset 17. Raises ExportError naming the operator that has no form there."""
+    """Return the graph in opset 17; a graph of opset 17 is returned itself.
+
+    Raises ExportError, naming the operator, if one has no equivalent in opset 17.
+    """
     version = _version(model)
     if version < OPSET:
         try:
             return onnx.version_converter.convert_version(model, OPSET)
         except RuntimeError as error:
-            reason = str(error).rpartition(" failed: ")[2]  # a place in onnx's own source comes before
+            reason = str(error).rpartition(" failed: ")[2]  # the part before is a location in onnx's source
             raise ExportError(
-                f"cannot raise the graph from opset {version} to {OPSET}: {reason}; export the net with opset {OPSET}"
+                f"cannot convert the graph from opset {version} to {OPSET}: {reason}; export the net with opset {OPSET}"
             ) from error
     if version > OPSET:
         lowered = onnx.ModelProto()
@@ -56,7 +59,7 @@ def _version(model: onnx.ModelProto) -> int:
 
 
 def _constants(graph: onnx.GraphProto) -> Constants:
-    """Tensors known now, by name: initializers and the outputs of Constant nodes."""
+    """Return the constant tensors by name: initializers and the outputs of Constant nodes."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":
@@ -74,13 +77,13 @@ def _lower(node: onnx.NodeProto, constants: Constants, version: int) -> None:
         return
     if node.op_type not in RULES:
         raise ExportError(
-            f"operator {node.op_type} (opset {since}) has no known form in opset {OPSET}; "
+            f"operator {node.op_type} (opset {since}) cannot be converted to opset {OPSET}; "
             f"export the net with opset {OPSET}, or replace that operator"
         )
     RULES[node.op_type](node, constants)
 
 
-# These only gained data types (or, for Cast and Reshape, options that are off by default) after opset 17.
+# After opset 17, these only gained data types (or, for Cast and Reshape, options that are off by default).
 SAME_MEANING = frozenset(
     """
     Abs Add AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose
@@ -93,12 +96,12 @@ SAME_MEANING = frozenset(
 
 
 def _drop_new_options(node: onnx.NodeProto, version: int) -> None:
-    """Attributes that opset 17 does not know may be left out where they say what is the default."""
+    """Drop attributes that opset 17 lacks. Raises ExportError if one is set to another value than its default."""
     known, options = (onnx.defs.get_schema(node.op_type, opset).attributes for opset in (OPSET, version))
     new = {attribute.name: attribute for attribute in node.attribute if attribute.name not in known}
     for name, attribute in new.items():
         if helper.get_attribute_value(attribute) != helper.get_attribute_value(options[name].default_value):
-            raise ExportError(f"{node.op_type} '{node.name}' sets {name}, which opset {OPSET} cannot")
+            raise ExportError(f"{node.op_type} '{node.name}' sets {name}, which opset {OPSET} lacks")
     _drop_attributes(node, *new)
 
 
@@ -109,36 +112,36 @@ def _drop_attributes(node: onnx.NodeProto, *names: str) -> None:
 
 
 def _pad(node: onnx.NodeProto, constants: Constants) -> None:
-    """Pad-18 may name its axes; opset 17 pads all of them."""
+    """Lower Pad: opset 18 added an input for axes, opset 19 the mode wrap."""
     if len(node.input) > 3 and node.input[3]:
-        raise ExportError(f"Pad '{node.name}' names axes, which opset {OPSET} cannot; pad all axes")
+        raise ExportError(f"Pad '{node.name}' has an axes input, which opset {OPSET} lacks; pad all axes")
     if any(attribute.name == "mode" and attribute.s == b"wrap" for attribute in node.attribute):
-        raise ExportError(f"Pad '{node.name}' wraps around, which opset {OPSET} cannot")
+        raise ExportError(f"Pad '{node.name}' has mode wrap, which opset {OPSET} lacks")
 
 
 def _reduce(node: onnx.NodeProto, constants: Constants) -> None:
-    """Reduce*-18 takes its axes as an input, opset 17 as an attribute."""
+    """Lower Reduce*: axes are an input since opset 18, an attribute before."""
     if len(node.input) > 1 and node.input[1]:
         if node.input[1] not in constants:
-            raise ExportError(f"{node.op_type} '{node.name}' computes its axes, which opset {OPSET} cannot")
+            raise ExportError(f"{node.op_type} '{node.name}' has computed axes; opset {OPSET} needs constant axes")
         axes = [int(axis) for axis in constants[node.input[1]]]
         node.attribute.append(helper.make_attribute("axes", axes))
     elif any(attribute.name == "noop_with_empty_axes" and attribute.i for attribute in node.attribute):
-        raise ExportError(f"{node.op_type} '{node.name}' reduces nothing, which opset {OPSET} cannot say; remove it")
+        raise ExportError(f"{node.op_type} '{node.name}' reduces no axis, which opset {OPSET} lacks; remove it")
     del node.input[1:]
     _drop_attributes(node, "noop_with_empty_axes")
 
 
 def _resize(node: onnx.NodeProto, constants: Constants) -> None:
-    """Resize-18 adds antialiasing and axes; without them it is Resize-13."""
+    """Lower Resize: opset 18 added antialiasing and axes; without them it is Resize-13."""
     values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if values.get("antialias", 0) or values.get("axes"):
-        raise ExportError(f"Resize '{node.name}' antialiases or names axes, which opset {OPSET} cannot")
+        raise ExportError(f"Resize '{node.name}' has antialias or axes, which opset {OPSET} lacks")
     _drop_attributes(node, "antialias", "axes", "keep_aspect_ratio_policy")
 
 
 def _split(node: onnx.NodeProto, constants: Constants) -> None:
-    """Split-18 may give the number of parts; without it, it is Split-13."""
+    """Lower Split: opset 18 added num_outputs; without it, it is Split-13."""
     _drop_attributes(node, "num_outputs")
 
 

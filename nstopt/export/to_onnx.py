@@ -1,4 +1,4 @@
-"""A picture module → ONNX opset 17 and TorchScript, of one size or of any."""
+"""Export a picture module to ONNX opset 17 and to TorchScript, for one size or for any."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ import onnx
 import torch
 from torch import Tensor
 
-from nstopt.errors import ExportError
-from nstopt.export.contract import PictureModule, first_line
+from nstopt.errors import ExportError, first_line
+from nstopt.export.contract import PictureModule
 from nstopt.export.opset import OPSET, to_opset_17
 from nstopt.pictures.size import MIN_SIDE, Size
 
 INPUT, OUTPUT = "image", "stylized"
-# Two different sides and a batch above one, so that the tracer takes none of them for a constant.
+# The sides differ, and batches are above one, so that the tracer does not mistake a dimension for a constant.
 EXAMPLE_SIZE = Size(96, 80)
 
 
 def to_onnx(module: PictureModule, size: Size | None) -> onnx.ModelProto:
-    """Export to ONNX: `image` uint8 [N, H, W, 3] → `stylized`, the same shape. N is free; H and W too if `size` is
-    None.
+    """Export to an ONNX graph from `image`, uint8 [N, H, W, 3], to `stylized`, of the same type and shape.
 
-    Raises ExportError if the net does something that no ONNX graph of that size can say.
+    N is dynamic; H and W are too if `size` is None. Raises ExportError if torch cannot express the net as such a graph.
     """
     example = _example(size)
     batch, height, width = torch.export.Dim("N"), *(torch.export.Dim(side, min=MIN_SIDE) for side in "HW")
@@ -64,7 +63,7 @@ def _is_torchscript(module: torch.nn.Module) -> bool:
 
 
 def _export_torchscript(module: PictureModule, example: Tensor, free: Mapping[int, object]) -> onnx.ModelProto:
-    """A net that comes as TorchScript has no Python to trace, so only torch's older exporter can read it."""
+    """Export a net that is a TorchScript program: it has no Python to trace, so only torch's older exporter works."""
     axes = {axis: name for axis, name in enumerate("NHW") if axis in free}
     buffer = io.BytesIO()
     torch.onnx.export(
@@ -81,8 +80,11 @@ def _export_torchscript(module: PictureModule, example: Tensor, free: Mapping[in
 
 
 def name_dimensions(model: onnx.ModelProto, size: Size | None, batch: int | None = None) -> onnx.ModelProto:
-    """State the contract's shape on both ends (exporters write an expression of H for the output's height), and
-    check. Raises ExportError if the graph is not valid in opset 17."""
+    """Set the shapes of input and output to the contract's, and check the graph.
+
+    Exporters write an expression of H for the output's height. Raises ExportError if the graph is not valid in opset
+    17.
+    """
     height, width = size or ("H", "W")
     for value in (model.graph.input[0], model.graph.output[0]):
         shape = value.type.tensor_type.shape
@@ -91,14 +93,16 @@ def name_dimensions(model: onnx.ModelProto, size: Size | None, batch: int | None
             setattr(dimension, "dim_value" if isinstance(what, int) else "dim_param", what)
     try:
         onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # the checker and shape inference each raise their own
+    except Exception as error:  # the checker and shape inference each raise their own errors
         raise ExportError(f"the graph is not valid in opset {OPSET}: {first_line(error)}") from error
     return model
 
 
 def to_torchscript(module: PictureModule, path: Path, size: Size | None) -> None:
-    """Trace to a TorchScript file with the same contract; it takes any size. Raises ExportError, or OSError if `path`
-    cannot be written."""
+    """Trace to a TorchScript file with the same contract, for any size; `size` is that of the traced example.
+
+    Raises ExportError if torch cannot trace the net, OSError if `path` cannot be written.
+    """
     try:
         with _quiet():
             traced = torch.jit.trace(module, _example(size))
@@ -106,12 +110,12 @@ def to_torchscript(module: PictureModule, path: Path, size: Size | None) -> None
             torch.jit.save(traced, buffer)
     except Exception as error:
         raise ExportError(f"torch cannot trace this net to TorchScript: {first_line(error)}") from error
-    path.write_bytes(buffer.getvalue())  # torch's own writer has no OSError for a full disk
+    path.write_bytes(buffer.getvalue())  # torch's own writer raises no OSError on a full disk
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn of their own deprecations and of absent torchvision; nothing there is for the user to act on."""
+    """Silence the exporters: they warn of their own deprecations and of missing torchvision, not of the user's net."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""Checkpoint to net: reads the file, recognizes the architecture, states its convention.
+"""Load a trained net: read the checkpoint, recognize the architecture, attach its convention.
 
-A new family is one file that defines a `Family`, and one entry in `recognize.FAMILIES`.
+A new family needs one file that defines a `Family`, and one entry in `recognize.FAMILIES`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ def load_net(
     styles: Sequence[Style] = (),
     alpha: float = 1.0,
 ) -> Net:
-    """The net of a checkpoint: a state-dict file or folder, a TorchScript file, or a torch.export file.
+    """Load the net of a checkpoint: a state-dict file or folder, a TorchScript file, or a torch.export file.
 
-    Known families are recognized by their tensors and have a convention and multiple of their own. Any other net
-    (`arch`, "package.module:Class", or a program file) needs `convention`, and takes `multiple` (default 4). `vgg`,
-    `styles` and `alpha` belong to AdaIN decoders: see `adain.bake`. Raises CheckpointError if the file cannot be
-    read, is no known net, or an option does not apply to it; MediaError if a style picture cannot be read.
+    Known families are recognized by their tensors and bring their own convention and multiple. Any other net needs
+    `convention` and accepts `multiple` (default 4): a class named by `arch` ("package.module:Class"), or a program
+    file. `vgg`, `styles` and `alpha` apply to AdaIN decoders only; see `adain.bake`.
+
+    Raises CheckpointError if the file cannot be read, holds no known net, or an option does not apply to it.
+    Raises MediaError if a style picture cannot be read.
     """
     path = Path(path)
     has_adain_options = vgg is not None or len(styles) > 0 or alpha != 1.0
@@ -44,7 +46,7 @@ def load_net(
         _refuse_adain_options(has_adain_options, custom.NAME)
         return _custom_net(path, module, convention, multiple)
     state = checkpoint.read_state_dict(path)
-    family, plan = recognize(state, str(path))
+    family, blueprint = recognize(state, str(path))
     if convention is not None or multiple is not None:
         raise CheckpointError(
             f"{path} is a {family.name} net, which has a convention and multiple of its own: leave these options out"
@@ -55,14 +57,15 @@ def load_net(
         return _family_net(path, family, widths, 0, module, (adain.describe(styles, alpha),))
     _refuse_adain_options(has_adain_options, family.name)
     current = family.current(state)
-    return _family_net(path, family, plan.widths, plan.blocks, plan.fill(current), _dropped(state, current))
+    module = blueprint.fill(current)
+    return _family_net(path, family, blueprint.widths, blueprint.blocks, module, _dropped(state, current))
 
 
 def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
-    """The module of a net that is not to be recognized; None for one that is."""
+    """Load a net that needs no recognition: a program file or a class. Return None for a state dict of a family."""
     is_script, is_export = checkpoint.is_torchscript(path), checkpoint.is_exported_program(path)
     if arch is not None and (is_script or is_export):
-        raise CheckpointError(f"{path} is a program that brings its architecture along: leave --arch out")
+        raise CheckpointError(f"{path} is a program that contains its architecture: leave --arch out")
     if is_script:
         return custom.load_torchscript(path)
     if is_export:
@@ -73,7 +76,7 @@ def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
 def _custom_net(path: Path, module: nn.Module, convention: Convention | None, multiple: int | None) -> Net:
     if convention is None:
         raise CheckpointError(
-            f"{path} is a net of no known family: state the numbers it takes with --input-range (and --mean, --std)"
+            f"{path} is a net of no known family: state its input range with --input-range (and --mean, --std)"
         )
     multiple = custom.MULTIPLE if multiple is None else multiple
     if multiple < 1:
@@ -90,7 +93,7 @@ def _family_net(
 
 def _dropped(state: State, current: State) -> tuple[str, ...]:
     count = len(state) - len(current)
-    return (f"dropped {count} running statistics of an old PyTorch, which the net never used",) if count else ()
+    return (f"dropped {count} running statistics that an old PyTorch saved and the net never used",) if count else ()
 
 
 def _refuse_adain_options(given: bool, family: str) -> None:

@@ -1,10 +1,11 @@
 """Arbitrary style transfer by adaptive instance normalization (AdaIN), in naoto0804/pytorch-AdaIN's layout.
 
-Huang & Belongie 2017, arXiv:1703.06868: the content's VGG features at relu4_1 are given the style features' mean and
-standard deviation per channel, and a decoder turns them back into a picture. Two files: the decoder, and the normalized
-VGG whose tail after relu4_1 is not used. Takes and gives RGB in 0..1.
+Huang & Belongie 2017, arXiv:1703.06868: the content's VGG features at relu4_1 are shifted and scaled to the mean and
+standard deviation of the style's features, per channel. A decoder turns them back into a picture. The weights come in
+two files: the decoder, and the normalized VGG, whose layers after relu4_1 are not used. Input and output are RGB in
+0..1.
 
-The style is baked: its statistics become constants, and a net of one input remains.
+The style is baked in: its statistics become constants, and the net has a single input.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from nstopt.nets.net import Convention
 
 NAME = "adain"
 Style = tuple[Path | str | NDArray[np.uint8], float]
-EPSILON = 1e-5  # added to a variance, as the source does
-STYLE_SIZE = 512  # the shorter side at which the source looks at a style picture
-# Positions in the source's layer lists, which name the tensors. The size doubles after some, halves before some.
+EPSILON = 1e-5  # added to variances, as in pytorch-AdaIN
+STYLE_SIZE = 512  # shorter side to which pytorch-AdaIN resizes a style picture
+# Positions of convolutions in pytorch-AdaIN's layer lists; they name the tensors. An upsampling follows some of the
+# decoder's, a pooling precedes some of the encoder's.
 DECODER_CONVS, DOUBLED_AFTER = (1, 5, 8, 11, 14, 18, 21, 25, 28), (1, 14, 21)
 VGG_CONVS, HALVED_BEFORE = (2, 5, 9, 12, 16, 19, 22, 25, 29), (9, 16, 29)
 DECODER_WIDTHS = (512, 256, 256, 256, 256, 128, 128, 64, 64)
@@ -38,9 +40,9 @@ VGG_TAIL = re.compile(r"(3[1-9]|[4-9]\d)\.")  # the layers after relu4_1, which 
 
 
 class BakedAdaIN(nn.Module):
-    """Content in, stylized picture out: encoder, AdaIN towards a constant mean and deviation, decoder.
+    """Encoder, AdaIN to a constant mean and standard deviation [1, C, 1, 1], decoder.
 
-    alpha blends the features: alpha * stylized + (1 - alpha) * content.
+    `alpha` in 0..1 blends the features: alpha * stylized + (1 - alpha) * content.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, mean: Tensor, std: Tensor, alpha: float) -> None:
@@ -54,7 +56,7 @@ class BakedAdaIN(nn.Module):
         self.std: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, 3, H, W] in 0..1 to the same shape, about 0..1; H and W multiples of 8."""
+        """Stylize float32 [N, 3, H, W] in 0..1, H and W multiples of 8; the result may exceed 0..1 slightly."""
         content = self.encoder(x)
         features = normalize(content, self.mean, self.std)
         if self.alpha < 1.0:
@@ -63,8 +65,8 @@ class BakedAdaIN(nn.Module):
         return picture
 
 
-def plan(state: State) -> Blueprint:
-    """The decoder that the tensors of `state` (names to float32 tensors) suggest; VGG and style are still to come."""
+def blueprint(state: State) -> Blueprint:
+    """Return the blueprint of the decoder whose sizes fit the tensors of `state` best."""
     widths = [
         majority(state, DECODER_WIDTHS[0], ("1.weight", 1)),
         *_widths(state, DECODER_CONVS[:-1], DECODER_WIDTHS[1:]),
@@ -75,49 +77,59 @@ def plan(state: State) -> Blueprint:
 
 
 def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: float) -> tuple[nn.Module, tuple[int, ...]]:
-    """The single-input net of a decoder, a VGG and the styles, in eval mode; and the encoder's widths, one a scale.
+    """Combine decoder, VGG and styles into a net of one input; return it in eval mode, and the encoder's widths.
 
-    `styles` are (picture's path or uint8 [H, W, 3] RGB array, weight > 0); weights count relative to their sum. `alpha`
-    is in 0..1. Raises CheckpointError for a missing or unfit VGG, no style or a bad number; MediaError for a picture.
+    Each of `styles` is a pair (path or uint8 [H, W, 3] RGB array, weight > 0); weights are relative to their sum.
+    `alpha` is in 0..1. The widths are the channel counts at the encoder's four scales.
+
+    Raises CheckpointError if the VGG is missing or does not fit, no style is given, or a number is out of range.
+    Raises MediaError if a style picture cannot be read.
     """
     if vgg is None:
         raise CheckpointError(
             "an AdaIN decoder needs the VGG it was trained with: pass its file (vgg_normalized.pth) as --vgg"
         )
     if not styles:
-        raise CheckpointError("an AdaIN net needs a style to bake: pass at least one picture with --style")
+        raise CheckpointError("an AdaIN net needs a style to bake in: pass at least one picture with --style")
     if not 0.0 <= alpha <= 1.0:
         raise CheckpointError(f"alpha is {alpha}, but must be between 0 (content) and 1 (full style)")
     if not all(math.isfinite(weight) and weight > 0 for _, weight in styles):
         raise CheckpointError(f"style weights are {[weight for _, weight in styles]}, but each must be above 0")
-    decoder_plan = plan(decoder)
-    vgg = _used(vgg)
-    encoder_plan = encoder(vgg)
-    if encoder_plan.widths[-1] != decoder_plan.widths[0]:
+    decoder_blueprint = blueprint(decoder)
+    encoder = encoder_blueprint(vgg)
+    if encoder.widths[-1] != decoder_blueprint.widths[0]:
         raise CheckpointError(
-            f"the VGG gives {encoder_plan.widths[-1]} channels at relu4_1, the decoder takes {decoder_plan.widths[0]}: "
+            f"the VGG gives {encoder.widths[-1]} channels at relu4_1, the decoder takes {decoder_blueprint.widths[0]}: "
             "they are not of one training; pass the VGG that this decoder was trained with"
         )
-    # A style picture has any size, where the source's pooling rounds up; the content's size is a multiple of 8.
-    mean, std = _style_statistics(_encoder_plan(vgg, ceil_mode=True).fill(vgg), styles)
-    module = BakedAdaIN(encoder_plan.fill(vgg), decoder_plan.fill(decoder), mean, std, alpha)
-    return module.eval(), encoder_plan.widths
+    # A style picture may have any size, and pytorch-AdaIN's pooling rounds up. The content's size is a multiple of 8.
+    mean, std = _style_statistics(encoder_blueprint(vgg, ceil_mode=True).fill(vgg), styles)
+    module = BakedAdaIN(encoder.fill(vgg), decoder_blueprint.fill(decoder), mean, std, alpha)
+    return module.eval(), encoder.widths
 
 
-def encoder(vgg: State) -> Blueprint:
-    """The encoder of a normalized VGG, up to relu4_1. Raises CheckpointError if the tensors are of another net."""
-    vgg = _used(vgg)
-    encoder_plan = _encoder_plan(vgg)
-    if mismatch := compare(encoder_plan.shapes(), vgg):
+def encoder_blueprint(vgg: State, ceil_mode: bool = False) -> Blueprint:
+    """Return the blueprint of a normalized VGG up to relu4_1; with `ceil_mode`, its poolings round sizes up.
+
+    Its `widths` are the channel counts at relu1_1, relu2_1, relu3_1 and relu4_1. Raises CheckpointError if the tensors
+    of `vgg` belong to another net.
+    """
+    used = {name: tensor for name, tensor in vgg.items() if not VGG_TAIL.match(name)}
+    widths = _widths(used, VGG_CONVS, VGG_WIDTHS)
+    with torch.device("meta"):
+        module = _encoder(widths, ceil_mode)
+    scales = tuple(widths[VGG_CONVS.index(conv)] for conv in (5, 12, 25, 29))
+    encoder = Blueprint(module, _names((0, *VGG_CONVS)), scales)
+    if mismatch := compare(encoder.shapes(), used):
         raise CheckpointError(
             f"the VGG file does not fit pytorch-AdaIN's normalized VGG up to relu4_1: {mismatch.describe()}"
         )
-    return encoder_plan
+    return encoder
 
 
-def design(encoder_plan: Blueprint) -> Blueprint:
-    """A new decoder, to be trained: the encoder backwards."""
-    convs = [layer for layer in encoder_plan.module.modules() if isinstance(layer, nn.Conv2d)]
+def design(encoder: Blueprint) -> Blueprint:
+    """Return the blueprint of a new decoder, to be trained, that mirrors `encoder`."""
+    convs = [layer for layer in encoder.module.modules() if isinstance(layer, nn.Conv2d)]
     widths = [conv.out_channels for conv in reversed(convs[1:])]
     with torch.device("meta"):
         module = _decoder([*widths, 3])
@@ -125,19 +137,16 @@ def design(encoder_plan: Blueprint) -> Blueprint:
 
 
 def normalize(content: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Content features [N, C, H, W] given this mean and deviation [N, C, 1, 1]: equation 8."""
+    """Shift and scale features [N, C, H, W] to this mean and deviation [N, C, 1, 1]: equation 8 of the paper."""
     own_mean, own_std = statistics(content)
     return (content - own_mean) / own_std * std + mean
 
 
-def _used(vgg: State) -> State:
-    return {name: tensor for name, tensor in vgg.items() if not VGG_TAIL.match(name)}
-
-
 def read_style(picture: Path | str | NDArray[np.uint8]) -> Tensor:
-    """A style picture as float32 [1, 3, H, W] in 0..1, its shorter side 512 pixels, as the source's test script does.
+    """Read a style picture as float32 RGB [1, 3, H, W] in 0..1, resized to a shorter side of 512 pixels.
 
-    The picture is turned as its EXIF says and converted to RGB. Raises MediaError if it cannot be read.
+    Resizes as pytorch-AdaIN's test script does, after applying the EXIF orientation. Raises MediaError if the picture
+    cannot be read.
     """
     try:
         image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else Image.open(picture)
@@ -146,7 +155,7 @@ def read_style(picture: Path | str | NDArray[np.uint8]) -> Tensor:
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError(f"cannot read the style picture {_title(picture)}: {error}") from error
     short = min(rgb.size)
-    # The source enlarges small pictures too, and cuts (not rounds) the longer side: the statistics depend on both.
+    # pytorch-AdaIN also enlarges small pictures, and truncates the longer side: the statistics depend on both.
     width, height = (int(STYLE_SIZE * side / short) for side in rgb.size)
     resized = rgb.resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(resized, dtype=np.float32) / 255.0)
@@ -154,7 +163,7 @@ def read_style(picture: Path | str | NDArray[np.uint8]) -> Tensor:
 
 
 def describe(styles: Sequence[Style], alpha: float) -> str:
-    """A note that says which styles were baked, with which shares."""
+    """Return the note that names the baked styles and their shares."""
     total = sum(weight for _, weight in styles)
     shares = ", ".join(f"{_title(picture)} {weight / total:.0%}" for picture, weight in styles)
     return f"style baked in: {shares}; alpha {alpha:g}"
@@ -167,10 +176,10 @@ def _title(picture: Path | str | NDArray[np.uint8]) -> str:
 
 
 def _style_statistics(encoder: nn.Module, styles: Sequence[Style]) -> tuple[Tensor, Tensor]:
-    """The weighted mean and deviation, float32 [1, C, 1, 1] each.
+    """Return the weighted mean and standard deviation of the styles' features, float32 [1, C, 1, 1] each.
 
-    The source averages the AdaIN outputs of the styles. Each of these is normalized content * std + mean, linear in
-    std and mean, so averaging std and mean first gives the same features with the work of one style.
+    pytorch-AdaIN averages the AdaIN outputs of the styles. Each output is normalized content * std + mean, linear in
+    std and mean. So averaging std and mean first gives the same features at the cost of one style.
     """
     total = sum(weight for _, weight in styles)
     mean, std = torch.zeros(()), torch.zeros(())
@@ -183,18 +192,13 @@ def _style_statistics(encoder: nn.Module, styles: Sequence[Style]) -> tuple[Tens
 
 
 def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (of the unbiased variance) over height and width: [N, C, H, W] to [N, C, 1, 1] each."""
+    """Return mean and standard deviation over height and width, [N, C, 1, 1] each, of features [N, C, H, W].
+
+    The variance is the unbiased one, plus EPSILON.
+    """
     mean = features.mean(dim=(2, 3), keepdim=True)
     variance = features.var(dim=(2, 3), correction=1, keepdim=True)
     return mean, torch.sqrt(variance + EPSILON)
-
-
-def _encoder_plan(state: State, ceil_mode: bool = False) -> Blueprint:
-    widths = _widths(state, VGG_CONVS, VGG_WIDTHS)
-    scales = tuple(widths[VGG_CONVS.index(conv)] for conv in (5, 12, 25, 29))
-    with torch.device("meta"):
-        module = _encoder(widths, ceil_mode)
-    return Blueprint(module, _names((0, *VGG_CONVS)), scales)
 
 
 def _widths(state: State, convs: Sequence[int], defaults: Sequence[int]) -> list[int]:
@@ -207,7 +211,7 @@ def _names(convs: Sequence[int]) -> tuple[str, ...]:
 
 
 def _encoder(widths: list[int], ceil_mode: bool) -> nn.Module:
-    """VGG up to relu4_1. Its first layer, 1x1, is where the source put ImageNet's mean and deviation."""
+    """Return VGG up to relu4_1. In pytorch-AdaIN's VGG, the first layer, 1x1, applies ImageNet's mean and deviation."""
     layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
     for position, inputs, outputs in zip(VGG_CONVS, [3, *widths], widths, strict=False):
         layers += [nn.MaxPool2d(2, ceil_mode=ceil_mode)] if position in HALVED_BEFORE else []
@@ -223,4 +227,4 @@ def _decoder(widths: list[int]) -> nn.Module:
     return nn.Sequential(*layers[:-1])  # no ReLU after the last
 
 
-FAMILY = Family(NAME, Convention(input_range=(0.0, 1.0), output_range=(0.0, 1.0)), multiple=8, plan=plan)
+FAMILY = Family(NAME, Convention(input_range=(0.0, 1.0), output_range=(0.0, 1.0)), multiple=8, blueprint=blueprint)

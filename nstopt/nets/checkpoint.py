@@ -1,6 +1,6 @@
-"""Checkpoint files to tensors: .pth/.pt/.pkl and the like, .safetensors, .npz, a folder with a manifest.json.
+"""Read checkpoints: .pth/.pt/.pkl and the like, .safetensors, .npz, and folders with a manifest.json.
 
-No file can run code: torch.load unpickles tensors and plain containers only, numpy no objects at all.
+No file can run code: torch.load unpickles only tensors and plain containers, and numpy loads no objects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nstopt.errors import CheckpointError
+from nstopt.errors import CheckpointError, first_line
 from nstopt.files import sha256_file
 
 MANIFEST = "manifest.json"
@@ -32,17 +32,18 @@ REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
 class ManifestEntry(msgspec.Struct, frozen=True):
-    """One tensor of a folder: a file of raw little-endian float32 numbers, and their shape."""
+    """One tensor of a folder: a file of raw little-endian float32 numbers, and its shape."""
 
     filename: str
     shape: list[Annotated[int, msgspec.Meta(ge=0)]]
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, on the CPU; floating-point ones as float32, others as they are.
+    """Read the tensors of a checkpoint by name, on the CPU; floating-point tensors are converted to float32.
 
-    A state dict nested under `state_dict`, `model_state_dict`, `model` or `net` is unwrapped, the prefix `module.` of
-    DistributedDataParallel removed, and what is no tensor left out. Raises CheckpointError with one line that says why.
+    Unwraps a state dict nested under `state_dict`, `model_state_dict`, `model` or `net`, removes the prefix `module.`
+    of DistributedDataParallel, and drops entries that are not tensors. Raises CheckpointError, with a one-line message,
+    if the file is missing, damaged, or holds no finite, plain tensors.
     """
     check_exists(path)
     if path.is_dir():
@@ -58,9 +59,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def source_sha256(path: Path) -> str:
-    """SHA-256, 64 hex digits, of a checkpoint file; of a folder, over the manifest and the files it names, by name.
+    """Return the SHA-256 of a checkpoint file as 64 hex digits.
 
-    Raises CheckpointError if the file or folder cannot be read.
+    For a folder, it is that of a list: the digests of the manifest and of the files it names, sorted by name. Raises
+    CheckpointError if the file or folder cannot be read.
     """
     check_exists(path)
     try:
@@ -74,7 +76,7 @@ def source_sha256(path: Path) -> str:
 
 
 def check_exists(path: Path) -> None:
-    """Raises CheckpointError if there is nothing at `path`, or an empty file."""
+    """Raise CheckpointError if `path` does not exist or is an empty file."""
     if not path.exists():
         raise CheckpointError(f"there is no checkpoint at {path}")
     if path.is_file() and path.stat().st_size == 0:
@@ -82,7 +84,7 @@ def check_exists(path: Path) -> None:
 
 
 def zip_members(path: Path) -> list[str]:
-    """Names in a ZIP archive without its top folder (torch's archives have one); none if `path` is no such archive."""
+    """List the names in a ZIP archive without their top folder, which torch's archives have; [] if it is no archive."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return []
     try:
@@ -93,13 +95,13 @@ def zip_members(path: Path) -> list[str]:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether `path` is a TorchScript archive: a program, where a checkpoint is tensors."""
+    """Return True if `path` is a TorchScript archive, which is a program, not a state dict."""
     members = zip_members(path)
     return "constants.pkl" in members and any(name.startswith("code/") for name in members)
 
 
 def is_exported_program(path: Path) -> bool:
-    """Whether `path` is an archive that torch.export.save wrote (.pt2)."""
+    """Return True if `path` is an archive written by torch.export.save (.pt2)."""
     return "archive_format" in zip_members(path)
 
 
@@ -110,10 +112,10 @@ def _read_torch(path: Path) -> object:
         )
     try:
         with warnings.catch_warnings():
-            # About pickle protocols above 2: what cannot be read for that reason fails, and is reported, below.
+            # torch warns of pickle protocols above 2. Files that it cannot read for that reason fail below.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can make the unpickler raise anything
+    except Exception as error:  # on a damaged pickle, the unpickler can raise anything
         refused = REFUSED_GLOBAL.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
         if refused:
             raise CheckpointError(
@@ -133,11 +135,11 @@ def _read_safetensors(path: Path) -> object:
 def _read_npz(path: Path) -> object:
     try:
         with zipfile.ZipFile(path):
-            pass  # numpy would take a single .npy, or a pickle, under this name too
+            pass  # numpy would also accept a single .npy, or a pickle, under this name
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind in "fiu"}
-    except Exception as error:  # zipfile, zlib and numpy each have their own for damage
+    except Exception as error:  # zipfile, zlib and numpy each raise their own errors on damaged files
         raise _damaged(path, ".npz archive", error) from error
 
 
@@ -171,7 +173,7 @@ def _read_raw(folder: Path, entry: ManifestEntry) -> Tensor:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of that name; raises CheckpointError if it is outside the folder, as a manifest from afar might try."""
+    """Return the path of `name` in `folder`. Raises CheckpointError if an untrusted manifest points outside."""
     path = folder / name
     if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
         raise CheckpointError(f"{folder / MANIFEST} names {name!r}, which is outside the folder")
@@ -179,8 +181,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _damaged(path: Path, kind: str, error: Exception) -> CheckpointError:
-    # The first sentence: torch's go on with guesses about the cause.
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+    reason = first_line(error).split(". ")[0]  # torch's messages continue with guesses about the cause
     return CheckpointError(
         f"cannot read {path}: truncated, damaged, or no {kind} ({path.stat().st_size} bytes; {reason})"
     )

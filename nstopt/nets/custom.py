@@ -1,4 +1,4 @@
-"""Nets of any other architecture: a class of the user's own, a TorchScript file, a torch.export .pt2 file."""
+"""Nets of any other architecture: a user's class, a TorchScript file, a torch.export .pt2 file."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from nstopt.errors import CheckpointError
+from nstopt.errors import CheckpointError, first_line
 from nstopt.nets.layout import State, compare
 
 NAME = "custom"
-MULTIPLE = 4  # two stride-2 stages: what nearly all style nets have
+MULTIPLE = 4  # two stride-2 stages, as nearly all style nets have
 SPEC = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """How a .pt2 archive stores one tensor."""
+    """The storage of one tensor in a .pt2 archive."""
 
     path_name: str
     use_pickle: bool
 
 
 class PayloadConfig(msgspec.Struct, frozen=True):
-    """A .pt2 archive's list of weights, or of constants."""
+    """The list of weights, or of constants, of a .pt2 archive."""
 
     config: dict[str, Payload]
 
 
 class ExportedNet(nn.Module):
-    """An exported program's module. It has one mode, evaluation, and its own `train` and `eval` raise."""
+    """Wrapper of an exported program's module, whose own `train` and `eval` raise. It is always in eval mode."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -46,19 +46,20 @@ class ExportedNet(nn.Module):
         self.training = False
 
     def train(self, mode: bool = True) -> ExportedNet:
-        """Does nothing."""
+        """Do nothing: an exported program has one mode."""
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, 3, H, W] to the same shape, at the sizes that the program was exported for."""
+        """Run the program on float32 [N, 3, H, W] of a size that it was exported for."""
         out: Tensor = self.module(x)
         return out
 
 
 def load_class(arch: str, state: State) -> nn.Module:
-    """An instance of `arch`, "package.module:Class" (found as Python does, in the working folder too), with `state`.
+    """Make an instance of the class `arch`, "package.module:Class", load `state`, and return it in eval mode, frozen.
 
-    The class is made without arguments. Raises CheckpointError if it cannot be imported or made, or does not fit.
+    The module is imported from Python's path or the working folder; the class is called without arguments. Raises
+    CheckpointError if it cannot be imported or called, or does not have the tensors of `state`.
     """
     if not SPEC.fullmatch(arch):
         raise CheckpointError(f"cannot read --arch {arch!r}: it must be package.module:Class")
@@ -67,8 +68,7 @@ def load_class(arch: str, state: State) -> nn.Module:
         with _working_folder_importable():
             made: object = getattr(importlib.import_module(module_name), class_name)()
     except Exception as error:  # the user's own code can raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise CheckpointError(f"cannot make --arch {arch}, imported and called without arguments: {reason}") from error
+        raise CheckpointError(f"cannot import and call --arch {arch} without arguments: {first_line(error)}") from error
     if not isinstance(made, nn.Module):
         raise CheckpointError(f"--arch {arch} gives a {type(made).__name__}, not a torch.nn.Module")
     expected = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
@@ -79,40 +79,40 @@ def load_class(arch: str, state: State) -> nn.Module:
 
 
 def load_torchscript(path: Path) -> nn.Module:
-    """The TorchScript program of `path`, in eval mode. Raises CheckpointError if it cannot be loaded."""
+    """Load a TorchScript program in eval mode. Raises CheckpointError if it cannot be loaded."""
     try:
         with warnings.catch_warnings():
-            # torch.jit is deprecated as a way to write new programs; existing files still have to be read.
+            # torch.jit is deprecated for new programs, but existing files still have to be read.
             warnings.simplefilter("ignore", DeprecationWarning)
             module: nn.Module = torch.jit.load(path, map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
-        raise CheckpointError(f"cannot load the TorchScript file {path}: {_first_line(error)}") from error
+        raise CheckpointError(f"cannot load the TorchScript file {path}: {first_line(error)}") from error
     for parameter in module.parameters():  # a ScriptModule has no requires_grad_ of its own
         parameter.requires_grad_(False)
     return module.eval()
 
 
 def load_exported(path: Path) -> nn.Module:
-    """The torch.export program of `path`. Raises CheckpointError if it cannot be loaded, or only by unpickling code."""
+    """Load a torch.export program. Raises CheckpointError if it cannot be loaded, or only by unpickling code."""
     try:
         _refuse_pickled_code(path)
         program = torch.export.load(path)
         return ExportedNet(program.module()).requires_grad_(False)
     except CheckpointError:
         raise
-    except Exception as error:  # the archive's reader asserts and indexes its way through a damaged file
-        raise CheckpointError(f"cannot load the torch.export file {path}: {_first_line(error)}") from error
+    except Exception as error:  # on a damaged file, torch's reader fails with assertion, key and index errors
+        raise CheckpointError(f"cannot load the torch.export file {path}: {first_line(error)}") from error
 
 
 def _refuse_pickled_code(path: Path) -> None:
-    """Raises CheckpointError if torch.export.load, which can unpickle anything, would meet more than tensors in `path`.
+    """Raise CheckpointError if `path` holds pickled objects other than tensors, which torch.export.load would unpickle.
 
-    The archive's tensors are raw bytes unless their list says otherwise; example inputs are always a pickle.
+    The archive's tensors are raw bytes unless their list says otherwise; example inputs are always pickled.
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(set(names)) != len(names):
-            raise CheckpointError(f"{path} holds two files of one name, which no exporter writes")
+            raise CheckpointError(f"{path} holds two files of the same name, which no exporter writes")
         for name in names:
             if name.endswith("_config.json"):
                 payloads = msgspec.json.decode(archive.read(name), type=PayloadConfig).config.values()
@@ -128,21 +128,17 @@ def _refuse_pickled_code(path: Path) -> None:
 def _is_plain_pickle(data: bytes) -> bool:
     try:
         torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
-    except Exception:  # whatever the reason, it is not plain
+    except Exception:  # any failure means that it is not plain
         return False
     return True
 
 
 @contextlib.contextmanager
 def _working_folder_importable() -> Iterator[None]:
-    """Lets `import` see the working folder, as `python -m` does and an installed command does not."""
+    """Make modules in the working folder importable, as `python -m` does and an installed command does not."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
         yield
     finally:
         sys.path.remove(folder)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

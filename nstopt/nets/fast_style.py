@@ -1,13 +1,13 @@
-"""The TensorFlow family of fast-style-transfer nets (lengstrom/fast-style-transfer and its exports).
+"""Fast-style-transfer nets from TensorFlow (lengstrom/fast-style-transfer and its exports).
 
 Johnson's net (arXiv:1603.08155) with zero 'SAME' padding, convolutions without bias, transposed convolutions for
-upsampling, and instance norm (epsilon 1e-3) after every convolution, the last one included:
+upsampling, and instance norm (epsilon 1e-3) after every convolution, including the last:
 
     conv k9, conv k3 /2, conv k3 /2 · residual blocks, ReLU after the first only · convT k3 x2, convT k3 x2 · conv k9 ·
     tanh * 150 + 127.5
 
 The tensors are `Variable`, `Variable_1` ... in threes, in layer order: kernel [H, W, in, out] (transposed: [H, W, out,
-in]), norm shift, norm scale. Takes RGB in 0..255; gives -22.5..277.5, to be clipped to 0..255.
+in]), norm shift, norm scale. The input is RGB in 0..255, the output in -22.5..277.5, to be clipped to 0..255.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ EPSILON = 1e-3
 
 
 class CropSame(nn.Module):
-    """Crops the full output of a stride-2 transposed convolution to twice its input's size, as TensorFlow does.
+    """Crop the full output of a stride-2 transposed convolution to twice its input's size, as TensorFlow does.
 
-    The transposed convolution is the gradient of a 'SAME' convolution, which on an even size pads (k - 2) // 2 zeros
-    before and the rest of k - 2 after: its gradient drops as many rows and columns.
+    TensorFlow defines it as the gradient of a 'SAME' convolution. On an even size, that pads (k - 2) // 2 zeros before
+    and the rest of k - 2 after, so the gradient drops as many rows and columns.
     """
 
     def __init__(self, kernel: int) -> None:
@@ -39,20 +39,20 @@ class CropSame(nn.Module):
         self.before, self.after = _same_pads(kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, C, 2H + k - 2, 2W + k - 2] to [N, C, 2H, 2W]."""
+        """Crop float32 [N, C, 2H + k - 2, 2W + k - 2] to [N, C, 2H, 2W]."""
         return x[..., self.before : -self.after, self.before : -self.after]
 
 
 class TanhPixels(nn.Module):
-    """tanh(x) * 150 + 127.5: a little wider than 0..255, so that black and white need no infinite x."""
+    """tanh(x) * 150 + 127.5: slightly wider than 0..255, so that black and white are reached at finite x."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 of any shape to the same shape, in -22.5..277.5."""
+        """Map float32 of any shape to -22.5..277.5."""
         return torch.tanh(x) * 150.0 + 127.5
 
 
-def plan(state: State) -> Blueprint:
-    """The net of this layout that the tensors of `state` (names to float32 tensors, kernels HWIO) suggest."""
+def blueprint(state: State) -> Blueprint:
+    """Return the blueprint of this layout whose sizes fit the tensors of `state` (kernels HWIO) best."""
     blocks = max(0, (len(state) // 3 - FIXED_LAYERS) // 2)
     layers = FIXED_LAYERS + 2 * blocks
     turned = {name: t.permute(KERNEL_AXES) if t.ndim == 4 else t for name, t in state.items()}
@@ -61,7 +61,7 @@ def plan(state: State) -> Blueprint:
         kernel, scale, shift = _layer_names(layer)
         widths.append(majority(turned, default, (kernel, out_axis), (shift, 0), (scale, 0)))
     kernels = [odd_kernel(turned, 9 if i in (0, layers - 1) else 3, _layer_names(i)[0]) for i in range(layers)]
-    # A stride-2 kernel of one pixel would need negative padding: no such net exists, three is the least.
+    # A stride-2 kernel of one pixel would need negative padding. No such net exists; three is the minimum.
     kernels = [max(3, kernel) for kernel in kernels]
     with torch.device("meta"):
         module = _module(widths, kernels, blocks)
@@ -70,18 +70,18 @@ def plan(state: State) -> Blueprint:
 
 
 def _layer_names(layer: int) -> tuple[str, str, str]:
-    """Names of a layer's kernel, norm scale and norm shift: the order of the module, not of the file."""
+    """Return the names of a layer's kernel, norm scale and norm shift, in the module's order, not the file's."""
     first = 3 * layer
     return (f"Variable_{first}" if first else "Variable", f"Variable_{first + 2}", f"Variable_{first + 1}")
 
 
 def _same_pads(kernel: int) -> tuple[int, int]:
-    """Zeros before and after that 'SAME' puts around an even size for a stride of 2."""
+    """Return how many zeros 'SAME' padding puts before and after an even size at stride 2."""
     return (kernel - 2) // 2, (kernel - 1) // 2
 
 
 def _module(widths: list[int], kernels: list[int], blocks: int) -> nn.Module:
-    """`widths`: input, three encoder stages, two decoder stages. `kernels`: one a convolution, in layer order."""
+    """Build the net. `widths`: input, three encoder stages, two decoder stages. `kernels`: one per convolution."""
     kernel = iter(kernels)
     inner = widths[3]
     layers: list[nn.Module] = [*_conv(widths[0], widths[1], next(kernel)), nn.ReLU()]
@@ -112,4 +112,4 @@ def _norm(channels: int) -> nn.Module:
     return nn.InstanceNorm2d(channels, eps=EPSILON, affine=True)
 
 
-FAMILY = Family(NAME, Convention(), multiple=4, plan=plan)
+FAMILY = Family(NAME, Convention(), multiple=4, blueprint=blueprint)

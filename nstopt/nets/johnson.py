@@ -5,12 +5,12 @@ arXiv:1607.08022) and nearest upsampling + convolution instead of transposed con
 
     conv k9, conv k3 /2, conv k3 /2 · residual blocks without ReLU after the sum · (up x2, conv k3) twice · conv k9
 
-with reflection padding everywhere, and instance norm and ReLU after every convolution but the last and the second of a
-block (norm only). Takes and gives RGB in 0..255.
+with reflection padding everywhere. Instance norm and ReLU follow every convolution, with two exceptions: nothing
+follows the last one, and norm alone follows the second one of a block. Input and output are RGB in 0..255.
 
-In a separable net, a slim form of our own for distilled students, every convolution but the first and the last is a
-depthwise and a pointwise one (Howard et al. 2017, arXiv:1704.04861), with names in `depthwise` and `pointwise` for
-`conv2d`.
+The separable variant is nstopt's own, for distilled students: every convolution but the first and the last is split
+into a depthwise and a pointwise one (Howard et al. 2017, arXiv:1704.04861). In the tensors' names, `depthwise` and
+`pointwise` replace `conv2d`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from nstopt.nets.net import Convention
 NAME = "johnson"
 ENDS = ("conv1", "deconv3")  # the first convolution and the last
 BLOCK = re.compile(r"res(\d+)\.")
-# Until PyTorch 0.4 instance norm kept running statistics in the file although it never used them.
+# Until PyTorch 0.4, instance norm saved running statistics although it never used them.
 STALE = re.compile(r"(^|\.)in\d+\.(running_mean|running_var|num_batches_tracked)$")
 
 
-def plan(state: State) -> Blueprint:
-    """The net of this layout that the tensors of `state` (names to float32 tensors) suggest."""
+def blueprint(state: State) -> Blueprint:
+    """Return the blueprint of this layout whose sizes fit the tensors of `state` best."""
     blocks = count_blocks(state, BLOCK)
     separable = any(".depthwise." in name for name in state)
     widths = [3]
@@ -50,8 +50,11 @@ def plan(state: State) -> Blueprint:
 
 
 def design(widths: tuple[int, int, int], blocks: int, kernel: int = 9, separable: bool = False) -> Blueprint:
-    """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors; `kernel` of
-    the first and the last convolution."""
+    """Return the blueprint of a new net of this layout, to be trained.
+
+    `widths` are the channel counts of the encoder's stages, which the decoder mirrors; `kernel` is the size of the
+    first and the last convolution.
+    """
     kernels = [kernel if conv in ENDS else 3 for conv in _convs(blocks)]
     with torch.device("meta"):
         module = _module([3, *widths, widths[1], widths[0]], kernels, blocks, separable)
@@ -59,12 +62,12 @@ def design(widths: tuple[int, int, int], blocks: int, kernel: int = 9, separable
 
 
 def _spatial(conv: str, separable: bool) -> str:
-    """The name of what looks at more than one pixel in the convolution `conv`."""
+    """Return the name of the part of `conv` whose kernel covers more than one pixel."""
     return "depthwise" if separable and conv not in ENDS else "conv2d"
 
 
 def _stages(separable: bool) -> list[tuple[str, str, int]]:
-    """(convolution that gives the channels, norm, usual width) of the stages that choose a width of their own."""
+    """Return (convolution, norm, usual width) of each stage with a width of its own."""
     inner = "pointwise" if separable else "conv2d"
     return [
         ("conv1.conv2d", "in1", 32),
@@ -101,7 +104,7 @@ def _conv_names(conv: str, separable: bool) -> list[str]:
 
 
 def _module(widths: list[int], kernels: list[int], blocks: int, separable: bool) -> nn.Module:
-    """`widths`: input, three encoder stages, two decoder stages. `kernels`: one a convolution, in layer order."""
+    """Build the net. `widths`: input, three encoder stages, two decoder stages. `kernels`: one per convolution."""
     kernel = iter(kernels)
     conv = separable_conv if separable else reflect_conv
 
@@ -125,4 +128,4 @@ def _norm(channels: int) -> nn.Module:
     return nn.InstanceNorm2d(channels, eps=1e-5, affine=True)
 
 
-FAMILY = Family(NAME, Convention(), multiple=4, plan=plan, stale=STALE)
+FAMILY = Family(NAME, Convention(), multiple=4, blueprint=blueprint, stale=STALE)

@@ -1,4 +1,4 @@
-"""Layers that the families share. Each exports to plain ONNX operators with height and width left open."""
+"""Layers that the families share. Each exports to plain ONNX operators with dynamic height and width."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ class Residual(nn.Module):
         self.branch = nn.Sequential(*branch)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, C, H, W] to the same shape."""
+        """Add the branch's output to x, float32 [N, C, H, W]."""
         out: Tensor = x + self.branch(x)
         return out
 
 
 def reflect_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution with bias that reflects the picture by half a kernel at its borders."""
+    """Return a convolution with bias and reflection padding of half a kernel."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, padding_mode="reflect")
 
 
 def separable_conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """A depthwise convolution, which reflects the picture at its borders, and a pointwise one with bias: the work of
-    kernel² + outputs a channel and pixel instead of kernel² * outputs."""
+    """Return a depthwise convolution with reflection padding, followed by a pointwise convolution with bias.
+
+    It takes kernel² + outputs multiplications per input channel and pixel instead of kernel² * outputs.
+    """
     half = kernel // 2
     depthwise = nn.Conv2d(inputs, inputs, kernel, stride, half, groups=inputs, bias=False, padding_mode="reflect")
     return nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))
 
 
 def upsample() -> nn.Upsample:
-    """Nearest-neighbor doubling of height and width."""
+    """Return a nearest-neighbor upsampling that doubles height and width."""
     return nn.Upsample(scale_factor=2, mode="nearest")

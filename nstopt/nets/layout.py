@@ -1,9 +1,9 @@
-"""Layouts: which tensors, of which names and shapes, a checkpoint of a net family holds.
+"""Layouts: the names and shapes of the tensors that a checkpoint of a net family holds.
 
-A family looks at a checkpoint and plans the net that it would be: widths, kernel sizes and block count are read off
-the shapes, all else follows from the architecture. The plan's module lives on the meta device (shapes without storage),
-so trying every family on a checkpoint costs next to nothing. A checkpoint belongs to a family when it holds
-exactly the tensors that the family's plan has; what differs is what an error message needs to say.
+A family reads widths, kernel sizes and the block count off a checkpoint's shapes and returns a `Blueprint` of the net
+with these sizes. The blueprint's module is on the meta device (shapes without storage), so trying every family on a
+checkpoint is cheap. A checkpoint belongs to a family if it holds exactly the tensors of the family's blueprint. If
+not, the differences go into the error message.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from nstopt.nets.net import Convention
 
 State = Mapping[str, Tensor]
 Shape = tuple[int, ...]
-SHOWN = 4  # names of each kind in a message; more would bury the first, which is usually the cause
+SHOWN = 4  # names of each kind in a message; more would hide the first, which is usually the cause
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """The net that a family would make of a checkpoint.
+    """A net of a family at given widths, kernel sizes and block count, without weights.
 
-    `module` is on the meta device; `names` are the checkpoint's names of `module.state_dict()`, in the same order.
-    `kernel_axes` says which axis of a checkpoint's 4-D tensor is the module's out, in, height, width (in that order).
+    `module` is on the meta device. `names` are the checkpoint's names for the tensors of `module.state_dict()`, in the
+    same order. `widths` and `blocks` are those of `Net`. `kernel_axes` holds, for each axis of the module's 4-D
+    tensors (out, in, height, width), the axis of the checkpoint's tensor that stores it.
     """
 
     module: nn.Module
@@ -37,20 +38,22 @@ class Blueprint:
     kernel_axes: tuple[int, int, int, int] = (0, 1, 2, 3)
 
     def shapes(self) -> dict[str, Shape]:
-        """The shapes that the checkpoint must hold, by its own names and in its own order of axes."""
+        """Return the shapes that a checkpoint must have, by its names and in its order of axes."""
         tensors = self.module.state_dict().values()
         return {name: self._stored(tuple(t.shape)) for name, t in zip(self.names, tensors, strict=True)}
 
     def fill(self, state: State) -> nn.Module:
-        """The module with the weights of `state`, which must match `shapes()`; in eval mode, without gradients."""
+        """Load the weights of `state`, which must match `shapes()`; return the module in eval mode, frozen."""
         own_names = self.module.state_dict().keys()
         weights = {own: self._loaded(state[name]) for own, name in zip(own_names, self.names, strict=True)}
         self.module.load_state_dict(weights, assign=True)
         return self.module.eval().requires_grad_(False)
 
     def named(self, module: nn.Module) -> dict[str, Tensor]:
-        """The weights of a trained `module` by the checkpoint's names, on the CPU, for families that keep the order of
-        axes; the opposite of `fill`."""
+        """Return the weights of a trained `module` by the checkpoint's names, copied to the CPU.
+
+        The inverse of `fill`, for families whose `kernel_axes` are in order.
+        """
         tensors = module.state_dict().values()
         return {name: tensor.detach().cpu().clone() for name, tensor in zip(self.names, tensors, strict=True)}
 
@@ -65,22 +68,29 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Family:
-    """A net architecture that is recognized by itself. `stale` matches names that old checkpoints hold for nothing."""
+    """A net architecture that is recognized by its tensors.
+
+    `blueprint` makes the blueprint whose sizes fit a checkpoint best. `stale` matches the names of tensors that old
+    checkpoints hold and the net does not use.
+    """
 
     name: str
     convention: Convention
     multiple: int
-    plan: Callable[[State], Blueprint]
+    blueprint: Callable[[State], Blueprint]
     stale: re.Pattern[str] | None = field(default=None)
 
     def current(self, state: State) -> dict[str, Tensor]:
-        """`state` without its stale tensors."""
+        """Return `state` without its stale tensors."""
         return {name: tensor for name, tensor in state.items() if not (self.stale and self.stale.search(name))}
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """How a checkpoint differs from a layout; false when it does not. `wrong` holds (name, shape found, needed)."""
+    """The differences between a checkpoint and a layout; false if there are none.
+
+    `common` counts the names that both have. `wrong` holds (name, shape found, shape needed).
+    """
 
     common: int
     missing: tuple[str, ...]
@@ -92,18 +102,18 @@ class Mismatch:
 
     @property
     def likeness(self) -> float:
-        """Share of all names that both sides have; 1 when the names agree."""
+        """Share of all names that both sides have, 0..1; 1 if the names agree."""
         return self.common / max(1, self.common + len(self.missing) + len(self.unexpected))
 
     def describe(self) -> str:
-        """One line: the first few names of each kind, with both shapes where a shape is wrong."""
+        """Return one line with the first few names of each kind, and both shapes for wrong shapes."""
         wrong = [f"{name} is {list(found)} instead of {list(needed)}" for name, found, needed in self.wrong]
         kinds = (("wrong shape", wrong), ("missing", self.missing), ("unexpected", self.unexpected))
         return "; ".join(f"{kind}: {few(names)}" for kind, names in kinds if names)
 
 
 def compare(expected: Mapping[str, Shape], state: State) -> Mismatch:
-    """What `state` has that `expected` has not, the other way round, and the shapes that differ."""
+    """Compare the names and shapes of `state` with the `expected` ones."""
     common = [name for name in expected if name in state]
     return Mismatch(
         common=len(common),
@@ -118,29 +128,29 @@ def compare(expected: Mapping[str, Shape], state: State) -> Mismatch:
 
 
 def few(names: tuple[str, ...] | list[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names as one line, with the number of those left out."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" (and {more} more)" if more > 0 else "")
 
 
 def majority(state: State, default: int, *places: tuple[str, int]) -> int:
-    """The size that most of the `places` (name, axis) show; `default` where none of them exists.
+    """Return the most frequent size among `places`, (tensor name, axis) each; `default` if none of them exists.
 
-    A width shows in several tensors. Going by the majority, one tensor of a wrong shape is itself reported as wrong,
-    rather than all the tensors around it.
+    A width determines the shapes of several tensors. With a majority vote, a single tensor of a wrong shape is
+    reported itself, not all its neighbors.
     """
     sizes = [state[name].shape[axis] for name, axis in places if name in state and state[name].ndim > axis]
     return max(1, statistics.mode(sizes)) if sizes else default
 
 
 def odd_kernel(state: State, default: int, name: str) -> int:
-    """The kernel size of the [out, in, k, k] tensor `name`, made odd.
+    """Return the kernel size k of the [out, in, k, k] tensor `name`, rounded up to odd; `default` if it is missing.
 
-    An even kernel cannot keep a picture's size; planned as odd, it is reported as a wrong shape.
+    An even kernel cannot keep a picture's size. With an odd one in the blueprint, it is reported as a wrong shape.
     """
     return majority(state, default, (name, 2), (name, 3)) | 1
 
 
 def count_blocks(state: State, pattern: re.Pattern[str]) -> int:
-    """How many different block numbers (the pattern's group) the names of `state` hold."""
+    """Count the distinct block numbers (group 1 of `pattern`) among the names of `state`."""
     return len({match.group(1) for name in state if (match := pattern.match(name))})

@@ -1,4 +1,4 @@
-"""What a recognized net is: a float module, and the convention that turns its numbers into pictures and back."""
+"""A loaded net: a float module, and the convention that converts pictures to its number range and back."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Convention:
-    """How a net family maps 8-bit RGB onto its own numbers.
+    """Mapping between 8-bit RGB and a net's own number range.
 
-    Input: v in 0..255 becomes x = (lo + v / 255 * (hi - lo) - mean) / std, with (lo, hi) = `input_range` and mean, std
-    per channel in units of that range. Output: y becomes v = (y - lo) / (hi - lo) * 255 with (lo, hi) = `output_range`.
+    Input: v in 0..255 becomes x = (lo + v / 255 * (hi - lo) - mean) / std, where (lo, hi) is `input_range`; `mean` and
+    `std` are per channel, in units of that range.
+    Output: y becomes v = (y - lo) / (hi - lo) * 255, where (lo, hi) is `output_range`.
     """
 
     input_range: tuple[float, float] = (0.0, 255.0)
@@ -27,9 +28,10 @@ class Convention:
 class Net:
     """A style net ready to export.
 
-    `module` maps float32 [N, 3, H, W] to float32 [N, 3, H, W] for every H, W that are multiples of `multiple`; it is in
-    eval mode and needs no gradient. `widths` are the channels of the encoder's stages, in order, `blocks` the number of
-    residual blocks (0 where the family has none). `notes` are facts a user should see (dropped keys, baked styles).
+    `module` maps float32 [N, 3, H, W] to float32 [N, 3, H, W], in the number range of `convention`, for all H and W
+    that are multiples of `multiple`. It is in eval mode, and its parameters require no gradient. `widths` holds the
+    channel counts of the encoder's stages, in order; `blocks` the number of residual blocks (0 for families without
+    any). `notes` are facts for the user: dropped tensors, baked styles.
     """
 
     family: str

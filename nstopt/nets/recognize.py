@@ -1,4 +1,4 @@
-"""Recognizes a net by the names and shapes of its tensors, never by a file's name."""
+"""Recognize a net by the names and shapes of its tensors, never by the file name."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ FAMILIES: tuple[Family, ...] = (johnson.FAMILY, fast_style.FAMILY, reconet.FAMIL
 
 
 def recognize(state: State, source: str = "the checkpoint") -> tuple[Family, Blueprint]:
-    """The family whose layout `state` has exactly, stale tensors aside, and its plan at the widths and blocks found.
+    """Return the family whose layout `state` matches exactly, stale tensors aside, and its blueprint for `state`.
 
-    `source` names the checkpoint in the message of the CheckpointError that is raised if no family fits: which were
-    looked for, and how the checkpoint differs from the nearest.
+    Raises CheckpointError if no family matches. The message calls the checkpoint `source`, lists the known families,
+    and says how the checkpoint differs from the nearest one.
     """
     candidates = []
     for family in FAMILIES:
         current = family.current(state)
-        plan = family.plan(current)
-        mismatch = compare(plan.shapes(), current)
+        blueprint = family.blueprint(current)
+        mismatch = compare(blueprint.shapes(), current)
         if not mismatch:
-            return family, plan
-        candidates.append((family, plan, mismatch))
+            return family, blueprint
+        candidates.append((family, blueprint, mismatch))
     raise CheckpointError(_explain(source, *max(candidates, key=lambda candidate: candidate[2].likeness)))
 
 
-def _explain(source: str, nearest: Family, plan: Blueprint, mismatch: Mismatch) -> str:
+def _explain(source: str, nearest: Family, blueprint: Blueprint, mismatch: Mismatch) -> str:
     if mismatch.likeness == 1.0:
-        return f"{source} is a {nearest.name} net whose tensors do not fit together; {mismatch.describe()}"
-    looked_for = "; ".join(f"{family.name} ({', '.join(family.plan({}).names[:3])}, ...)" for family in FAMILIES)
+        return f"{source} is a {nearest.name} net with tensors of wrong shapes; {mismatch.describe()}"
+    known = "; ".join(f"{family.name} ({', '.join(family.blueprint({}).names[:3])}, ...)" for family in FAMILIES)
     return (
-        f"{source} is no net that is known. Looked for: {looked_for}. "
-        f"Nearest: {nearest.name}, {mismatch.common} of {len(plan.names)} names in common; {mismatch.describe()}. "
+        f"{source} is not a known net. Known families: {known}. "
+        f"Nearest: {nearest.name}, {mismatch.common} of {len(blueprint.names)} names in common; {mismatch.describe()}. "
         "For another architecture, name its class with --arch package.module:Class"
     )

@@ -1,13 +1,14 @@
-"""ReCoNet, the style net for steady video (Gao et al. 2018, arXiv:1807.01197), in the pytorch-reconet layout.
+"""ReCoNet, the style net for temporally consistent video (Gao et al. 2018, arXiv:1807.01197).
 
-The layout is EmptySamurai/pytorch-reconet's:
+The layout is that of EmptySamurai/pytorch-reconet:
 
     conv k9, conv k3 /2, conv k3 /2 · residual blocks with an activation after the sum · (up x2, conv k3) twice ·
     conv k9, tanh
 
-with reflection padding everywhere. After every convolution but the last comes a norm, and an activation (in a block's
-second convolution: after the sum): either instance norm and ReLU, or Filter Response Normalization and a thresholded
-linear unit (Singh & Krishnan 2019, arXiv:1911.09737). Takes and gives RGB in -1..1.
+with reflection padding everywhere. A norm and an activation follow every convolution but the last; after the second
+convolution of a block, the activation comes after the sum. They are either instance norm and ReLU, or filter response
+normalization and a thresholded linear unit (Singh & Krishnan 2019, arXiv:1911.09737). Input and output are RGB in
+-1..1.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ NAME = "reconet"
 BLOCK = re.compile(r"encoder\.layers\.(\d+)\.branch\.")
 THRESHOLD = re.compile(r"\.tau$")
 LAST = "decoder.layers.4"  # convolution and tanh, no norm
-FIRST_BLOCK = 3  # the encoder's list holds three convolutions, then the blocks
+FIRST_BLOCK = 3  # the encoder's layers are three convolutions, then the blocks
 
 
 class FilterResponseNorm(nn.Module):
@@ -41,19 +42,19 @@ class FilterResponseNorm(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The values that a training starts from."""
+        """Set the values that a training starts from."""
         nn.init.ones_(self.weight)
         nn.init.zeros_(self.bias)
         nn.init.constant_(self.eps, 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, C, H, W] to the same shape."""
+        """Normalize float32 [N, C, H, W]."""
         power = x.square().mean(dim=(2, 3), keepdim=True)
         return x * torch.rsqrt(power + self.eps.abs()) * self.weight + self.bias
 
 
 class ThresholdedLinear(nn.Module):
-    """max(x, tau), with a learned tau per channel (TLU of arXiv:1911.09737)."""
+    """max(x, tau) with a learned tau per channel: the TLU of arXiv:1911.09737."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,16 +62,16 @@ class ThresholdedLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """A training starts from a ReLU."""
+        """Set tau to 0: a training starts from a ReLU."""
         nn.init.zeros_(self.tau)
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 [N, C, H, W] to the same shape."""
+        """Clamp float32 [N, C, H, W] from below."""
         return torch.maximum(x, self.tau)
 
 
-def plan(state: State) -> Blueprint:
-    """The net of this layout that the tensors of `state` (names to float32 tensors) suggest."""
+def blueprint(state: State) -> Blueprint:
+    """Return the blueprint of this layout whose sizes fit the tensors of `state` best."""
     blocks = count_blocks(state, BLOCK)
     frn = any(THRESHOLD.search(name) for name in state)
     widths = [3]
@@ -93,7 +94,11 @@ def plan(state: State) -> Blueprint:
 
 
 def design(widths: tuple[int, int, int], blocks: int, frn: bool) -> Blueprint:
-    """A new net of this layout, to be trained: `widths` of the encoder's stages, which the decoder mirrors."""
+    """Return the blueprint of a new net of this layout, to be trained.
+
+    `widths` are the channel counts of the encoder's stages, which the decoder mirrors. `frn` selects filter response
+    norm with thresholded linear units instead of instance norm with ReLU.
+    """
     kernels = [9, *[3] * (2 * blocks + 4), 9]
     with torch.device("meta"):
         module = _module([3, *widths, widths[1], widths[0]], kernels, blocks, frn)
@@ -105,7 +110,7 @@ def _encoder() -> list[str]:
 
 
 def _decoder() -> list[str]:
-    return ["decoder.layers.1", "decoder.layers.3"]  # 0 and 2 are the upsamplings, which hold nothing
+    return ["decoder.layers.1", "decoder.layers.3"]  # 0 and 2 are upsamplings without tensors
 
 
 def _branches(blocks: int) -> list[str]:
@@ -131,7 +136,7 @@ def _stage_names(stage: str, frn: bool, activation: bool = True) -> list[str]:
 
 
 def _module(widths: list[int], kernels: list[int], blocks: int, frn: bool) -> nn.Module:
-    """`widths`: input, three encoder stages, two decoder stages. `kernels`: one a convolution, in layer order."""
+    """Build the net. `widths`: input, three encoder stages, two decoder stages. `kernels`: one per convolution."""
     kernel = iter(kernels)
     layers: list[nn.Module] = []
     for (inputs, outputs), stride in zip(pairwise(widths[:4]), (1, 2, 2), strict=True):
@@ -154,4 +159,4 @@ def _activation(channels: int, frn: bool) -> nn.Module:
     return ThresholdedLinear(channels) if frn else nn.ReLU()
 
 
-FAMILY = Family(NAME, Convention(input_range=(-1.0, 1.0), output_range=(-1.0, 1.0)), multiple=4, plan=plan)
+FAMILY = Family(NAME, Convention(input_range=(-1.0, 1.0), output_range=(-1.0, 1.0)), multiple=4, blueprint=blueprint)

@@ -1,1 +1,1 @@
-"""Training of style nets: losses, photographs, one module a system. Run it with python -m nstopt.train."""
+"""Training of style nets: losses, training pictures, the loop, and one module per system."""

@@ -1,4 +1,4 @@
-"""AdaIN: a decoder for any style, baked in when the net is exported (Huang & Belongie 2017, arXiv:1703.06868)."""
+"""Train AdaIN: a decoder for any style, which is baked in at export (Huang & Belongie 2017, arXiv:1703.06868)."""
 
 from __future__ import annotations
 
@@ -18,21 +18,34 @@ from nstopt.train.losses import content_loss, mean_std_loss
 from nstopt.train.photos import Crops, to_tensor
 from nstopt.train.process import ProcessContext
 from nstopt.train.save import settings_of
-from nstopt.train.trainer import Sample, System
+from nstopt.train.trainer import Sample, System, TrainSpec
 
 VGG_URL = "https://github.com/naoto0804/pytorch-AdaIN/releases"
-STYLE_SEED = 1_000_003  # photographs and styles must not be paired the same way in each round
+STYLE_SEED = 1_000_003  # photographs and styles must not be paired in the same way in each round
+
+
+@dataclass(frozen=True)
+class AdainTrainSpec(TrainSpec):
+    """TrainSpec with AdaIN's defaults: pytorch-AdaIN's steps and batch."""
+
+    steps: int = 160_000
+    batch: int = 8
+    every: int = 1000
 
 
 @dataclass(frozen=True)
 class AdainSpec:
-    """What to train: the decoder for the features of `vgg`, on the photographs of `data` and the pictures of
-    `style_dir`. `style_weight` is the paper's lambda; the learning rate of step i is rate / (1 + decay i)."""
+    """Training data, losses and learning rate of an AdaIN decoder.
+
+    The decoder inverts the features of `vgg`. It is trained on the photographs in the folder `data` and the pictures in
+    the folder `style_dir`, cut to squares of `crop` pixels. `style_weight` is the paper's lambda; the learning rate of
+    step i is peak_rate / (1 + decay * i).
+    """
 
     data: Path
     style_dir: Path
     vgg: Path
-    steps: int
+    steps: int = AdainTrainSpec.steps
     crop: int = 256
     style_weight: float = 10.0
     peak_rate: float = 1e-4
@@ -41,26 +54,28 @@ class AdainSpec:
 
 
 class Adain(System):
-    """Trains a decoder in the layout of pytorch-AdaIN. Raises CheckpointError for a bad VGG, MediaError for bad folders
-    of pictures."""
+    """Training of a decoder in pytorch-AdaIN's layout.
+
+    Raises CheckpointError if the VGG is missing or does not fit, MediaError if a folder holds no pictures.
+    """
 
     def __init__(self, spec: AdainSpec, place: ProcessContext) -> None:
         self._spec = spec
         state = _read_vgg(spec.vgg)
-        plan = adain.encoder(state)
-        self._encoder = _Stages(plan.fill({name: state[name] for name in plan.names})).to(place.device)
+        encoder = adain.encoder_blueprint(state)
+        self._encoder = _Stages(encoder.fill(state)).to(place.device)
         self._photos = Crops(spec.data, spec.crop, spec.seed)
         self._styles = Crops(spec.style_dir, spec.crop, spec.seed + STYLE_SEED)
-        self._plan = adain.design(plan)
-        self.module = initialized(self._plan.module, spec.seed, place.device)
+        self._blueprint = adain.design(encoder)
+        self.module = initialized(self._blueprint.module, spec.seed, place.device)
         self.settings: Mapping[str, str] = {"family": adain.NAME, **settings_of(spec)}
 
     def sample(self, number: int) -> Sample:
-        """A photograph and a style picture [3, H, W] in 0..255."""
+        """Return a photograph and a style picture, float32 [3, H, W] in 0..255 each."""
         return to_tensor(self._photos[number]), to_tensor(self._styles[number])
 
     def losses(self, net: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
-        """L = L_c + lambda L_s, equations 11 to 13, over relu1_1, relu2_1, relu3_1 and relu4_1."""
+        """Compute the terms of L = L_c + lambda L_s, equations 11 to 13, over relu1_1, relu2_1, relu3_1, relu4_1."""
         photos, styles = batch
         with torch.no_grad():
             wanted = self._encoder(styles / 255)
@@ -78,21 +93,21 @@ class Adain(System):
         return [photos, styles, self.module(target) * 255]
 
     def weights(self) -> dict[str, Tensor]:
-        return self._plan.named(self.module)
+        return self._blueprint.named(self.module)
 
     def rate(self, step: int) -> float:
         return self._spec.peak_rate / (1 + self._spec.decay * step)
 
 
 class _Stages(nn.Module):
-    """An encoder that gives the features of the first ReLU at each size: relu1_1, relu2_1, relu3_1 and relu4_1."""
+    """An encoder that returns the features of the first ReLU at each size: relu1_1, relu2_1, relu3_1 and relu4_1."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """float32 [N, 3, H, W] in 0..1."""
+        """Compute the features, float32 [N, C, h, w] each, of RGB [N, 3, H, W] in 0..1."""
         features, fresh = [], True
         for layer in self.encoder.children():
             x = layer(x)
@@ -106,6 +121,6 @@ class _Stages(nn.Module):
 def _read_vgg(path: Path) -> State:
     if not path.exists():
         raise CheckpointError(
-            f"{path} does not exist, and nothing is downloaded unasked: get vgg_normalized.pth from {VGG_URL}"
+            f"{path} does not exist, and nstopt downloads nothing: get vgg_normalized.pth from {VGG_URL}"
         )
     return read_state_dict(path)

@@ -1,4 +1,4 @@
-"""Pairs of frames from video clips, with estimated flow."""
+"""Pairs of consecutive frames from video clips, with estimated flow."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nstopt.train.photos import resize_shorter
 from nstopt.train.warp import Pair
 
 SUFFIXES = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v"})
-EVERY = 8  # a pair begins at each eighth frame: those between hardly differ
-KEPT = 1024  # pairs whose flow is remembered: it takes longer to find than a step of training
+EVERY = 8  # a pair starts at every eighth frame: those between hardly differ
+KEPT = 1024  # pairs whose flow is cached: estimating it takes longer than a training step
 
 
 class ClipPairs:
-    """Square middles of frames that follow each other in the clips of a folder; pair n is a function of the seed and n.
+    """Center crops of consecutive frames from the clips of a folder; pair n depends on the seed and n alone.
 
-    Raises MediaError if there is no clip in the folder, or one cannot be read.
+    Raises MediaError if the folder holds no clip, a clip cannot be read, or no clip has two frames.
     """
 
     def __init__(self, folder: Path, side: int, seed: int) -> None:
@@ -38,14 +38,14 @@ class ClipPairs:
         self._estimate = functools.lru_cache(KEPT)(lambda index: estimate(*self._pairs[index]))
 
     def __getitem__(self, number: int) -> Pair:
-        """Pair `number`, from 0; every pair is used once before any is used again."""
+        """Return pair `number`, from 0; every pair is used once before any is repeated."""
         round_, place = divmod(number, len(self._pairs))
         index = int(np.random.default_rng((self._seed, 3, round_)).permutation(len(self._pairs))[place])
         return Pair(*self._pairs[index], *self._estimate(index))
 
 
 def _neighbors(clip: Path, side: int) -> list[tuple[Picture, Picture]]:
-    """(frame, the one before), uint8 [side, side, 3]."""
+    """Return pairs (frame, previous frame), uint8 [side, side, 3] each."""
     pairs, before = [], None
     for number, frame in enumerate(frames(clip)):
         if number % EVERY == 0:

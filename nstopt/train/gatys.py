@@ -1,6 +1,6 @@
-"""Gatys: one picture, made by optimizing its pixels (Gatys, Ecker & Bethge 2016, doi:10.1109/CVPR.2016.265).
+"""Stylize one picture by optimizing its pixels (Gatys, Ecker & Bethge 2016, doi:10.1109/CVPR.2016.265).
 
-The preview of a style: minutes less than training a net, and about what that will make.
+It serves as the preview of a style: it is much faster than training a net, and the result is similar.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from torch import Tensor
 
 from nstopt.errors import TrainingError
 from nstopt.pictures.files import Picture, read_picture
-from nstopt.train.lossnet import load_lossnet
+from nstopt.train.load_lossnet import load_lossnet
 from nstopt.train.objective import Objective, StyleSpec
-from nstopt.train.photos import resize_shorter, to_rgb, to_tensor
+from nstopt.train.photos import resize_shorter, to_picture, to_tensor
 
-WHITE = 255.0  # what is optimized is in 0..1: L-BFGS begins with a step as long as the gradient is large
+WHITE = 255.0  # the optimized pixels are in 0..1: the first step of L-BFGS is as long as the gradient
 RATES = {"adam": 0.02, "lbfgs": 1.0}
-NOISE = 30.0  # deviation of the noise to start from, in gray levels around mid gray
+NOISE = 30.0  # standard deviation of the initial noise around mid gray, in gray levels
 
 
 @dataclass(frozen=True)
 class GatysSpec:
-    """The picture to make. `optimizer` is adam or lbfgs, `start` content or noise. `side` is the length in pixels of
-    its shorter side; None keeps the photograph's own."""
+    """The photograph, the style and the optimization.
+
+    `content` is the photograph, `lossnet` as load_lossnet takes it. `optimizer` is adam or lbfgs; `start` is content or
+    noise. `side` is the length of the result's shorter side in pixels; None keeps the photograph's.
+    """
 
     content: Path
     style: StyleSpec
@@ -40,22 +43,22 @@ class GatysSpec:
 
 
 class Step(NamedTuple):
-    """The picture before step `number`, counted from 1, and its losses."""
+    """The picture before step `number`, from 1, float32 [1, 3, H, W] in 0..255, and its weighted losses."""
 
     number: int
     losses: dict[str, float]
     picture: Tensor
 
     def rgb(self) -> Picture:
-        """uint8 [H, W, 3]."""
-        return to_rgb(self.picture[0])
+        """Return the picture as uint8 [H, W, 3]."""
+        return to_picture(self.picture[0])
 
 
 def optimize(spec: GatysSpec, device: torch.device) -> Iterator[Step]:
-    """Optimize the picture; the last item is the result, after all steps.
+    """Optimize the picture; yield the state before each step, and last the result.
 
-    Raises CheckpointError for a bad loss network, MediaError for a bad picture, TrainingError for losses that are no
-    longer finite.
+    Raises CheckpointError if the loss network cannot be loaded, MediaError if a picture cannot be read, TrainingError
+    if the pixels become NaN or infinite.
     """
     photo = read_picture(spec.content).rgb
     content = to_tensor(photo if spec.side is None else resize_shorter(photo, spec.side))[None].to(device)
@@ -69,7 +72,7 @@ def optimize(spec: GatysSpec, device: torch.device) -> Iterator[Step]:
         found = objective(pixels * WHITE, content)
         loss = torch.stack(list(found.values())).sum()
         loss.backward()
-        if not terms:  # L-BFGS evaluates again on its way; a step is reported as it began
+        if not terms:  # L-BFGS evaluates several times per step; the first is reported
             terms.update(found)
         return loss.item()
 

@@ -1,4 +1,4 @@
-"""New nets: storage and random weights for a plan's module."""
+"""Random initialization of new nets."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import nn
 
 
 def initialized(module: nn.Module, seed: int, device: torch.device) -> nn.Module:
-    """`module`, which lies on the meta device, with PyTorch's usual random weights of this seed, on `device`.
+    """Return `module`, which is on the meta device, on `device` with PyTorch's default random weights for `seed`.
 
-    The weights are drawn on the CPU, so that they are the same everywhere; a caller's own randomness is left alone.
+    The weights are drawn on the CPU, so that they are the same on every device. The global random state is kept.
     """
     module = module.to_empty(device="cpu")
     with torch.random.fork_rng(devices=[]):

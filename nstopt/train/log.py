@@ -1,4 +1,4 @@
-"""What a training writes while it runs: losses.csv, TensorBoard's event file, and sample pictures."""
+"""Logs of a running training: losses.csv, TensorBoard's event file, and sample pictures."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from nstopt.errors import TrainingError
 from nstopt.files import atomic_path, make_folder
 from nstopt.pictures.files import Picture, write_picture
 
-LAST = 100  # steps over which reported losses are averaged: single steps are noisy
+LAST = 100  # steps over which reported losses are averaged, as single steps are noisy
 CSV = "losses.csv"
 
 
 class TrainingLog:
-    """The logs in the folder `run`, after `done` steps of an earlier process; later rows of that one are dropped.
+    """The logs in the folder `run`.
 
-    Without a folder (of several processes, only one writes) nothing is written, but the means are known. Raises
-    TrainingError if TensorBoard is not installed or the folder cannot be written.
+    A resumed training continues the logs of the earlier process after `done` steps; that one's later rows are dropped.
+    Without a folder nothing is written, but means are computed: of several processes, one writes. Raises TrainingError
+    if TensorBoard is not installed or the folder cannot be written.
     """
 
     def __init__(self, run: Path | None, done: int = 0) -> None:
@@ -41,7 +42,7 @@ class TrainingLog:
         self._board = _summary_writer(run, done)
 
     def losses(self, step: int, terms: dict[str, float]) -> None:
-        """Add a row; the total is their sum."""
+        """Log the losses of a step and their sum, `total`."""
         row = {"total": sum(terms.values()), **terms}
         self._recent.append(row)
         if self._run is None:
@@ -52,21 +53,21 @@ class TrainingLog:
         for name, value in row.items():
             self._board.add_scalar(f"loss/{name}", value, step)
 
-    def picture(self, step: int, rgb: Picture) -> None:
-        """Keep a sample picture, uint8 [H, W, 3]."""
+    def picture(self, step: int, picture: Picture) -> None:
+        """Log a sample picture, uint8 [H, W, 3]."""
         if self._run is None:
             return
-        write_picture(self._run / "samples" / f"{step:06d}.png", rgb)
-        self._board.add_image("samples", np.ascontiguousarray(rgb), step, dataformats="HWC")
+        write_picture(self._run / "samples" / f"{step:06d}.png", picture)
+        self._board.add_image("samples", np.ascontiguousarray(picture), step, dataformats="HWC")
 
     def flush(self) -> None:
-        """Bring everything to disk."""
+        """Write all buffered logs to disk."""
         if self._run is not None:
             self._file.flush()
             self._board.flush()
 
     def last(self) -> dict[str, float]:
-        """The mean of each loss over the last hundred steps; empty before the first."""
+        """Return the mean of each loss over the last hundred steps; {} before the first step."""
         names = self._recent[-1] if self._recent else {}
         return {name: statistics.fmean(row[name] for row in self._recent) for name in names}
 
@@ -82,7 +83,7 @@ class TrainingLog:
 
 
 def _keep(path: Path, done: int) -> list[dict[str, float]]:
-    """Drop the rows of steps after `done`, which will be taken again; the rows that stay, without their step."""
+    """Drop the rows of steps after `done`, which will be repeated; return the losses of the last rows kept."""
     if not path.exists():
         return []
     header, *rows = list(csv.reader(path.read_text(encoding="ascii").splitlines())) or [[]]
@@ -98,5 +99,5 @@ def _summary_writer(run: Path, done: int):  # type: ignore[no-untyped-def]
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise TrainingError("training logs to TensorBoard, which is missing: pip install 'nstopt[train]'") from error
+        raise TrainingError("training needs TensorBoard, which is missing: pip install 'nstopt[train]'") from error
     return SummaryWriter(str(run), purge_step=done + 1 if done else None)

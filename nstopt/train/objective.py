@@ -1,4 +1,4 @@
-"""The perceptual objective that Gatys, Johnson and ReCoNet have in common: content, style and smoothness."""
+"""The perceptual objective of Gatys, Johnson and ReCoNet: content, style and total variation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from nstopt.train.photos import resize_shorter, to_tensor
 
 @dataclass(frozen=True)
 class StyleSpec:
-    """The style picture and how the losses count. `style_side` is the length in pixels of its shorter side: it sets
-    how large the strokes become.
+    """The style picture and the weights of the losses.
+
+    `style_side` is the length in pixels to which the style picture's shorter side is resized; larger values give
+    coarser strokes.
     """
 
     style: Path
@@ -28,9 +30,9 @@ class StyleSpec:
 
 
 class Objective:
-    """The weighted losses of stylized pictures against the photographs that they were made from.
+    """The weighted losses of stylized pictures and their photographs.
 
-    Raises MediaError for a bad style picture.
+    Raises MediaError if the style picture cannot be read.
     """
 
     def __init__(self, spec: StyleSpec, lossnet: LossNet, device: torch.device) -> None:
@@ -39,14 +41,14 @@ class Objective:
         with torch.no_grad():
             features = lossnet(style[None].to(device))
         self._grams = {stage: gram(features[stage]) for stage in lossnet.style}
-        # Stages differ in the size of their Gram matrices by orders of magnitude. Dividing by it lets all count alike.
+        # The norms of the stages' Gram matrices differ by orders of magnitude. Dividing by them balances the stages.
         self._scales = {
             stage: spec.style_weight / len(self._grams) / target.square().sum().item()
             for stage, target in self._grams.items()
         }
 
     def __call__(self, stylized: Tensor, photos: Tensor) -> dict[str, Tensor]:
-        """Content, style and total variation, weighted, of float32 RGB [N, 3, H, W] in 0..255."""
+        """Compute the weighted content, style and variation losses of float32 RGB [N, 3, H, W] in 0..255."""
         features, content = self._lossnet(stylized), self._lossnet.content
         with torch.no_grad():
             wanted = self._lossnet(photos)[content]

@@ -1,5 +1,8 @@
-"""Photographs as an endless row of training crops. Crop n is a function of the seed and n alone: a training that goes
-on after a kill, or on several processes, needs no more than its step to find its place."""
+"""An endless sequence of training crops from a folder of photographs.
+
+Crop n depends on the seed and n alone, so a resumed training, or one of several processes, only needs its step to
+continue the sequence.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from nstopt.errors import MediaError
 from nstopt.pictures.files import Picture, list_pictures, read_picture, resize
 from nstopt.pictures.size import Size
 
-LARGEST_SCALE = 2.0  # the shorter side of a photograph is between one and two crops long when it is cut
-KEPT = 512  # photographs in memory
+LARGEST_SCALE = 2.0  # before it is cut, a photograph's shorter side is resized to one to two crops
+KEPT = 512  # photographs cached in memory
 
 
 class Crops:
-    """Square crops of the photographs of a folder, at random places and scales, half of them mirrored.
+    """Square crops of the photographs of a folder, at random positions and scales, half of them mirrored.
 
-    Raises MediaError if the folder is missing or holds no picture; later, if a picture cannot be read.
+    Raises MediaError if the folder is missing or holds no picture.
     """
 
     def __init__(self, folder: Path, side: int, seed: int) -> None:
@@ -31,7 +34,10 @@ class Crops:
         self.side, self.seed = side, seed
 
     def __getitem__(self, number: int) -> Picture:
-        """Crop `number`, from 0, uint8 [side, side, 3]. Every photograph is used once before any is used again."""
+        """Return crop `number`, from 0, uint8 [side, side, 3]. Every photograph is used once before any is repeated.
+
+        Raises MediaError if the photograph cannot be read.
+        """
         round_, place = divmod(number, len(self.photos))
         order = np.random.default_rng((self.seed, 0, round_)).permutation(len(self.photos))
         random = np.random.default_rng((self.seed, 1, number))
@@ -45,24 +51,24 @@ class Crops:
 
 @functools.lru_cache(KEPT)
 def _read(path: Path, largest: int) -> Picture:
-    """A photograph, made smaller where its shorter side is longer than any crop needs: cameras make large ones."""
-    rgb = read_picture(path).rgb
-    return resize_shorter(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
+    """Read a photograph; shrink it, to save memory, if its shorter side exceeds `largest`, which no crop exceeds."""
+    picture = read_picture(path).rgb
+    return resize_shorter(picture, largest) if min(picture.shape[:2]) > largest else picture
 
 
-def resize_shorter(rgb: Picture, shorter: int) -> Picture:
-    """`rgb` uint8 [H, W, 3] resampled so that its shorter side is `shorter` pixels, its aspect kept."""
-    height, width = rgb.shape[:2]
+def resize_shorter(picture: Picture, shorter: int) -> Picture:
+    """Resize uint8 [H, W, 3] to a shorter side of `shorter` pixels; keep the aspect ratio."""
+    height, width = picture.shape[:2]
     scale = shorter / min(height, width)
-    return resize(rgb, Size(max(shorter, round(height * scale)), max(shorter, round(width * scale))))
+    return resize(picture, Size(max(shorter, round(height * scale)), max(shorter, round(width * scale))))
 
 
-def to_tensor(rgb: Picture) -> Tensor:
-    """uint8 [H, W, 3] to float32 [3, H, W], still 0..255."""
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))).to(torch.float32)
+def to_tensor(picture: Picture) -> Tensor:
+    """Convert uint8 [H, W, 3] to float32 [3, H, W] in 0..255."""
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).to(torch.float32)
 
 
-def to_rgb(picture: Tensor) -> Picture:
-    """float [3, H, W], about 0..255, to uint8 [H, W, 3]."""
-    rgb: Picture = picture.detach().float().round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    return rgb
+def to_picture(tensor: Tensor) -> Picture:
+    """Convert float [3, H, W] in 0..255, with values outside clipped, to uint8 [H, W, 3]."""
+    picture: Picture = tensor.detach().float().round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return picture

@@ -1,4 +1,4 @@
-"""Where a process of a training runs: its device, and which of several processes it is (under torchrun)."""
+"""The device and rank of a training process, alone or under torchrun."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nstopt.errors import DeviceError
 
-TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # what it sets, and what stands for one process
+TORCHRUN = (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))  # variables it sets; defaults for one process
 
 
 @dataclass(frozen=True)
 class ProcessContext:
-    """Process `rank` of `world`. Process 0 writes the files."""
+    """Process `rank` of `world` processes, on `device`. Process 0 writes the files."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
 
     def spread(self, module: nn.Module) -> nn.Module:
-        """`module`, made to average its gradients with those of the other processes."""
+        """Wrap `module` so that its gradients are averaged over the processes; a single process needs no wrapper."""
         return DistributedDataParallel(module) if self.world > 1 else module
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over the processes of a tensor that each has one of."""
+        """Return the mean of the processes' `values`, which it may overwrite."""
         if self.world > 1:
             distributed.all_reduce(values)
         return values / self.world
@@ -37,10 +37,10 @@ class ProcessContext:
 
 @contextlib.contextmanager
 def join_processes(device: str = "auto") -> Iterator[ProcessContext]:
-    """This process's place: `device` cpu or cuda; auto takes a GPU where there is one. Under torchrun, which sets RANK,
-    WORLD_SIZE and LOCAL_RANK, the processes meet here, each with a GPU of its own, or on the CPU by gloo.
+    """Join the processes that torchrun started (it sets RANK, WORLD_SIZE and LOCAL_RANK); yield this one's context.
 
-    Raises DeviceError if there is no such GPU.
+    `device` is cpu, cuda or auto, which takes a GPU if there is one. Each process takes a GPU of its own, with NCCL, or
+    the CPU, with gloo. Raises DeviceError if there is no GPU for this process.
     """
     gpus = torch.cuda.device_count()
     rank, world, local = (int(os.environ.get(name, default)) for name, default in TORCHRUN)
@@ -48,9 +48,7 @@ def join_processes(device: str = "auto") -> Iterator[ProcessContext]:
         raise DeviceError("no CUDA GPU that this PyTorch can use: train on --device cpu, or install its CUDA build")
     on_gpu = device == "cuda" or (device == "auto" and gpus > 0)
     if on_gpu and local >= gpus:
-        raise DeviceError(
-            f"process {local} has no GPU of its own, there are {gpus}: start torchrun with fewer processes"
-        )
+        raise DeviceError(f"process {local} has no GPU of its own ({gpus} in all): start torchrun with fewer processes")
     place = ProcessContext(torch.device("cuda", local) if on_gpu else torch.device("cpu"), rank, world)
     if world > 1:
         distributed.init_process_group("nccl" if on_gpu else "gloo")

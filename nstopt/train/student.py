@@ -1,5 +1,4 @@
-"""A trained student beside its teacher: how like its pictures are, what each costs, how long each takes here. Sees all
-rooms, as pipeline.py does."""
+"""Choose a student's width for a target GPU; compare a trained student with its teacher in pictures, cost and speed."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ WIDTHS = (32, 24, 16, 12, 8, 6, 4)
 
 
 class Cost(NamedTuple):
-    """A net at one size as FP32 engine: multiply-adds of the exported graph a picture, in 10^9, and the median time."""
+    """Cost of a net at one size as FP32 engine: 10^9 multiply-adds per picture, and the median latency in ms."""
 
     net: str
     gmac: float
@@ -48,7 +47,7 @@ class Cost(NamedTuple):
 
 
 class StudentComparison(NamedTuple):
-    """`quality` is the student's against the teacher's pictures."""
+    """A student compared with its teacher; `quality` is that of its pictures against the teacher's."""
 
     size: Size
     quality: QualityInfo
@@ -57,16 +56,17 @@ class StudentComparison(NamedTuple):
 
 
 class Fitting(NamedTuple):
-    """A student, and how long it is projected to take on the target, in INT8, at best and at worst."""
+    """A student, and its projected INT8 latency on the target, at best and at worst."""
 
     student: StudentSpec
     projected: Projected
 
 
 def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fitting:
-    """The widest student that is projected to reach `fps` at `size` in INT8 on the GPU `target`, even at worst.
+    """Return the widest student that is projected to reach `fps` at `size` in INT8 on the GPU `target`, even at worst.
 
-    Raises DeviceError for an unknown GPU, BuildError if not even the narrowest student is fast enough.
+    `student` gives the architecture; its width is replaced. Raises DeviceError if the GPU is unknown, BuildError if
+    even the narrowest student is too slow.
     """
     gpu = gpus.gpu(target)
 
@@ -78,7 +78,7 @@ def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fittin
             subject = Workload(f"student of width {width}", model, "int8", size, generation=gpu.architecture)
             return project(subject, of_gpu(gpu), gpu_efficiency(gpu, "int8"), target)
 
-    # From wide to narrow: all that are too slow, then all that are fast enough.
+    # WIDTHS goes from wide to narrow: first the students that are too slow, then those that are fast enough.
     first = bisect.bisect_left(WIDTHS, True, key=lambda width: projected(width).high_ms <= 1000 / fps)
     if first == len(WIDTHS):
         raise BuildError(
@@ -90,18 +90,21 @@ def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fittin
 
 
 def _exported(student: StudentSpec, size: Size) -> onnx.ModelProto:
-    """The graph of an untrained student: no time depends on weights. Of one size, which is traced faster."""
-    plan, family = student.plan(), johnson.FAMILY
-    module = initialized(plan.module, 0, torch.device("cpu")).eval()
-    net = Net(family.name, plan.widths, plan.blocks, module, family.convention, family.multiple, "")
+    """Export an untrained student, as latency does not depend on weights; for one size, which is traced faster."""
+    blueprint, family = student.blueprint(), johnson.FAMILY
+    module = initialized(blueprint.module, 0, torch.device("cpu")).eval()
+    net = Net(family.name, blueprint.widths, blueprint.blocks, module, family.convention, family.multiple, "")
     return to_onnx(PictureModule(net), size)
 
 
 def compare(
     teacher: Path, student: Path, size: Size, val: Path | None, progress: Progress, **teacher_options: Any
 ) -> StudentComparison:
-    """Export both, build FP32 engines, compare the pictures of the folder `val` (by default scikit-image's
-    photographs), and time both in turns. Raises what exporting, building and timing raise."""
+    """Export both nets, build FP32 engines, compare their pictures, and time both in turns.
+
+    The pictures are made of the photographs in the folder `val`, by default of scikit-image's. `teacher_options` are
+    fields of ExportSpec. Raises NstoptError if an export, a build or a run fails.
+    """
     pictures = sets.at_most(sets.from_folder(val), sets.MAX_VALIDATION) if val else sets.demo()
     with tempfile.TemporaryDirectory() as folder:
         bundles = [

@@ -1,9 +1,8 @@
-"""The loop that all systems share: batches, steps, logs, sample pictures, checkpoints, and going on after a kill.
+"""The training loop of all systems: batches, steps, logs, sample pictures, checkpoints, and resuming.
 
-A system says what is trained, on what, and what is made small. Everything random in a training is a function of the
-seed and the number of the sample, so a checkpoint needs the weights, the optimizer and the step, and a training that
-goes on from it gives the same bits as one that was never stopped (on the same machine, with the same number of
-threads).
+A system defines the module, the samples and the losses. All randomness in a training is a function of the seed and the
+sample's number. So a checkpoint only needs the weights, the optimizer and the step, and a resumed training gives the
+same bits as an uninterrupted one (on the same machine, with the same number of threads).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from nstopt.pictures.files import Picture
 from nstopt.progress import Progress, Silent
 from nstopt.train.checkpoint import Checkpoint, Stateful
 from nstopt.train.log import TrainingLog
-from nstopt.train.photos import to_rgb
+from nstopt.train.photos import to_picture
 from nstopt.train.process import ProcessContext
 
 Sample = tuple[Tensor, ...]
@@ -33,50 +32,57 @@ SHOWN = 3  # samples in a sample picture
 
 
 class System(ABC):
-    """What is trained. `module` lies on the place's device; `settings` are what its result depends on, for the file and
-    for noticing that a checkpoint belongs to another training."""
+    """A module to train, with its samples and losses.
+
+    `module` is on the process's device. `settings` are all options that the result depends on: they are saved with the
+    net, and tell whether a checkpoint belongs to the same training.
+    """
 
     module: nn.Module
     settings: Mapping[str, str]
 
     @abstractmethod
     def sample(self, number: int) -> Sample:
-        """Sample `number`, from 0, of an endless row, as CPU tensors; a function of the number alone."""
+        """Return sample `number`, from 0, of an endless sequence, as CPU tensors; a function of the number alone."""
 
     @abstractmethod
     def losses(self, net: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
-        """The weighted terms whose sum is made small. `net` is `module`, perhaps wrapped; `batch` are stacked
-        samples."""
+        """Compute the weighted terms whose sum is minimized, float32 scalars by name.
+
+        `net` is `module`, possibly wrapped for several processes; `batch` holds the stacked samples.
+        """
 
     @abstractmethod
     def paint(self, *batch: Tensor) -> list[Tensor]:
-        """Pictures [N, 3, H, W] in 0..255 to look at, such as photographs and what the module makes of them."""
+        """Return pictures [N, 3, H, W] in 0..255 for inspection, such as photographs and the module's output."""
 
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:
-        """The net's weights by the names that `nstopt.nets` recognizes."""
+        """Return the net's weights by the names that `nstopt.nets` recognizes."""
 
     @abstractmethod
     def rate(self, step: int) -> float:
-        """Learning rate of step `step`, from 1."""
+        """Return the learning rate of step `step`, from 1."""
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How to train: `steps` of `batch` samples a process. `run` is the folder of the logs, sample pictures and
-    checkpoint, the last two written after every `every` steps and at the end. `amp` computes in half precision where
-    that is safe: float16 on a GPU, bfloat16 on a CPU. `resume` goes on from the checkpoint where there is one.
+    """Options of the training loop: `steps` steps of `batch` samples per process.
+
+    `run` is the folder of the logs, sample pictures and checkpoint; the last two are written after every `every` steps
+    and at the end. `amp` computes in half precision where that is safe: float16 on a GPU, bfloat16 on a CPU. `resume`
+    continues from the checkpoint if there is one.
     """
 
     run: Path
-    steps: int
-    batch: int
+    steps: int = 2000
+    batch: int = 2
     every: int = 200
     amp: bool = False
     resume: bool = False
 
     def settings(self, system: System, place: ProcessContext) -> dict[str, str]:
-        """All that the result depends on."""
+        """Return all options that the result depends on, as text."""
         own = {"steps": str(self.steps), "batch": str(self.batch * place.world), "amp": str(self.amp)}
         return {**system.settings, **own}
 
@@ -88,11 +94,11 @@ def train(
     progress: Progress | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> dict[str, float]:
-    """Train `system.module`; the losses that come back are means of the last hundred steps. `report` is told these, and
-    the step, whenever a checkpoint is written.
+    """Train `system.module`; return the losses, averaged over the last hundred steps.
 
-    Raises TrainingError if the losses are no longer finite, or the run folder holds a checkpoint that is not to be, or
-    cannot be, resumed; MediaError for bad training pictures.
+    `report` is called with the step and these losses whenever a checkpoint is written. Raises TrainingError if a loss
+    becomes NaN or infinite, the run folder cannot be written, or its checkpoint may not or cannot be resumed;
+    MediaError if a training picture cannot be read.
     """
     optimizer = torch.optim.Adam(system.module.parameters(), lr=system.rate(1))
     scaler = torch.amp.GradScaler(place.device.type, enabled=spec.amp and place.device.type == "cuda")
@@ -132,7 +138,7 @@ def _checked(values: list[float], step: int) -> list[float]:
 def _batches(
     system: System, spec: TrainSpec, place: ProcessContext, done: int, loaders: ThreadPoolExecutor
 ) -> Iterator[Sample]:
-    """The batches of this process from step `done` + 1 on, each prepared while the one before is trained on."""
+    """Yield this process's batches from step `done` + 1 on; each is prepared during the step before."""
 
     def request(step: int) -> list[Future[Sample]]:
         first = (step * place.world + place.rank) * spec.batch
@@ -146,24 +152,26 @@ def _batches(
 
 
 def collate(samples: list[Sample], device: torch.device) -> Sample:
-    """Samples as one batch on `device`."""
+    """Stack samples to one batch on `device`."""
     return tuple(torch.stack(parts).to(device) for parts in zip(*samples, strict=True))
 
 
 def sample_picture(system: System, device: torch.device) -> Picture:
-    """What the net makes of the first samples: a row a sample, before and after side by side."""
+    """Return the pictures of the first samples, uint8 [H, W, 3]: one row per sample, input and output side by side."""
     system.module.eval()
     with torch.no_grad():
         columns = system.paint(*collate([system.sample(number) for number in range(SHOWN)], device))
     system.module.train()
     return np.concatenate(
-        [np.concatenate([to_rgb(picture) for picture in column], axis=0) for column in columns], axis=1
+        [np.concatenate([to_picture(picture) for picture in column], axis=0) for column in columns], axis=1
     )
 
 
 def warm_cosine(step: int, steps: int, peak: float) -> float:
-    """Up to `peak` over the first tenth of the steps, then down along a cosine to nothing (Loshchilov & Hutter 2017,
-    arXiv:1608.03983, equation 5, with a linear warm-up)."""
+    """Return the learning rate of `step`, from 1: a linear warm-up to `peak`, then cosine annealing towards 0.
+
+    The warm-up takes the first tenth of the steps. Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5.
+    """
     warm = max(1, steps // 10)
     if step <= warm:
         return peak * step / warm

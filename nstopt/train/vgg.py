@@ -1,7 +1,7 @@
 """VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv:1409.1556, table 1, columns D and E) in torchvision's layout.
 
-The file is torchvision's state dict: `features.N.weight` and `.bias`, N counting convolutions, ReLUs and poolings; the
-classifier behind them is not used. Takes RGB in 0..1, less ImageNet's mean, divided by its deviation.
+The file is torchvision's state dict: `features.N.weight` and `.bias`, where N counts convolutions, ReLUs and poolings.
+The fully connected layers are not used. The input is RGB in 0..1, normalized by ImageNet's mean and deviation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class _Vgg(NamedTuple):
-    """How many convolutions each of the five blocks has, and which stages the papers use."""
+    """Convolutions in each of the five blocks, and the stages that the papers use."""
 
     depths: tuple[int, ...]
     style: tuple[str, ...]
@@ -33,8 +33,9 @@ VGG19 = _Vgg((2, 2, 4, 4, 4), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu
 
 
 def build(state: State, source: Path) -> LossNet:
-    """The loss network of the file's tensors; stages relu1_1 .. relu5_1 as the papers name them, up to the last that is
-    used. Raises CheckpointError if the tensors are neither VGG16's nor VGG19's.
+    """Build the loss network of a file's tensors, up to the last stage used; stages are named as in the papers.
+
+    Raises CheckpointError, naming the file `source`, if the tensors are neither VGG16's nor VGG19's.
     """
     features = {name: tensor for name, tensor in state.items() if name.startswith("features.")}
     vgg = VGG19 if "features.34.weight" in features else VGG16
@@ -56,7 +57,7 @@ def build(state: State, source: Path) -> LossNet:
 
 
 def _convs(vgg: _Vgg) -> list[tuple[str, int]]:
-    """(stage, number in the file) of each convolution: a ReLU follows each, a pooling each block."""
+    """Return (stage, number in the file) of each convolution; a ReLU follows each, and a pooling each block."""
     found, index = [], 0
     for block, depth in enumerate(vgg.depths, start=1):
         for layer in range(1, depth + 1):

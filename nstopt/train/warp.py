@@ -1,7 +1,7 @@
-"""Pairs of frames whose flow is known exactly: a photograph, and the same photograph smoothly warped.
+"""Pairs of frames with exact flow: a photograph, and the same photograph smoothly warped.
 
-No flow data set is needed, and no estimate is wrong. A smooth warp hides nothing, so only what comes in over the
-border has no place in the frame before.
+This needs neither a flow data set nor an estimate. A smooth warp causes no occlusions, so only pixels that enter at the
+border have no counterpart in the previous frame.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from nstopt.pictures.files import Picture
 from nstopt.pictures.flow import Flow, Mask, inside, warp
 from nstopt.train.photos import Crops
 
-# As shares of the crop's side, and of 1: what a hand-held camera does from frame to frame, and some more.
-SHIFT = 0.03
-TURN = 0.03  # radians
-ZOOM = 0.03
-WAVE = 0.008  # of the smooth, uneven part
-KNOTS = 5  # a side, between which that part is smooth
-LIGHT = 0.1  # the exposure changes by up to this share
-NOISE = 2.0  # deviation of a sensor's noise, in gray levels
+# Somewhat more than a hand-held camera's motion from frame to frame.
+SHIFT = 0.03  # largest shift, as a share of the crop's side
+TURN = 0.03  # largest rotation, in radians
+ZOOM = 0.03  # largest change of scale, as a share
+WAVE = 0.008  # standard deviation of the local distortion, as a share of the crop's side
+KNOTS = 5  # grid points per side of the local distortion, which is interpolated between them
+LIGHT = 0.1  # largest change of exposure, as a share
+NOISE = 2.0  # standard deviation of sensor noise, in gray levels
 
 
 class Pair(NamedTuple):
-    """Two frames that follow each other, uint8 [H, W, 3]; the flow of the later one, and where that holds."""
+    """Two consecutive frames, uint8 [H, W, 3]; the flow from `frame` to `before`, and the mask where it holds."""
 
     frame: Picture
     before: Picture
@@ -40,13 +40,13 @@ class Pair(NamedTuple):
 
 
 class WarpedPairs:
-    """Pairs made of the crops of a folder of photographs; pair n is a function of the seed and n alone."""
+    """Pairs made from crops of a folder of photographs; pair n depends on the seed and n alone."""
 
     def __init__(self, folder: Path, side: int, seed: int) -> None:
         self._crops = Crops(folder, side, seed)
 
     def __getitem__(self, number: int) -> Pair:
-        """Pair `number`, from 0."""
+        """Return pair `number`, from 0."""
         random = np.random.default_rng((self._crops.seed, 2, number))
         photo = self._crops[number]
         flow = random_flow(photo.shape[0], random)
@@ -62,7 +62,10 @@ def _film(picture: NDArray[np.float32], random: np.random.Generator) -> Picture:
 
 
 def random_flow(side: int, random: np.random.Generator) -> Flow:
-    """A smooth random flow [2, side, side]: a shift, a turn and a zoom about the center, and an uneven part."""
+    """Return a smooth random flow, float32 [2, side, side] in pixels.
+
+    It is the sum of a shift, a rotation and a zoom about the center, and a local distortion.
+    """
     angle, zoom = random.uniform(-TURN, TURN), random.uniform(-ZOOM, ZOOM)
     centered = np.arange(side, dtype=np.float32) - (side - 1) / 2
     x, y = np.meshgrid(centered, centered)
@@ -74,13 +77,15 @@ def random_flow(side: int, random: np.random.Generator) -> Flow:
 
 
 def warp_batch(before: Tensor, flow: Tensor) -> Tensor:
-    """`flow.warp` of a batch, differentiably: features [N, C, h, w] of the frames before, moved along the flows
-    [N, 2, H, W] of the frames; h and w may be smaller by a whole factor."""
+    """Warp features of the previous frames, [N, C, h, w], along the flows of the frames, [N, 2, H, W] in pixels.
+
+    A differentiable `flow.warp` of a batch. h and w may be smaller than H and W by an integer factor.
+    """
     height, width = before.shape[2:]
     flow = functional.interpolate(flow, (height, width), mode="area") * (width / flow.shape[3])
     y, x = torch.meshgrid(
         torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
     )
-    # grid_sample counts from -1 to 1, here from the center of the first pixel to that of the last.
+    # With align_corners, grid_sample's coordinates -1 and 1 are the centers of the first and the last pixel.
     places = torch.stack([(x + flow[:, 0]) / (width - 1), (y + flow[:, 1]) / (height - 1)], dim=-1) * 2 - 1
     return functional.grid_sample(before, places.to(before.dtype), padding_mode="border", align_corners=True)

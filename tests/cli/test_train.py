@@ -92,7 +92,7 @@ def test_distill_fails_if_no_width_is_fast_enough(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("train", "johnson", *STYLE, *SMALL, "-o", "net.pth"), 1, "ends so"),
+        (("train", "johnson", *STYLE, *SMALL, "-o", "net.pth"), 1, "a name with this suffix"),
         (("train", "johnson", *STYLE, *SMALL, "-o", "n.safetensors", "--style", "no.png"), 1, "no such picture"),
         (("train", "johnson", *STYLE, *SMALL, "-o", "n.safetensors", "--crop", 33), 2, "33 is not a multiple of 16"),
         (("train", "johnson", *STYLE, *SMALL, "-o", "n.safetensors", "--device", "tpu"), 2, "not one of"),

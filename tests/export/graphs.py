@@ -1,4 +1,4 @@
-"""Float ONNX nets as users have them, written by hand."""
+"""Handwritten float ONNX nets, as users have them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model_of(
     out_dims: Dims | None = None,
     kind: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
-    """A graph from `x` to `y`."""
+    """Make a graph from `x` to `y`."""
     graph = helper.make_graph(
         nodes,
         "net",
@@ -37,7 +37,7 @@ def model_of(
 
 
 def mixer(opset: int = 17, dims: Dims = ANY, scale: float = 1.0) -> onnx.ModelProto:
-    """y = scale * (blue, red, green of x): a 1x1 convolution."""
+    """Make a 1x1 convolution: y = scale * (blue, red, green of x)."""
     weight = np.zeros((3, 3, 1, 1), np.float32)
     for out, source in enumerate((2, 0, 1)):
         weight[out, source] = scale

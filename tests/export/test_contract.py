@@ -1,4 +1,4 @@
-"""The two conversions against their formula in numpy."""
+"""PictureIn and PictureOut against numpy formulas."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONVENTIONS = [
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize(("size", "multiple"), [((16, 16), 1), ((17, 19), 4), ((33, 25), 8)])
-def test_in(convention: Convention, size: tuple[int, int], multiple: int) -> None:
+def test_picture_in_scales_and_pads(convention: Convention, size: tuple[int, int], multiple: int) -> None:
     images = np.stack([noise(*size, seed) for seed in (0, 1)])
     low, high = convention.input_range
     x = (low + images / 255 * (high - low) - np.array(convention.mean)) / np.array(convention.std)
@@ -32,7 +32,7 @@ def test_in(convention: Convention, size: tuple[int, int], multiple: int) -> Non
 
 
 @pytest.mark.parametrize("output_range", [(0.0, 255.0), (0.0, 1.0), (-1.0, 1.0)])
-def test_out_rounds_clips_and_crops(output_range: tuple[float, float]) -> None:
+def test_picture_out_rounds_clips_and_crops(output_range: tuple[float, float]) -> None:
     low, high = output_range
     gray = np.random.default_rng(0).uniform(-300, 600, (2, 3, 20, 24)).astype(np.float32)
     y = torch.from_numpy(gray / 255 * (high - low) + low)
@@ -45,7 +45,7 @@ def test_out_rounds_clips_and_crops(output_range: tuple[float, float]) -> None:
 
 
 @pytest.mark.parametrize("convention", [convention for convention in CONVENTIONS if convention.mean == (0.0,) * 3])
-def test_a_net_that_does_nothing_gives_the_picture_back(convention: Convention) -> None:
+def test_the_identity_net_returns_the_picture(convention: Convention) -> None:
     net = Net("custom", (), 0, torch.nn.Identity(), convention, 4, "0" * 64)
     image = torch.from_numpy(noise(21, 30)[None])
     torch.testing.assert_close(PictureModule(net)(image), image)

@@ -1,4 +1,4 @@
-"""What travels inside an ONNX file."""
+"""The export's metadata in an ONNX file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INFO = ExportInfo(NetInfo("wave", "johnson", (8, 16, 32), 5, "0" * 64), None)
 
 
 @pytest.mark.parametrize("script", [None, "1" * 64])
-def test_what_is_noted_is_read_from_the_file(tmp_path: Path, script: str | None) -> None:
+def test_metadata_survives_the_file(tmp_path: Path, script: str | None) -> None:
     model, info = mixer(), ExportInfo(INFO.net, script)
     model.metadata_props.add(key="author", value="somebody")
     assert read_info(model, tmp_path) is None
@@ -27,8 +27,8 @@ def test_what_is_noted_is_read_from_the_file(tmp_path: Path, script: str | None)
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "[]", '{"net": {"name": "wave"}}', '{"net": 3, "torchscript": 1}'])
-def test_damaged_notes(value: str) -> None:
+def test_damaged_metadata(value: str) -> None:
     model = mixer()
     onnx.helper.set_model_props(model, {"nstopt.export": value})
-    with pytest.raises(ExportError, match=r"wave\.onnx: what nstopt noted in it is damaged \(.*\); export the net"):
+    with pytest.raises(ExportError, match=r"wave\.onnx: nstopt's metadata in it is damaged \(.*\); export the net"):
         read_info(model, Path("wave.onnx"))

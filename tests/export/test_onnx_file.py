@@ -1,4 +1,4 @@
-"""ONNX files, good and bad."""
+"""Reading ONNX files, valid and invalid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .graphs import mixer
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x08", "truncated"])
-def test_files_that_are_no_graph(tiny_onnx: Path, tmp_path: Path, content: bytes | str) -> None:
+def test_invalid_files(tiny_onnx: Path, tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(content if isinstance(content, bytes) else tiny_onnx.read_bytes()[:-5000])
     with pytest.raises(ExportError, match=r"bad\.onnx: not a valid ONNX file \(.+\)$") as raised:
@@ -23,13 +23,13 @@ def test_files_that_are_no_graph(tiny_onnx: Path, tmp_path: Path, content: bytes
     assert "\n" not in str(raised.value)
 
 
-def test_files_that_are_missing(tmp_path: Path) -> None:
+def test_missing_files(tmp_path: Path) -> None:
     for path in (tmp_path / "no.onnx", tmp_path):
         with pytest.raises(ExportError, match="no such file"):
             read_onnx(path)
 
 
-def test_the_shape_that_a_net_takes(tmp_path: Path) -> None:
+def test_fixed_shape_of_dynamic_and_fixed_nets(tmp_path: Path) -> None:
     assert fixed_shape(mixer(), tmp_path) == InputShape.of(None, None)
     assert fixed_shape(mixer(dims=[1, 3, 21, 33]), tmp_path) == InputShape.of(1, Size(21, 33))
     assert fixed_shape(mixer(dims=[1, 3, 21, "W"]), tmp_path).sizes.is_any

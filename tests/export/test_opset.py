@@ -1,4 +1,4 @@
-"""Graphs of other opsets against the same graphs in opset 17."""
+"""Conversion of graphs of other opsets to opset 17: the results stay the same."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_reductions(kind: str, axes: tuple[int, ...]) -> None:
         check_same(graph([node(kind, noop_with_empty_axes=0)]))
 
 
-def test_axes_that_a_constant_node_gives() -> None:
+def test_axes_from_a_constant_node() -> None:
     axes = helper.make_node("Constant", [], ["axes"], value=onnx.numpy_helper.from_array(ints(1)))
     check_same(graph([axes, node("ReduceMean", "axes")]))
     axes = helper.make_node("Constant", [], ["axes"], value_ints=[2, 3])
@@ -86,24 +86,24 @@ def test_every_rule_is_tested_above() -> None:
     assert set(RULES) == REDUCTIONS | {"Pad", "Resize", "Split"}
 
 
-def test_options_that_say_the_default_are_dropped() -> None:
+def test_attributes_at_their_default_are_dropped() -> None:
     there = node("Cast", outputs=("i",), to=TensorProto.INT32, saturate=1)
     back = helper.make_node("Cast", ["i"], ["y"], to=TensorProto.FLOAT, saturate=1)
     check_same(graph([there, back], 19))
     cast = helper.make_node("Cast", ["x"], ["y"], name="this", to=TensorProto.FLOAT, saturate=0)
-    with pytest.raises(ExportError, match="Cast 'this' sets saturate, which opset 17 cannot"):
+    with pytest.raises(ExportError, match="Cast 'this' sets saturate, which opset 17 lacks"):
         to_opset_17(graph([cast], 19))
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (graph([node("Pad", "p", "", "a")], p=ints(1, 1), a=ints(3)), "Pad 'this' names axes"),
-        (graph([node("Pad", "p", mode="wrap")], 19, p=ints(0, 0, 1, 1, 0, 0, 1, 1)), "Pad 'this' wraps around"),
-        (graph([node("ReduceMax", noop_with_empty_axes=1)]), "ReduceMax 'this' reduces nothing"),
+        (graph([node("Pad", "p", "", "a")], p=ints(1, 1), a=ints(3)), "Pad 'this' has an axes input"),
+        (graph([node("Pad", "p", mode="wrap")], 19, p=ints(0, 0, 1, 1, 0, 0, 1, 1)), "Pad 'this' has mode wrap"),
+        (graph([node("ReduceMax", noop_with_empty_axes=1)]), "ReduceMax 'this' reduces no axis"),
         (
             graph([node("Shape", outputs=("a",), start=0, end=1), node("ReduceMin", "a")]),
-            "ReduceMin 'this' computes its axes",
+            "ReduceMin 'this' has computed axes",
         ),
         (
             graph([node("Resize", "", "s", mode="linear", antialias=1)], s=np.ones(4, np.float32)),
@@ -113,10 +113,10 @@ def test_options_that_say_the_default_are_dropped() -> None:
             graph([node("Resize", "", "s", axes=[2, 3])], s=np.ones(2, np.float32)),
             "Resize 'this' antialiases or names axes",
         ),
-        (graph([node("Gelu")], 20), r"operator Gelu \(opset 20\) has no known form in opset 17; export the net with"),
+        (graph([node("Gelu")], 20), r"operator Gelu \(opset 20\) cannot be converted to opset 17; export the net with"),
     ],
 )
-def test_what_opset_17_cannot_say_is_refused(model: onnx.ModelProto, message: str) -> None:
+def test_operators_without_an_opset_17_form_are_refused(model: onnx.ModelProto, message: str) -> None:
     with pytest.raises(ExportError, match=message):
         to_opset_17(model)
 
@@ -128,13 +128,13 @@ def test_operators_outside_the_standard_are_refused() -> None:
         to_opset_17(model)
 
 
-def test_a_graph_of_opset_17_is_left_alone() -> None:
+def test_a_graph_of_opset_17_is_returned_itself() -> None:
     model = graph([node("Relu")], 17)
     assert to_opset_17(model) is model
 
 
 def old_style_net(opset: int, ir_version: int) -> onnx.ModelProto:
-    """What PyTorch wrote in 2019: pads as attributes, Upsample; its weights are listed among the inputs."""
+    """Make a graph as PyTorch wrote in 2019: pads as attributes, Upsample, and weights listed among the inputs."""
     rng = np.random.default_rng(1)
     weights: dict[str, Array] = {
         "w": rng.standard_normal((3, 3, 3, 3)).astype(np.float32),
@@ -157,19 +157,19 @@ def old_style_net(opset: int, ir_version: int) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(("opset", "ir_version"), [(9, 3), (9, 4)])
-def test_old_nets_are_raised(opset: int, ir_version: int) -> None:
+def test_old_nets_are_converted(opset: int, ir_version: int) -> None:
     model = old_style_net(opset, ir_version)
     raised = to_opset_17(model)
     assert [entry.version for entry in raised.opset_import] == [17]
     np.testing.assert_allclose(run(raised, X), run(model, X), rtol=1e-5, atol=1e-5)
 
 
-def test_a_graph_of_opset_13_is_raised() -> None:
+def test_a_graph_of_opset_13_is_converted() -> None:
     model = graph([node("ReduceMean", axes=[2, 3])], 13)
     np.testing.assert_allclose(run(to_opset_17(model), X), X.mean(axis=(2, 3), keepdims=True), rtol=1e-6)
 
 
-def test_what_cannot_be_raised_is_said() -> None:
+def test_an_operator_that_onnx_cannot_convert() -> None:
     model = graph([node("LpPool", kernel_shape=[2, 2])], 1)
-    with pytest.raises(ExportError, match=r"^cannot raise the graph from opset 1 to 17: No Adapter .* for LpPool; exp"):
+    with pytest.raises(ExportError, match=r"^cannot convert the graph from opset 1 to 17: No Adapter .* for LpPool; e"):
         to_opset_17(model)

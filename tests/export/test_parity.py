@@ -1,13 +1,15 @@
-"""The check that decides whether an export is written."""
+"""The parity check, which decides whether an export is written."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from nstopt.errors import ExportError
-from nstopt.export.parity import ANY_SIZE, check_parity
+from nstopt.export.parity import ANY_SIZE, Run, check_parity
 from nstopt.pictures.size import Size
 
 Images = NDArray[np.uint8]
@@ -17,7 +19,7 @@ def dimmed(images: Images) -> Images:
     return (images // 2).astype(np.uint8)
 
 
-def off_by(levels: int) -> object:
+def off_by(levels: int) -> Run:
     def run(images: Images) -> Images:
         result = dimmed(images)
         result[-1, -1, -1, 2] += levels
@@ -27,15 +29,15 @@ def off_by(levels: int) -> object:
 
 
 @pytest.mark.parametrize("levels", [0, 1])
-def test_up_to_one_gray_level_passes(levels: int) -> None:
-    assert check_parity("it", off_by(levels), dimmed, None) == levels  # type: ignore[arg-type]
+def test_a_difference_of_one_gray_level_passes(levels: int) -> None:
+    assert check_parity("it", off_by(levels), dimmed, None) == levels
 
 
 @pytest.mark.parametrize("levels", [2, 100])
-def test_one_value_further_off_does_not(levels: int) -> None:
+def test_one_value_with_a_larger_difference_fails(levels: int) -> None:
     message = rf"^it differs from the net by up to {levels} gray levels at 128x128 \(0\.00% of .*; nothing was written"
     with pytest.raises(ExportError, match=message):
-        check_parity("it", off_by(levels), dimmed, None)  # type: ignore[arg-type]
+        check_parity("it", off_by(levels), dimmed, None)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,9 @@ def test_one_value_further_off_does_not(levels: int) -> None:
         (Size(16, 20), 3, [(3, 16, 20, 3)] * 2),
     ],
 )
-def test_what_is_run(size: Size | None, batch: int | None, shapes: list[tuple[int, ...]]) -> None:
+def test_noise_and_a_photograph_are_run_at_each_size(
+    size: Size | None, batch: int | None, shapes: list[tuple[int, ...]]
+) -> None:
     seen: list[Images] = []
 
     def run(images: Images) -> Images:
@@ -60,14 +64,28 @@ def test_what_is_run(size: Size | None, batch: int | None, shapes: list[tuple[in
     assert len({picture.tobytes() for picture in pictures}) == 2 * len({picture.shape for picture in pictures})
 
 
-def test_sizes_are_a_square_a_portrait_and_an_odd_one() -> None:
-    assert any(height == width for height, width in ANY_SIZE)
-    assert any(height > width for height, width in ANY_SIZE)
-    assert any(height % 2 and width % 2 for height, width in ANY_SIZE)
+def broken_where(shape: Callable[[int, int], bool]) -> Run:
+    def run(pictures: Images) -> Images:
+        return dimmed(pictures) + np.uint8(9 * shape(*pictures.shape[1:3]))
+
+    return run
 
 
-def test_a_picture_of_another_size_is_named() -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda height, width: height == width,
+        lambda height, width: height > width,
+        lambda height, width: height % 2 == 1 and width % 2 == 1,
+    ],
+)
+def test_a_graph_that_is_wrong_at_some_sizes_only_is_found(broken: Callable[[int, int], bool]) -> None:
+    with pytest.raises(ExportError, match="it differs from the net by up to 9 gray levels"):
+        check_parity("it", broken_where(broken), dimmed, None)
+
+
+def test_a_picture_of_another_size_is_reported() -> None:
     with pytest.raises(
-        ExportError, match=r"a picture of 128x128 came back as 124x128 \(the net itself: 128x128\); sta"
+        ExportError, match=r"it turns a picture of 128x128 into one of 124x128 \(the net itself: 128x128\); sta"
     ):
         check_parity("it", lambda images: images[:, 4:], dimmed, None)

@@ -1,4 +1,4 @@
-"""Random checkpoints in each family's layout, written out name by name, independent of the code they test."""
+"""Random checkpoints in each family's layout, written name by name, independent of the tested code."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ WIDTHS = (4, 6, 8)
 
 
 def tensor(*shape: int) -> Tensor:
-    """Small random weights."""
+    """Return small random weights."""
     return torch.randn(shape) * 0.3
 
 
 def conv(state: State, name: str, inputs: int, outputs: int, kernel: int) -> None:
-    """A convolution with bias."""
+    """Add a convolution with bias."""
     state[f"{name}.weight"] = tensor(outputs, inputs, kernel, kernel)
     state[f"{name}.bias"] = tensor(outputs)
 
 
 def vivid(state: State, layer: str, gain: float, middle: float) -> State:
-    """With the last layer's output spread around `middle`: random weights alone paint pictures of a few levels."""
+    """Spread the last layer's output around `middle`: plain random weights give pictures of a few gray levels."""
     state[f"{layer}.weight"] *= gain
     state[f"{layer}.bias"] += middle
     return state
 
 
 def instance_norm(state: State, name: str, channels: int) -> None:
-    """Scale and shift of an instance norm."""
+    """Add scale and shift of an instance norm."""
     state[f"{name}.weight"] = 1 + tensor(channels)
     state[f"{name}.bias"] = tensor(channels)
 
 
 def johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, kernel: int = 9) -> State:
-    """pytorch/examples fast_neural_style."""
+    """Return a checkpoint of pytorch/examples' fast_neural_style."""
     a, b, c = widths
     state: State = {}
     for number, (inputs, outputs, k) in enumerate(((3, a, kernel), (a, b, 3), (b, c, 3)), start=1):
@@ -52,7 +52,7 @@ def johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, kernel: int 
 
 
 def separable_johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, kernel: int = 9) -> State:
-    """A student: all convolutions but the first and the last in two parts."""
+    """Return a separable student: all convolutions but the first and the last are depthwise and pointwise."""
     state: State = {}
     for name, value in johnson(widths, blocks, kernel).items():
         if ".conv2d" not in name or name.startswith(("conv1.", "deconv3.")):
@@ -67,7 +67,7 @@ def separable_johnson(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2, ke
 
 
 def in_one_part(state: State) -> State:
-    """The same net with whole convolutions: out of depthwise d and pointwise p, weights p[o, i] d[i]."""
+    """Return an equivalent net with full convolutions: depthwise d and pointwise p give weights p[o, i] d[i]."""
     whole: State = {}
     for name, value in state.items():
         if ".pointwise.weight" in name:
@@ -79,7 +79,7 @@ def in_one_part(state: State) -> State:
 
 
 def fast_style(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -> State:
-    """The TensorFlow family: kernel, shift, scale; kernels HWIO, transposed ones HWOI."""
+    """Return a checkpoint of the TensorFlow family: kernel, shift, scale; kernels HWIO, transposed ones HWOI."""
     a, b, c = widths
     kernels = [(9, 9, 3, a), (3, 3, a, b), (3, 3, b, c), *[(3, 3, c, c)] * (2 * blocks)]
     channels = [k[3] for k in kernels]
@@ -92,7 +92,7 @@ def fast_style(widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -> State:
 
 
 def reconet(frn: bool, widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -> State:
-    """EmptySamurai/pytorch-reconet, with instance norm or FRN + TLU."""
+    """Return a checkpoint of EmptySamurai/pytorch-reconet, with instance norm or FRN + TLU."""
     a, b, c = widths
     state: State = {}
 
@@ -122,7 +122,7 @@ def reconet(frn: bool, widths: tuple[int, int, int] = WIDTHS, blocks: int = 2) -
 
 
 def adain_decoder(top: int = 8) -> State:
-    """pytorch-AdaIN's decoder.pth, narrow."""
+    """Return a narrow decoder.pth of pytorch-AdaIN."""
     state: State = {}
     widths = (top, 6, 6, 6, 6, 5, 5, 4, 4, 3)
     for position, inputs, outputs in zip((1, 5, 8, 11, 14, 18, 21, 25, 28), widths, widths[1:], strict=False):
@@ -131,7 +131,7 @@ def adain_decoder(top: int = 8) -> State:
 
 
 def adain_vgg(top: int = 8) -> State:
-    """pytorch-AdaIN's vgg_normalized.pth, narrow, with some of the tail that is not used."""
+    """Return a narrow vgg_normalized.pth of pytorch-AdaIN, with some of the unused layers at its end."""
     state: State = {}
     conv(state, "0", 3, 3, 1)
     widths = (3, 4, 4, 5, 5, 6, 6, 6, 6, top, top, top)

@@ -1,4 +1,4 @@
-"""The nets once more, as formulas over named weights: independent of the modules they check."""
+"""Reference implementations of the nets as formulas over named weights, independent of the tested modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .layouts import State
 
 
 def reflect_conv(x: Tensor, state: State, name: str, stride: int = 1) -> Tensor:
-    """Convolution of the picture mirrored about its border pixels, by indexing."""
+    """Convolution with reflection padding, by indexing."""
     weight = state[f"{name}.weight"]
     for axis in (2, 3):
         size, half = x.shape[axis], weight.shape[axis] // 2
@@ -28,7 +28,7 @@ def moments_norm(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Ten
 
 
 def twice(x: Tensor) -> Tensor:
-    """Every pixel doubled in both directions."""
+    """Repeat every pixel in both directions."""
     return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
 
@@ -76,7 +76,7 @@ def reconet(x: Tensor, state: State, blocks: int, frn: bool) -> Tensor:
 
 
 def same_conv(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
-    """TensorFlow's 'SAME' convolution of [N, C, H, W] with an HWIO kernel: ceil(size / stride), more zeros after."""
+    """TensorFlow's 'SAME' convolution of [N, C, H, W] with an HWIO kernel: ceil(size / stride), extra zero last."""
     pads: list[int] = []
     for axis in (3, 2):
         size, k = x.shape[axis], kernel.shape[axis - 2]
@@ -86,7 +86,7 @@ def same_conv(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
 
 def same_conv_transpose(x: Tensor, kernel: Tensor) -> Tensor:
-    """TensorFlow's conv2d_transpose, stride 2: the gradient of the 'SAME' convolution of the picture twice as large."""
+    """TensorFlow's conv2d_transpose, stride 2: the gradient of the 'SAME' convolution of a picture twice as large."""
     with torch.enable_grad():
         large = torch.zeros(x.shape[0], kernel.shape[2], 2 * x.shape[2], 2 * x.shape[3], requires_grad=True)
         (gradient,) = torch.autograd.grad(same_conv(large, kernel, 2), large, x)

@@ -1,4 +1,4 @@
-"""AdaIN: the baked net against the two-input formula, several styles, and what bake refuses."""
+"""AdaIN: the baked net against the formula with two inputs, several styles, and bad options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def encode(x: Tensor, state: State) -> Tensor:
-    """VGG to relu4_1, from the description: pools round up."""
+    """Compute VGG's features at relu4_1; poolings round sizes up."""
     x = F.conv2d(x, state["0.weight"], state["0.bias"])
     for stage in ((2, 5), (9, 12), (16, 19, 22, 25), (29,)):
         if stage[0] > 2:
@@ -81,10 +81,10 @@ def layouts_of(files: tuple[Path, Path]) -> tuple[State, State]:
     return torch.load(files[1], weights_only=True), torch.load(files[0], weights_only=True)
 
 
-def test_style_pictures_are_turned_and_brought_to_512(tmp_path: Path) -> None:
+def test_style_pictures_are_rotated_and_resized_to_512(tmp_path: Path) -> None:
     path = tmp_path / "style.jpg"
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # the orientation: rotated by a quarter turn
     Image.new("L", (100, 33), 255).save(path, exif=exif)
     picture = read_style(path)
     assert picture.shape == (1, 3, int(512 * 100 / 33), 512)
@@ -101,18 +101,18 @@ def test_unreadable_style_picture(files: tuple[Path, Path], tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("styles", "alpha", "message"),
     [
-        ([], 1.0, "needs a style to bake"),
+        ([], 1.0, "needs a style to bake in"),
         ([(style_picture(1), 1.0)], 1.5, r"alpha is 1\.5, but must be between 0"),
         ([(style_picture(1), 0.0)], 1.0, "each must be above 0"),
         ([(style_picture(1), 1.0), (style_picture(1), float("nan"))], 1.0, "each must be above 0"),
     ],
 )
-def test_refused_options(files: tuple[Path, Path], styles: list[Style], alpha: float, message: str) -> None:
+def test_bad_styles_and_alpha(files: tuple[Path, Path], styles: list[Style], alpha: float, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         load_net(files[0], vgg=files[1], styles=styles, alpha=alpha)
 
 
-def test_vgg_must_be_given_and_fit(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_vgg_that_is_missing_or_does_not_fit(files: tuple[Path, Path], tmp_path: Path) -> None:
     styles: list[Style] = [(style_picture(1), 1.0)]
     with pytest.raises(CheckpointError, match=r"needs the VGG it was trained with: pass .* as --vgg"):
         load_net(files[0], styles=styles)

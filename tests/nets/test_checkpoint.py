@@ -1,4 +1,4 @@
-"""Checkpoint files: every format and wrapping gives the same tensors; every bad file gives one clear line."""
+"""Checkpoint files: every format and wrapping gives the same tensors; every bad file gives a one-line error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATE: State = {"a.weight": torch.arange(6.0).reshape(2, 3) / 4, "b": torch.tens
 
 
 def save_folder(folder: Path, state: State = STATE) -> Path:
-    """The manifest format: one raw little-endian float32 file a tensor."""
+    """Write the manifest format: one raw little-endian float32 file per tensor."""
     folder.mkdir(exist_ok=True)
     manifest = {}
     for name, tensor in state.items():
@@ -88,7 +88,7 @@ def test_integers_stay_integers(tmp_path: Path) -> None:
 
 
 class Harmful:
-    """Would run a command when unpickled by an unwary reader."""
+    """An object that runs a command when it is unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
         return os.system, ("echo harmful",)
@@ -143,7 +143,7 @@ def test_bad_files(tmp_path: Path, make: Callable[[Path], Path], message: str) -
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link", "a\0b"])
-def test_a_manifest_cannot_reach_outside_its_folder(tmp_path: Path, name: str) -> None:
+def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_bytes(bytes(4))
     folder = tmp_path / "net"
     folder.mkdir()
@@ -171,7 +171,7 @@ def test_bad_manifests(tmp_path: Path, manifest: str, message: str) -> None:
         read_state_dict(tmp_path)
 
 
-def test_hash_of_a_folder_covers_every_file(tmp_path: Path) -> None:
+def test_hash_of_a_folder_covers_every_named_file(tmp_path: Path) -> None:
     folder = save_folder(tmp_path / "net")
     before = source_sha256(folder)
     (folder / "unrelated.txt").write_text("not named by the manifest")

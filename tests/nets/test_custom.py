@@ -37,7 +37,7 @@ def number():
 
 
 class Scaled(nn.Module):
-    """A net that torch.jit.script and torch.export take."""
+    """A net that torch.jit.script and torch.export accept."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Scaled(nn.Module):
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint of user_nets:Tiny, with user_nets.py in the working folder."""
+    """Write a checkpoint of user_nets:Tiny, and user_nets.py in the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "user_nets", raising=False)
@@ -61,23 +61,23 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    path = tmp_path / "net.pt"  # the suffix that TorchScript files share with checkpoints
+    path = tmp_path / "net.pt"  # state dicts have this suffix too
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(Scaled()).save(str(path))
     return path
 
 
-@pytest.fixture
-def exported(tmp_path: Path) -> Path:
-    path = tmp_path / "net.pt2"
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "net.pt2"
     sizes = {0: None, 1: None, 2: torch.export.Dim("H", min=8), 3: torch.export.Dim("W", min=8)}
     program = torch.export.export(Scaled(), (torch.rand(1, 3, 16, 16),), dynamic_shapes={"x": sizes})
     torch.export.save(program, path)
     return path
 
 
-def test_a_class_of_the_working_folder(tiny: Path) -> None:
+def test_a_class_in_the_working_folder(tiny: Path) -> None:
     net = load_net(tiny, arch="user_nets:Tiny", convention=UNIT, multiple=8)
     assert (net.family, net.widths, net.blocks, net.convention, net.multiple) == ("custom", (), 0, UNIT, 8)
     x = torch.rand(1, 3, 8, 8)
@@ -122,7 +122,7 @@ def test_torch_export(exported: Path) -> None:
 
 
 def rewrite(source: Path, target: Path, replace: dict[str, bytes]) -> Path:
-    """A copy of an archive with other contents for the members that end so."""
+    """Copy an archive with new contents for the members whose names end with a key of `replace`."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             data = next((data for end, data in replace.items() if name.endswith(end)), old.read(name))
@@ -131,7 +131,7 @@ def rewrite(source: Path, target: Path, replace: dict[str, bytes]) -> Path:
 
 
 class Touch:
-    """Leaves a trace if it is ever unpickled."""
+    """An object that torch's safe unpickler refuses."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -166,7 +166,7 @@ def test_damaged_programs(script: Path, exported: Path, tmp_path: Path) -> None:
 
 
 def test_a_convention_must_be_stated(script: Path) -> None:
-    with pytest.raises(CheckpointError, match="state the numbers it takes with --input-range"):
+    with pytest.raises(CheckpointError, match="state its input range with --input-range"):
         load_net(script)
 
 
@@ -181,7 +181,7 @@ def test_options_that_do_not_apply(script: Path, tmp_path: Path) -> None:
         load_net(johnson, alpha=0.5)
     with pytest.raises(CheckpointError, match="belong to AdaIN decoders, and this is a custom net"):
         load_net(script, convention=UNIT, vgg=johnson)
-    with pytest.raises(CheckpointError, match="a program that brings its architecture along"):
+    with pytest.raises(CheckpointError, match="a program that contains its architecture"):
         load_net(script, convention=UNIT, arch="user_nets:Tiny")
     with pytest.raises(CheckpointError, match=r"is a TorchScript or .* not a state dict: it is a net by itself"):
         read_state_dict(script)

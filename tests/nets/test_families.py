@@ -1,9 +1,8 @@
-"""Each family: against the reference, sizes read off the shapes, and that it exports at any size."""
+"""Each family against its reference implementation, with sizes read from the shapes."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def test_separable_johnson(tmp_path: Path, widths: tuple[int, int, int], blocks:
     assert_same(net, x, reference.johnson(x, layouts.in_one_part(state), blocks))
 
 
-def test_a_separable_net_with_a_part_missing(tmp_path: Path) -> None:
+def test_a_separable_net_with_a_missing_tensor(tmp_path: Path) -> None:
     state = layouts.separable_johnson()
     del state["res1.conv2.pointwise.weight"]
     with pytest.raises(CheckpointError, match=r"Nearest: johnson.*missing: res1\.conv2\.pointwise\.weight"):
@@ -77,7 +76,7 @@ def test_johnson_drops_the_running_statistics_of_old_checkpoints(tmp_path: Path)
         "res1.in2.running_mean": torch.ones(8),
     }
     net = load_net(saved(tmp_path, state))
-    assert net.notes == ("dropped 3 running statistics of an old PyTorch, which the net never used",)
+    assert net.notes == ("dropped 3 running statistics that an old PyTorch saved and the net never used",)
     assert_same(net, x, expected)
 
 
@@ -89,7 +88,7 @@ def test_fast_style(tmp_path: Path, widths: tuple[int, int, int], blocks: int) -
     assert net.convention == PICTURES
     x = torch.rand(2, 3, 16, 24) * 255
     with torch.no_grad():
-        # The picture spans 300 gray levels, and the wild weights amplify rounding.
+        # The picture spans 300 gray levels, and random weights amplify rounding errors.
         torch.testing.assert_close(net.module(x), reference.fast_style(x, state, blocks).detach(), rtol=0, atol=0.02)
 
 
@@ -104,31 +103,14 @@ def test_reconet(tmp_path: Path, widths: tuple[int, int, int], blocks: int, frn:
     assert_same(net, x, reference.reconet(x, state, blocks, frn))
 
 
-def make_net(folder: Path, family: str) -> Net:
-    if family == "adain":
-        vgg = folder / "vgg.pth"
-        torch.save(layouts.adain_vgg(), vgg)
-        style = np.asarray(Image.effect_noise((40, 30), 90).convert("RGB"))
-        return load_net(saved(folder, layouts.adain_decoder()), vgg=vgg, styles=[(style, 1.0)], alpha=0.5)
-    if family == "fast-style":
-        return load_net(saved_fast_style(folder, layouts.fast_style()))
-    states: dict[str, Callable[[], State]] = {
-        "johnson": layouts.johnson,
-        "separable": layouts.separable_johnson,
-        "reconet": lambda: layouts.reconet(False),
-        "frn": lambda: layouts.reconet(True),
-    }
-    return load_net(saved(folder, states[family]()))
-
-
-def test_separable_traces_and_exports_with_open_sizes(tmp_path: Path) -> None:
-    """The other families' whole exports are tested in tests/export."""
-    net = make_net(tmp_path, "separable")
+def test_separable_traces_and_exports_with_dynamic_sizes(tmp_path: Path) -> None:
+    """The complete exports of the other families are tested in tests/export."""
+    net = load_net(saved(tmp_path, layouts.separable_johnson(blocks=1)))
     example, other = torch.rand(2, 3, 32, 48), torch.rand(1, 3, 24, 16)
     height, width = torch.export.Dim("h", min=2), torch.export.Dim("w", min=2)
     sizes = {0: torch.export.Dim("n"), 2: net.multiple * height, 3: net.multiple * width}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own deprecations, of jit and within export
+        warnings.simplefilter("ignore")  # torch's own deprecation warnings
         traced = torch.jit.trace(net.module, (example,), check_trace=False)
         exported = torch.export.export(net.module, (example,), dynamic_shapes=(sizes,)).module()
     with torch.no_grad():
@@ -140,7 +122,7 @@ def test_separable_traces_and_exports_with_open_sizes(tmp_path: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["wave", "udnie", "rain_princess"])
-def test_trained_nets_make_pictures(shared_folder: Path, name: str) -> None:
+def test_trained_nets_output_pictures(shared_folder: Path, name: str) -> None:
     net = load_net(shared_folder / "nets" / name)
     assert (net.family, net.widths, net.blocks) == ("fast-style", (32, 64, 128), 5)
     photo = next(iter(sorted((shared_folder / "images" / "val").glob("*.jpg"))))
@@ -148,6 +130,6 @@ def test_trained_nets_make_pictures(shared_folder: Path, name: str) -> None:
     with torch.no_grad():
         out = net.module(torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0))
     assert out.shape == (1, 3, 64, 96)
-    # A picture, not noise or a flat color: neighbors resemble each other, and there is contrast.
+    # A picture, neither noise nor a flat color: neighbors are similar, and there is contrast.
     assert out.std() > 20
     assert (out[..., 1:] - out[..., :-1]).abs().mean() < out.std()

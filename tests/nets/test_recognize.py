@@ -1,4 +1,4 @@
-"""Recognition by names and shapes, and what is said of a checkpoint that fits no family."""
+"""Recognition by names and shapes, and the error for a checkpoint of no known family."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .layouts import State
         ("adain", layouts.adain_decoder()),
     ],
 )
-def test_recognized(name: str, state: State) -> None:
-    family, plan = recognize(state)
+def test_each_family_is_recognized(name: str, state: State) -> None:
+    family, blueprint = recognize(state)
     assert family.name == name
-    assert set(plan.names) == set(state)
+    assert set(blueprint.names) == set(state)
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,11 @@ def test_a_wrong_shape_names_the_family_the_tensor_and_both_shapes(key: str) -> 
     state[key] = torch.zeros(found)
     with pytest.raises(CheckpointError) as caught:
         recognize(state, "a.pth")
-    message = (
-        f"a.pth is a johnson net whose tensors do not fit together; wrong shape: {key} is {found} instead of {needed}"
-    )
+    message = f"a.pth is a johnson net with tensors of wrong shapes; wrong shape: {key} is {found} instead of {needed}"
     assert str(caught.value) == message
 
 
-def test_even_kernels_and_odd_channels_are_wrong_shapes() -> None:
+def test_even_kernels_and_gray_input_are_wrong_shapes() -> None:
     state = layouts.johnson(kernel=8)
     with pytest.raises(CheckpointError, match=r"conv1\.conv2d\.weight is \[4, 3, 8, 8\] instead of \[4, 3, 9, 9\]"):
         recognize(state)
@@ -55,14 +53,14 @@ def test_even_kernels_and_odd_channels_are_wrong_shapes() -> None:
         recognize(state)
 
 
-def test_the_nearest_family_and_its_differences_are_listed() -> None:
+def test_the_error_lists_the_differences_from_the_nearest_family() -> None:
     state = layouts.reconet(frn=True)
     del state["encoder.layers.4.activation.tau"]
     state["head.weight"] = torch.zeros(3)
     with pytest.raises(CheckpointError) as caught:
         recognize(state, "a.pth")
     message = str(caught.value)
-    assert message.startswith("a.pth is no net that is known. Looked for: johnson (conv1.conv2d.weight, ")
+    assert message.startswith("a.pth is not a known net. Known families: johnson (conv1.conv2d.weight, ")
     assert all(family.name in message for family in FAMILIES)
     assert "Nearest: reconet, " in message
     assert "missing: encoder.layers.4.activation.tau; unexpected: head.weight." in message
@@ -78,7 +76,7 @@ def test_an_unknown_architecture() -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 2, 2, 2), (1, 1, 1, 1, 1)])
-def test_no_shape_breaks_the_planning(shape: tuple[int, ...]) -> None:
+def test_wrong_shapes_of_any_rank_give_a_clear_error(shape: tuple[int, ...]) -> None:
     everything = layouts.johnson() | layouts.fast_style() | layouts.reconet(frn=True) | layouts.adain_decoder()
     for state in (layouts.johnson(), layouts.fast_style(), layouts.reconet(frn=True), everything):
         with pytest.raises(CheckpointError):

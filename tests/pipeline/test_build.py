@@ -128,7 +128,7 @@ def test_notes_that_are_damaged(tiny_onnx: Path, photos: Path, tmp_path: Path) -
     model = onnx.load(tiny_onnx)
     onnx.helper.set_model_props(model, {"nstopt.export": "nonsense"})
     onnx.save(model, tmp_path / "net.onnx")
-    with pytest.raises(ExportError, match=r"net\.onnx: what nstopt noted in it is damaged"):
+    with pytest.raises(ExportError, match=r"net\.onnx: nstopt's metadata in it is damaged"):
         build_engine(BuildSpec(tmp_path / "net.onnx", tmp_path, sizes=Sizes(SMALL), val=photos))
 
 
@@ -136,9 +136,7 @@ def test_the_torchscript_file_of_another_export_is_not_taken(tiny_onnx: Path, ph
     shutil.copyfile(tiny_onnx, tmp_path / "tiny.onnx")
     spec = BuildSpec(tmp_path / "tiny.onnx", tmp_path, backend="torchscript", sizes=Sizes(SMALL), val=photos)
     (tmp_path / "tiny.ts").write_bytes(b"another")
-    with pytest.raises(
-        BuildError, match="needs the TorchScript file of the same export beside the ONNX file"
-    ):
+    with pytest.raises(BuildError, match="needs the TorchScript file of the same export beside the ONNX file"):
         build_engine(spec)
     shutil.copyfile(tiny_onnx.with_suffix(".ts"), tmp_path / "renamed.ts")
     assert build_engine(spec).manifest.files.keys() == {"model.ts"}

@@ -1,5 +1,4 @@
-"""Tiny loss networks, styles and photographs, made of seeded noise; and systems small enough for many steps a
-second."""
+"""Tiny loss networks, styles and photographs of seeded noise, and tiny systems to train."""
 
 from __future__ import annotations
 
@@ -14,14 +13,13 @@ from PIL import Image
 from nstopt.train.johnson import Johnson, JohnsonSpec
 from nstopt.train.objective import StyleSpec
 from nstopt.train.process import ProcessContext
-from nstopt.train.trainer import TrainSpec
 
 WIDTHS = (3, 4, 5, 6, 7, 8)
 CPU = ProcessContext(torch.device("cpu"))
 
 
 def lossnet_arrays() -> dict[str, NDArray[np.float32]]:
-    """Five stages in the names of the Darknet file."""
+    """Return the five stages under the names of the Darknet file."""
     random = np.random.default_rng(1)
     arrays: dict[str, NDArray[np.float32]] = {}
     for stage, (inputs, outputs) in enumerate(pairwise(WIDTHS), start=1):
@@ -35,7 +33,7 @@ def lossnet_arrays() -> dict[str, NDArray[np.float32]]:
 
 
 def write_lossnet(path: Path, arrays: dict[str, NDArray[np.float32]] | None = None) -> Path:
-    """An .npz file of the arrays, by default of `lossnet_arrays`; such a one that is there stays."""
+    """Write an .npz file of the arrays, by default those of `lossnet_arrays`; an existing such file is kept."""
     if arrays is not None or not path.exists():
         with path.open("wb") as file:
             np.savez(file, **(lossnet_arrays() if arrays is None else arrays))  # type: ignore[arg-type]
@@ -43,7 +41,7 @@ def write_lossnet(path: Path, arrays: dict[str, NDArray[np.float32]] | None = No
 
 
 def write_pictures(folder: Path, count: int = 3) -> Path:
-    """A folder of smooth random pictures, 40x56. One that is there stays: another process may be reading it."""
+    """Fill a folder with smooth random pictures, 40x56. Existing ones are kept: another process may read them."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(2)
     for index in range(count):
@@ -54,12 +52,12 @@ def write_pictures(folder: Path, count: int = 3) -> Path:
 
 
 def style(folder: Path) -> StyleSpec:
-    """A style picture in `folder`."""
+    """Return a style whose picture is in `folder`."""
     return StyleSpec(write_pictures(folder / "style", count=1) / "0.png", style_side=40)
 
 
 def johnson_spec(folder: Path, **changes: object) -> JohnsonSpec:
-    """A spec whose files lie in `folder`."""
+    """Return a spec whose files are in `folder`."""
     fields: dict[str, object] = {"steps": 12, "widths": (4, 6, 8), "blocks": 1, "crop": 32}
     fields |= {"data": write_pictures(folder / "photos"), "lossnet": write_lossnet(folder / "lossnet.npz")}
     return JohnsonSpec(style(folder), **(fields | changes))  # type: ignore[arg-type]
@@ -69,5 +67,6 @@ def johnson(folder: Path, **changes: object) -> Johnson:
     return Johnson(johnson_spec(folder, **changes), CPU)
 
 
-def train_spec(run: Path, steps: int, **changes: object) -> TrainSpec:
-    return TrainSpec(run, steps, **({"batch": 2} | changes))  # type: ignore[arg-type]
+def totals_in(run: Path) -> list[float]:
+    """Return the total loss of each step from the run's losses.csv."""
+    return [float(row.split(",")[1]) for row in (run / "losses.csv").read_text().splitlines()[1:]]

@@ -1,4 +1,4 @@
-"""Gatys: both optimizers make the loss smaller, from either start."""
+"""Gatys: both optimizers reduce the loss, from either start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec(folder: Path, **changes: object) -> GatysSpec:
 
 
 @pytest.mark.parametrize(("optimizer", "start"), [("adam", "content"), ("lbfgs", "content"), ("adam", "noise")])
-def test_the_picture_comes_closer_to_both(tmp_path: Path, optimizer: str, start: str) -> None:
+def test_the_loss_falls(tmp_path: Path, optimizer: str, start: str) -> None:
     steps = list(optimize(spec(tmp_path, optimizer=optimizer, start=start), CPU))
     assert [step.number for step in steps] == list(range(1, 14))
     first, last = (sum(steps[index].losses.values()) for index in (0, -1))
@@ -34,7 +34,7 @@ def test_the_picture_comes_closer_to_both(tmp_path: Path, optimizer: str, start:
     assert (steps[-1].rgb().shape, steps[-1].rgb().dtype.name) == ((40, 56, 3), "uint8")
 
 
-def test_the_side_and_the_seed(tmp_path: Path) -> None:
+def test_side_and_seed(tmp_path: Path) -> None:
     def last(**changes: object) -> torch.Tensor:
         return list(optimize(spec(tmp_path, steps=1, start="noise", side=32, **changes), CPU))[-1].picture
 

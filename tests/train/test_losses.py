@@ -31,7 +31,7 @@ def test_style_loss_is_the_squared_distance_of_gram_matrices() -> None:
     assert style_loss(FEATURES, torch.zeros(2, 2)).item() == pytest.approx((25 + 121 + 121 + 625) / 16)
 
 
-def test_style_loss_does_not_see_where_things_are() -> None:
+def test_style_loss_is_independent_of_positions() -> None:
     assert style_loss(FEATURES.flip(-1), gram(FEATURES)).item() == pytest.approx(0)
 
 
@@ -62,7 +62,8 @@ def test_mean_std_loss_compares_means_and_deviations() -> None:
     style = torch.tensor([[[[0.0, 0.0]], [[2.0, 4.0]]]])
     deviation = 0.5**0.5
     expected = (1.5**2 + 0.5**2) / 2 + (deviation**2 + (2**0.5 - deviation) ** 2) / 2
-    assert mean_std_loss(FEATURES, style).item() == pytest.approx(expected, rel=5e-3)  # of the epsilon under the root
+    # The tolerance covers the epsilon under the root.
+    assert mean_std_loss(FEATURES, style).item() == pytest.approx(expected, rel=5e-3)
     assert mean_std_loss(FEATURES, FEATURES.flip(-1)).item() == pytest.approx(0)
 
 
@@ -70,7 +71,8 @@ def test_pixel_and_gradient_losses() -> None:
     picture, target = torch.tensor([[[[0.0, 1.0], [2.0, 5.0]]]]), torch.zeros(1, 1, 2, 2)
     assert pixel_loss(picture, target).item() == pytest.approx((1 + 2 + 5) / 4)
     assert gradient_difference_loss(picture, target).item() == pytest.approx((1 + 3) / 2 + (2 + 4) / 2)
-    assert gradient_difference_loss(picture + 7, picture).item() == pytest.approx(0)  # a flat difference has no edge
+    # A constant difference has no edges.
+    assert gradient_difference_loss(picture + 7, picture).item() == pytest.approx(0)
 
 
 def test_luminance_weighs_green_most() -> None:
@@ -78,7 +80,7 @@ def test_luminance_weighs_green_most() -> None:
     assert luminance(colors).flatten().tolist() == pytest.approx([0.2126, 0.7152, 0.0722, 1.0])
 
 
-def test_output_temporal_loss_allows_what_the_light_does() -> None:
+def test_output_temporal_loss_allows_changes_of_luminance() -> None:
     one = torch.ones(1, 3, 1, 2)
     photo, warped_photo = 0.5 * one, 0.3 * one  # 0.2 lighter
     lighter = output_temporal_loss(0.9 * one, 0.7 * one, photo, warped_photo, torch.ones(1, 1, 1, 2))
@@ -89,13 +91,13 @@ def test_output_temporal_loss_allows_what_the_light_does() -> None:
     assert still.item() == pytest.approx(3 * 0.2**2 / 2)
 
 
-def test_output_temporal_loss_of_a_red_light() -> None:
+def test_output_temporal_loss_of_a_change_in_red() -> None:
     red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
     zero, seen = torch.zeros(1, 3, 1, 1), torch.ones(1, 1, 1, 1)
-    # All three channels are expected to follow the luminance of red, 0.2126, and none does.
+    # All three channels should follow the luminance of red, 0.2126, and none does.
     assert output_temporal_loss(zero, zero, red, zero, seen).item() == pytest.approx(3 * 0.2126**2)
 
 
-def test_feature_temporal_loss_counts_what_is_visible() -> None:
+def test_feature_temporal_loss_counts_visible_pixels() -> None:
     visible = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
     assert feature_temporal_loss(FEATURES, torch.zeros_like(FEATURES), visible).item() == pytest.approx((4 + 16) / 4)

@@ -1,4 +1,4 @@
-"""The loss network: the same numbers as its parts written out, and files that are something else."""
+"""The Darknet loss network: its features against the layers one by one, and bad files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from nstopt.errors import CheckpointError
-from nstopt.train.lossnet import load_lossnet
+from nstopt.train.load_lossnet import load_lossnet
 
 from .material import WIDTHS, lossnet_arrays, write_lossnet
 
@@ -33,13 +33,13 @@ def test_features_are_those_of_the_layers_one_by_one(tmp_path: Path) -> None:
     assert [tuple(f.shape) for f in features] == [(2, c, 32 >> i, 48 >> i) for i, c in enumerate(WIDTHS[1:])]
 
 
-def test_it_is_not_trained_but_lets_gradients_through(tmp_path: Path) -> None:
+def test_it_is_frozen_but_passes_gradients(tmp_path: Path) -> None:
     lossnet = load_lossnet(write_lossnet(tmp_path / "lossnet.npz"))
     assert not any(parameter.requires_grad for parameter in lossnet.parameters())
     picture = torch.full((1, 3, 32, 32), 99.0, requires_grad=True)
     lossnet(picture)["conv5"].sum().backward()
     assert picture.grad is not None
-    assert picture.grad.abs().min() > 0  # average pooling leaves no pixel out
+    assert picture.grad.abs().min() > 0  # average pooling passes gradients to every pixel
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_missing_and_misshapen_tensors_are_named(tmp_path: Path) -> None:
     arrays = lossnet_arrays()
     del arrays["batch_normalization_3.beta"]
     arrays["conv2d_2.kernel"] = arrays["conv2d_2.kernel"][:1]
-    with pytest.raises(CheckpointError, match="is no loss network that is known") as caught:
+    with pytest.raises(CheckpointError, match="is not a known loss network") as caught:
         load_lossnet(write_lossnet(tmp_path / "lossnet.npz", arrays))
     assert "conv2d_2.kernel is [1, 3, 4, 5] instead of [3, 3, 4, 5]" in str(caught.value)
     assert "missing: batch_normalization_3.beta" in str(caught.value)

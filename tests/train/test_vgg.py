@@ -1,4 +1,4 @@
-"""VGG16 and VGG19 by torchvision's names: the layers of the papers, and files that are missing or something else."""
+"""VGG16 and VGG19 under torchvision's names: the layers of the papers, and bad files."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from nstopt.errors import CheckpointError
 from nstopt.train import vgg
-from nstopt.train.lossnet import load_lossnet
+from nstopt.train.load_lossnet import load_lossnet
 
-# torchvision's own lists (configurations D and E), M for a pooling.
+# torchvision's lists (configurations D and E); M is a pooling.
 VGG16 = [64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"]
 VGG19 = [64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4, "M"]
 
 
 def state_of(layers: list[int | str]) -> dict[str, Tensor]:
-    """Small random weights, drawn once and repeated: quick to make."""
+    """Return small random weights, drawn once and reused in all layers, which is fast."""
     drawn = torch.randn(512 * 512 * 9, generator=torch.Generator().manual_seed(0)) * 0.05
     state, inputs, index = {"classifier.0.weight": torch.zeros(2, 2)}, 3, 0
     for layer in layers:
@@ -31,7 +31,7 @@ def state_of(layers: list[int | str]) -> dict[str, Tensor]:
 
 
 def reference(state: dict[str, Tensor], layers: list[int | str], picture: Tensor, last: int) -> Tensor:
-    """torchvision's module up to layer `last`, on the picture normalized as its documentation says."""
+    """Run torchvision's module up to layer `last` on the picture, normalized as its documentation says."""
     modules: list[nn.Module] = []
     for layer in layers:
         if layer == "M":
@@ -57,7 +57,7 @@ def reference(state: dict[str, Tensor], layers: list[int | str], picture: Tensor
     ],
     ids=["16", "19"],
 )
-def test_stages_are_torchvision_s(layers: list[int | str], last: dict[str, int], stages: list[str]) -> None:
+def test_features_equal_torchvision_s(layers: list[int | str], last: dict[str, int], stages: list[str]) -> None:
     state = state_of(layers)
     lossnet = vgg.build(state, Path("vgg.pth"))
     picture = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(1)) * 255
@@ -67,13 +67,13 @@ def test_stages_are_torchvision_s(layers: list[int | str], last: dict[str, int],
         torch.testing.assert_close(features[stage], reference(state, layers, picture, index), rtol=1e-4, atol=1e-5)
 
 
-def test_a_missing_download_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_download_names_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(CheckpointError, match=r"put https://download\.pytorch\.org/models/vgg19-dcbb9e9d\.pth there"):
         load_lossnet("vgg19")
 
 
-def test_a_file_of_the_download_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_the_download_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     file = tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth"
     file.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Pairs of frames: their flow is exact, and the batched warp is the one of flow.py."""
+"""Warped pairs of frames: their flow is exact, and the batched warp equals that of flow.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nstopt.train.warp import WarpedPairs, random_flow, warp_batch
 from .material import write_pictures
 
 
-def test_the_flow_leads_to_the_frame_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_flow_leads_to_the_previous_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warp, "NOISE", 0.0)
     monkeypatch.setattr(warp, "LIGHT", 0.0)
     pair = WarpedPairs(write_pictures(tmp_path), 32, seed=0)[3]
@@ -25,7 +25,7 @@ def test_the_flow_leads_to_the_frame_before(tmp_path: Path, monkeypatch: pytest.
     assert 0.7 < pair.visible.mean() < 1
 
 
-def test_a_pair_is_fixed_by_the_seed_and_its_number(tmp_path: Path) -> None:
+def test_a_pair_depends_on_the_seed_and_its_number(tmp_path: Path) -> None:
     write_pictures(tmp_path)
     first, same, other = (WarpedPairs(tmp_path, 32, seed) for seed in (1, 1, 2))
     assert first[4].frame.tobytes() == same[4].frame.tobytes()
@@ -47,7 +47,7 @@ def test_random_flows_are_smooth() -> None:
     assert np.abs(found).max() < 10
 
 
-def test_warp_batch_is_flow_warp() -> None:
+def test_warp_batch_equals_flow_warp() -> None:
     random = np.random.default_rng(0)
     pictures = random.uniform(0, 255, (2, 16, 20, 3)).astype(np.float32)
     flows = random.normal(0, 2, (2, 2, 16, 20)).astype(np.float32)
@@ -56,7 +56,7 @@ def test_warp_batch_is_flow_warp() -> None:
     np.testing.assert_allclose(got.permute(0, 2, 3, 1).numpy(), expected, atol=0.02)
 
 
-def test_warp_batch_of_features_moves_by_as_much_less_as_they_are_smaller() -> None:
+def test_warp_batch_scales_the_flow_to_smaller_features() -> None:
     features = torch.arange(8.0).expand(1, 1, 4, 8)
     moved = warp_batch(features, torch.cat([torch.full((1, 1, 16, 32), 4.0), torch.zeros(1, 1, 16, 32)], dim=1))
     torch.testing.assert_close(moved[0, 0, 0], torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 7]))
