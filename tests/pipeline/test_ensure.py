@@ -94,7 +94,7 @@ def test_other_photographs_or_more_quality_than_an_engine_has_build_it_again(
     sweep(int8)
     assert (done / MANIFEST).stat().st_mtime_ns == built
     for change in ({"calib": val}, {"val": photos}, {"min_psnr_db": 21.0}):
-        sweep(replace(int8, **change))  # type: ignore[arg-type]
+        sweep(replace(int8, **change))
         assert (done / MANIFEST).stat().st_mtime_ns > built
         built = (done / MANIFEST).stat().st_mtime_ns
     with pytest.raises(BuildError, match="wanted 101 and 97"):

@@ -70,7 +70,7 @@ def test_declines_computed_scale_and_shift(place: int) -> None:
     g = Graph((1, 3, 4, 5))
     parameters: list[object] = [noise(3), noise(3)]
     parameters[place] = g.input("s", (3,))
-    y = g.InstanceNormalization("x", *parameters)  # type: ignore[arg-type]
+    y = g.InstanceNormalization("x", *parameters)
     declined(g.model(y), FewChannelNorm, "its scale or shift is computed", form="means")
 
 
