@@ -19,150 +19,16 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from nstopt.errors import BundleError
 from nstopt.files import make_folder, sha256_file
-from nstopt.pictures.size import Size, Sizes
+from nstopt.manifest import Manifest, decode_manifest, encode_manifest
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SUFFIX = ".nst"
-
-
-class NetInfo(msgspec.Struct, frozen=True):
-    """The net's name and architecture. `source_sha256` is of the checkpoint, not of the ONNX file."""
-
-    name: str
-    family: str
-    widths: tuple[int, ...]
-    blocks: int
-    source_sha256: str
-
-
-class InputShape(msgspec.Struct, frozen=True):
-    """The pictures that an engine takes, uint8 RGB [batch, height, width, 3]. `batch` is None for any number."""
-
-    batch: int | None
-    sizes: Sizes
-
-    @classmethod
-    def of(cls, batch: int | None, size: Size | None) -> InputShape:
-        """The shape for one size, or for any size if `size` is None."""
-        return cls(batch, Sizes(size) if size else Sizes())
-
-    def __str__(self) -> str:
-        sizes = ", ".join(map(str, self.sizes)) or "anyxany"
-        return f"{self.batch or 'any'}x{sizes}"
-
-
-class PrecisionInfo(msgspec.Struct, frozen=True):
-    """`asked` is the precision that the user asked for and that the graph holds. `computes` is the precision that
-    the device multiplies in: most CPUs run an FP16 graph in FP32. `layers` maps each convolution's name to its
-    precision."""
-
-    asked: str
-    computes: str
-    layers: dict[str, str]
-
-
-class CalibrationInfo(msgspec.Struct, frozen=True):
-    """The calibration pictures (`sha256` over their names and bytes) and the method. `coverage` counts the dark,
-    bright, flat and busy pictures among them."""
-
-    source: str
-    sha256: str
-    pictures: int
-    method: str
-    coverage: dict[str, int] = {}
-
-
-class QualityInfo(msgspec.Struct, frozen=True):
-    """Engine against the FP32 export on `pictures` validation pictures, none of which was used for calibration. PSNR in
-    dB, capped at 100. `psnr_db_border` is the mean over a border of 16 pixels, `psnr_db_interior` over the rest."""
-
-    source: str
-    pictures: int
-    psnr_db_mean: float
-    psnr_db_worst: float
-    ssim_mean: float
-    ssim_worst: float
-    max_gray_levels: int
-    psnr_db_border: float | None = None
-    psnr_db_interior: float | None = None
-
-
-class DriftInfo(msgspec.Struct, frozen=True):
-    """Engine against the FP32 export on consecutive frames of a clip. `psnr_db_mean` and `psnr_db_worst` are of single
-    frames; `flicker_psnr_db` is of the change from frame to frame, so it measures the flicker that the engine adds."""
-
-    source: str
-    sha256: str
-    frames: int
-    psnr_db_mean: float
-    psnr_db_worst: float
-    flicker_psnr_db: float
-
-
-class BackendInfo(msgspec.Struct, frozen=True):
-    """The backend, the device that the engine was built for, and library versions by package name."""
-
-    name: str
-    device: str
-    versions: dict[str, str]
-
-
-class Fingerprint(msgspec.Struct, frozen=True):
-    """Everything that the engine's bytes depend on. An existing engine is up to date if a new build would have the same
-    fingerprint. `model_sha256` is of the exported ONNX file, `calibration_sha256` of the calibration pictures;
-    `backend` names the backend, its version and the device; `options` are the build options by name."""
-
-    nstopt: str
-    model_sha256: str
-    backend: str
-    options: dict[str, str]
-    calibration_sha256: str | None = None
-
-
-class CandidateInfo(msgspec.Struct, frozen=True):
-    """An INT8 recipe that the search tried: its latency, and its PSNR in dB on the pictures of the search. A recipe is
-    `on_front` if no other one is both faster and closer to FP32."""
-
-    recipe: str
-    latency_ms: float
-    psnr_db_mean: float
-    psnr_db_worst: float
-    on_front: bool = True
-
-
-class TunedInfo(msgspec.Struct, frozen=True):
-    """A layer whose form was chosen by measuring. `latency_ms` maps each form to its milliseconds, measured in a small
-    graph that holds this layer alone, in its shape."""
-
-    layer: str
-    form: str
-    latency_ms: dict[str, float]
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """Everything known about an engine. `files` maps each file's name to its SHA-256."""
-
-    format_version: int
-    net: NetInfo
-    shape: InputShape
-    precision: PrecisionInfo
-    calibration: CalibrationInfo | None
-    quality: QualityInfo | None
-    backend: BackendInfo
-    files: dict[str, str]
-    created: str
-    rewrites: tuple[str, ...] = ()
-    tuning: tuple[TunedInfo, ...] = ()
-    search: tuple[CandidateInfo, ...] = ()
-    drift: DriftInfo | None = None
-    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True)
@@ -207,7 +73,7 @@ def _decode(path: Path, raw: bytes) -> Manifest:
                 f"{path}: bundle format {version}, but this nstopt reads format {FORMAT_VERSION}; "
                 "build the engine again with this version"
             )
-        return msgspec.json.decode(raw, type=Manifest, dec_hook=_decode_sizes)
+        return decode_manifest(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: {MANIFEST} is not valid: {error}; build the engine again") from error
 
@@ -230,15 +96,6 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         raise BundleError(f"{folder}: {name} does not match its hash (damaged or changed); build the engine again")
 
 
-def _decode_sizes(kind: type, value: Any) -> Sizes:
-    """Read what `_encode_sizes` wrote: [[height, width], …], empty for any size."""
-    return Sizes(*msgspec.convert(value, tuple[Size, ...]))
-
-
-def _encode_sizes(sizes: Any) -> list[Size]:
-    return list(sizes)
-
-
 class BundleDraft:
     """A bundle that is being written. A backend writes its files into `folder`; `commit` adds the manifest and gives
     the folder its name."""
@@ -251,7 +108,7 @@ class BundleDraft:
         """Write `manifest`, with the hashes of all files in `folder`, and rename the folder to its final path."""
         hashes = {file.name: sha256_file(file) for file in sorted(self.folder.iterdir())}
         manifest = msgspec.structs.replace(manifest, files=hashes)
-        raw = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=_encode_sizes), indent=2)
+        raw = encode_manifest(manifest)
         (self.folder / MANIFEST).write_bytes(raw + b"\n")
         digest = sha256_file(self.folder / MANIFEST)
         (self.folder / f"{MANIFEST}.sha256").write_text(f"{digest}  {MANIFEST}\n")

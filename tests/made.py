@@ -16,18 +16,11 @@ from nstopt.bench import statistics
 from nstopt.bundle import (
     FORMAT_VERSION as BUNDLE_FORMAT,
 )
-from nstopt.bundle import (
-    BackendInfo,
-    InputShape,
-    Manifest,
-    NetInfo,
-    PrecisionInfo,
-    QualityInfo,
-    new_bundle,
-)
+from nstopt.bundle import new_bundle
 from nstopt.engines.base import Source
 from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.rule import Layer
+from nstopt.manifest import BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo, QualityInfo
 from nstopt.runs.record import Machine, Record
 from nstopt.runs.run_file import FORMAT_VERSION, RunFile, RunPlan
 

@@ -15,21 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstopt.bundle import (
-    FORMAT_VERSION,
-    MANIFEST,
-    BackendInfo,
-    Bundle,
-    CalibrationInfo,
-    InputShape,
-    Manifest,
-    NetInfo,
-    PrecisionInfo,
-    QualityInfo,
-    new_bundle,
-    open_bundle,
-)
+from nstopt.bundle import FORMAT_VERSION, MANIFEST, Bundle, new_bundle, open_bundle
 from nstopt.errors import BundleError
+from nstopt.manifest import BackendInfo, CalibrationInfo, InputShape, Manifest, NetInfo, PrecisionInfo, QualityInfo
 from nstopt.pictures.size import Size, Sizes
 
 VERSIONS = {"a": b"weights of a", "b": b"other weights"}

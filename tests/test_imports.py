@@ -14,7 +14,7 @@ ROOT = Path(nstopt.__file__).parent
 # Left to right: what docs/design.md draws.
 ORDER = (
     *("errors", "extras", "progress", "precisions", "files"),
-    *("pictures", "gpu", "bundle", "samples", "ort"),
+    *("pictures", "gpu", "manifest", "bundle", "samples", "ort"),
     *("nets", "export", "graph", "calib", "engines", "pipeline"),
     *("media", "package", "runs", "projection", "bench", "report", "train", "cli"),
 )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from nstopt.bench.peers import Peer, PeerSubject, kind_of
 from nstopt.bench.subject import BundleSubject, Subject
-from nstopt.bundle import MANIFEST, Bundle, InputShape, NetInfo, open_bundle
+from nstopt.bundle import MANIFEST, Bundle, open_bundle
 from nstopt.errors import BundleError
 from nstopt.files import sha256_file
+from nstopt.manifest import InputShape, NetInfo
 from nstopt.pictures.size import DEFAULT_SIZE, Size
 from nstopt.runs.record import CaseInfo
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import msgspec
 import onnx
 
-from nstopt.bundle import CalibrationInfo, CandidateInfo
 from nstopt.files import atomic_path, cache_folder
+from nstopt.manifest import CalibrationInfo, CandidateInfo
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ import onnx
 from threadpoolctl import threadpool_limits
 
 import nstopt
-from nstopt.bundle import CalibrationInfo, CandidateInfo
 from nstopt.calib import cache
 from nstopt.calib.coverage import KINDS, kinds
 from nstopt.calib.picture_sets import PictureSet
@@ -22,6 +21,7 @@ from nstopt.calib.search import Candidate, Finish, QualityTarget, Render, Search
 from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
+from nstopt.manifest import CalibrationInfo, CandidateInfo
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size
 from nstopt.progress import Progress

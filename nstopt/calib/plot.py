@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nstopt.bundle import CandidateInfo
 from nstopt.errors import CalibrationError
 from nstopt.files import atomic_path
+from nstopt.manifest import CandidateInfo
 
 FORMATS = (".png", ".svg", ".pdf")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from nstopt.bundle import DriftInfo, QualityInfo
+from nstopt.manifest import DriftInfo, QualityInfo
 from nstopt.pictures.files import Picture
 
 # Equal pictures have no error, hence an infinite PSNR, and JSON has no infinity.

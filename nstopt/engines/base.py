@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nstopt.bundle import InputShape, Manifest
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.gpu.facts import Architecture
 from nstopt.graph.work import Work
+from nstopt.manifest import InputShape, Manifest
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import MIN_SIDE, Size
 from nstopt.progress import Progress, Silent

@@ -10,7 +10,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from nstopt.bundle import InputShape
 from nstopt.engines.base import (
     NO_OPTIONS,
     Backend,
@@ -24,6 +23,7 @@ from nstopt.engines.base import (
 )
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work
+from nstopt.manifest import InputShape
 from nstopt.ort import ORT_ERRORS, VERSION, session
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size

@@ -19,7 +19,6 @@ if "openvino" not in sys.modules:
 
 import openvino as ov
 
-from nstopt.bundle import InputShape
 from nstopt.engines.base import (
     NO_OPTIONS,
     Backend,
@@ -34,6 +33,7 @@ from nstopt.engines.base import (
 )
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs
+from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture
 
 MODEL, WEIGHTS = "model.xml", "model.bin"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from nstopt.bundle import InputShape
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Engine, Source
 from nstopt.errors import BuildError, DeviceError
+from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture
 
 MODEL = "model.ts"

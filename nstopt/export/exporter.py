@@ -13,7 +13,6 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from nstopt.bundle import NetInfo
 from nstopt.errors import ExportError
 from nstopt.export.contract import PictureModule, check_keeps_size
 from nstopt.export.metadata import ExportInfo, write_info
@@ -23,6 +22,7 @@ from nstopt.export.parity import check_parity
 from nstopt.export.run_onnx import OnnxRun
 from nstopt.export.to_onnx import EXAMPLE_SIZE, to_onnx, to_torchscript
 from nstopt.files import atomic_path, sha256_file
+from nstopt.manifest import NetInfo
 from nstopt.nets import Convention, Style, load_net
 from nstopt.nets.custom import load_torchscript
 from nstopt.pictures.size import Size

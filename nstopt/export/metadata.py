@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import onnx
 
-from nstopt.bundle import NetInfo
 from nstopt.errors import ExportError
+from nstopt.manifest import NetInfo
 
 PREFIX = "nstopt."
 

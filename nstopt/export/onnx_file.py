@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto
 
-from nstopt.bundle import InputShape
 from nstopt.errors import ExportError, first_line
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
 

@@ -9,8 +9,8 @@ import onnx
 import onnxscript.optimizer
 from onnxscript import ir
 
-from nstopt.bundle import InputShape
 from nstopt.graph.nodes import clone
+from nstopt.manifest import InputShape
 
 
 def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import onnx
 
-from nstopt.bundle import TunedInfo
 from nstopt.files import atomic_path, cache_folder
 from nstopt.graph.forms import CHOICES, choose_by_kind
 from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import PLAIN, Layer
+from nstopt.manifest import TunedInfo
 
 # Milliseconds of each model, measured in turns.
 MeasureModels = Callable[[Sequence[onnx.ModelProto]], list[float]]

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstopt.bundle import Bundle, Manifest
+from nstopt.bundle import Bundle
 from nstopt.engines.tensorrt.flags import profiles_per_size
 from nstopt.errors import BuildError, BundleError
 from nstopt.files import make_folder
+from nstopt.manifest import Manifest
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

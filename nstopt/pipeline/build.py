@@ -12,17 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from nstopt.bundle import (
-    FORMAT_VERSION,
-    BackendInfo,
-    Bundle,
-    DriftInfo,
-    Manifest,
-    NetInfo,
-    PrecisionInfo,
-    QualityInfo,
-    new_bundle,
-)
+from nstopt.bundle import FORMAT_VERSION, Bundle, new_bundle
 from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
 from nstopt.calib.picture_sets import PictureSet
@@ -32,6 +22,7 @@ from nstopt.errors import BuildError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fulfills_contract, read_onnx
 from nstopt.files import sha256_file
+from nstopt.manifest import BackendInfo, DriftInfo, Manifest, NetInfo, PrecisionInfo, QualityInfo
 from nstopt.ort import session
 from nstopt.pictures.files import Picture
 from nstopt.pipeline.fingerprint import fingerprint

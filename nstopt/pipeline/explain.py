@@ -8,9 +8,9 @@ from typing import NamedTuple
 import onnx
 
 from nstopt import engines
-from nstopt.bundle import InputShape
 from nstopt.graph.cost import LayerCost, Total, costs, total
 from nstopt.graph.rule import Event
+from nstopt.manifest import InputShape
 from nstopt.pipeline.lower import lower
 
 # A layer is shown as changed if it is another operator, or if its work differs by more than this share, and if it moves

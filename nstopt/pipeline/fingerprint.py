@@ -8,13 +8,14 @@ from typing import Any
 
 import nstopt
 from nstopt import engines
-from nstopt.bundle import Fingerprint, Manifest, open_bundle
+from nstopt.bundle import open_bundle
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.engines.base import Backend
 from nstopt.errors import BundleError, DeviceError, ExportError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import read_onnx
 from nstopt.files import sha256_file
+from nstopt.manifest import Fingerprint, Manifest
 from nstopt.pipeline.spec import BuildSpec, choose_pictures
 from nstopt.precisions import is_quantized
 

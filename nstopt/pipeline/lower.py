@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import onnx
 
-from nstopt.bundle import CalibrationInfo, CandidateInfo, InputShape
 from nstopt.calib.calibrate import Quantized
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8_fp16 import to_int8_fp16
@@ -25,6 +24,7 @@ from nstopt.graph.nodes import multiplying, name_convolutions
 from nstopt.graph.passes import Rewritten, rewrite
 from nstopt.graph.rule import Event, Layer
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import CalibrationInfo, CandidateInfo, InputShape
 from nstopt.precisions import is_quantized, parts
 
 Choose = Callable[[Layer], str]

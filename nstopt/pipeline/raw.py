@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nstopt.bundle import FORMAT_VERSION, BackendInfo, Bundle, InputShape, Manifest, NetInfo, PrecisionInfo, new_bundle
+from nstopt.bundle import FORMAT_VERSION, Bundle, new_bundle
 from nstopt.engines.base import Backend, Source
+from nstopt.manifest import BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo
 
 NET = NetInfo("raw", "custom", (), 0, "0" * 64)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import onnx
 
 from nstopt import engines
-from nstopt.bundle import InputShape, QualityInfo
 from nstopt.calib import picture_sets
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.search import QualityTarget
@@ -17,6 +16,7 @@ from nstopt.engines.base import Backend
 from nstopt.errors import BuildError, CalibrationError
 from nstopt.export.metadata import ExportInfo
 from nstopt.files import sha256_file
+from nstopt.manifest import InputShape, QualityInfo
 from nstopt.pictures.size import DEFAULT_SIZE, Size, Sizes
 from nstopt.precisions import is_quantized, require_known
 from nstopt.samples import SAMPLE

@@ -140,8 +140,8 @@ def graph_of(workload: Workload) -> onnx.ModelProto:
     import onnx
 
     from nstopt import engines
-    from nstopt.bundle import InputShape
     from nstopt.export.onnx_file import read_onnx
+    from nstopt.manifest import InputShape
     from nstopt.pipeline.lower import lower
 
     require_known(workload.precision)

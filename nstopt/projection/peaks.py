@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nstopt import engines
-from nstopt.bundle import InputShape
 from nstopt.engines.base import LayerTime
 from nstopt.errors import DeviceError
+from nstopt.manifest import InputShape
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size
 from nstopt.pipeline.raw import build_raw

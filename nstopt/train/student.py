@@ -14,17 +14,17 @@ import torch
 
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
-from nstopt.bundle import InputShape, QualityInfo
-from nstopt.calib import picture_sets as sets
+from nstopt.calib import picture_sets
 from nstopt.calib.quality import judge
 from nstopt.engines import load
 from nstopt.errors import BuildError
 from nstopt.export.contract import PictureModule
 from nstopt.export.exporter import ExportSpec, export_net
 from nstopt.export.to_onnx import to_onnx
-from nstopt.gpu import facts as gpus
+from nstopt.gpu import facts
 from nstopt.graph.cost import costs, total
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape, QualityInfo
 from nstopt.nets import Net, johnson
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
@@ -68,7 +68,7 @@ def fitting(student: StudentSpec, target: str, fps: float, size: Size) -> Fittin
     `student` gives the architecture; its width is replaced. Raises DeviceError if the GPU is unknown, BuildError if
     even the narrowest student is too slow.
     """
-    gpu = gpus.gpu(target)
+    gpu = facts.gpu(target)
 
     @functools.cache
     def projected(width: int) -> Projected:
@@ -105,7 +105,9 @@ def compare(
     The pictures are made of the photographs in the folder `val`, by default of scikit-image's. `teacher_options` are
     fields of ExportSpec. Raises NstoptError if an export, a build or a run fails.
     """
-    pictures = sets.at_most(sets.from_folder(val), sets.MAX_VALIDATION) if val else sets.demo()
+    pictures = (
+        picture_sets.at_most(picture_sets.from_folder(val), picture_sets.MAX_VALIDATION) if val else picture_sets.demo()
+    )
     with tempfile.TemporaryDirectory() as folder:
         bundles = [
             _built(path, Path(folder) / name, size, options, progress)

@@ -9,8 +9,8 @@ from made import MakeBundle
 
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.peers import Peer
-from nstopt.bundle import InputShape
 from nstopt.errors import BuildError, BundleError
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size, Sizes
 
 SMALL, WIDE = Size(32, 32), Size(24, 48)

@@ -19,7 +19,7 @@ from rich.console import Console
 from nstopt import engines
 from nstopt.bench import layer_times
 from nstopt.bench.layer_times import measure_layers
-from nstopt.bundle import MANIFEST, InputShape
+from nstopt.bundle import MANIFEST
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
 from nstopt.cli.render.layers import layer_report
@@ -29,6 +29,7 @@ from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.specialize import specialize
 from nstopt.graph.work import Work
+from nstopt.manifest import InputShape
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.raw import build_raw

@@ -12,8 +12,8 @@ from made import MakeBundle
 
 from nstopt.bench import startup
 from nstopt.bench.startup import TimedCommand, measure_startup, run_timed
-from nstopt.bundle import InputShape
 from nstopt.errors import NstoptError
+from nstopt.manifest import InputShape
 from nstopt.pictures.files import read_picture
 from nstopt.pictures.size import Size, Sizes
 

@@ -11,13 +11,13 @@ import pytest
 from conftest import SMALL
 from made import by_default
 
-from nstopt.bundle import InputShape
 from nstopt.calib.int8 import quantized_tensors
 from nstopt.calib.observe import Histogram, observe
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape
 from nstopt.ort import session
 from nstopt.pictures.files import Picture, cover
 

@@ -66,7 +66,6 @@ def run_rounded(model: onnx.ModelProto, pictures: Sequence[Picture]) -> list[Pic
 
 def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     """Yield table rows, with the recipe that a build's search finds and in the form that a build gives TensorRT."""
-    from nstopt.bundle import InputShape
     from nstopt.calib.calibrate import Calibration, calibrate
     from nstopt.calib.fp16 import to_fp16
     from nstopt.calib.int8_fp16 import to_int8_fp16
@@ -79,6 +78,7 @@ def _table(net: Path, calib: Path, val: Path, side: int) -> Iterator[str]:
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.passes import rewrite
     from nstopt.graph.specialize import specialize
+    from nstopt.manifest import InputShape
     from nstopt.pictures.size import Size
     from nstopt.pipeline.spec import BuildSpec
     from nstopt.progress import Silent

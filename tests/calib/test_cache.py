@@ -1,4 +1,4 @@
-"""INT8 graphs of earlier builds: found again by what they depend on, and by nothing else."""
+"""INT8 graphs of earlier builds: found again by all inputs of the search, and only by them."""
 
 from __future__ import annotations
 
@@ -14,86 +14,79 @@ from nstopt.calib import cache
 from nstopt.calib.calibrate import Calibration, Quantized, calibrate
 from nstopt.calib.picture_sets import PictureSet, at_most, from_folder
 from nstopt.calib.ranges import Int8Inputs
-from nstopt.calib.search import QualityTarget
+from nstopt.calib.search import QualityTarget, Render
 from nstopt.pictures.files import Picture
 from nstopt.progress import Silent
 
 from .conftest import MakeGraph, render
 
 
-class Counting:
-    """Renders, and counts the models."""
+class SearchStarted(Exception):
+    """Raised by `refuse`: the graph did not come from the cache."""
 
-    def __init__(self) -> None:
-        self.models = 0
 
-    def __call__(self, model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
-        self.models += 1
-        return render(model, pictures)
+def refuse(model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
+    raise SearchStarted
 
 
 def build(
-    model: onnx.ModelProto, pictures: PictureSet, counting: Counting, aim: float = 0, judge: str = "a"
+    model: onnx.ModelProto, pictures: PictureSet, render: Render, target_db: float = 0, judge: str = "a"
 ) -> Quantized:
-    calibration = Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), counting, judge, QualityTarget(aim, aim))
-    return calibrate(model, calibration, Silent())
+    target = QualityTarget(target_db, target_db)
+    return calibrate(model, Calibration(pictures, SMALL, 1, Int8Inputs(("Conv",)), render, judge, target), Silent())
 
 
 @pytest.fixture(scope="module")
 def searched(make_graph: MakeGraph, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Quantized]:
-    """A cache after one search, and what that found."""
-    folder, counting = tmp_path_factory.mktemp("cache"), Counting()
+    """A cache after one search, and the result of the search."""
+    folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        precise = build(make_graph("johnson"), from_folder(photos), counting)
-    assert counting.models > 3
-    return folder, precise
+        return folder, build(make_graph("johnson"), from_folder(photos), render)
 
 
 @pytest.fixture
 def first(searched: tuple[Path, Quantized], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Quantized:
-    """What was found; a copy of the cache is in use."""
+    """The result of the search; a copy of the cache is in use."""
     shutil.copytree(searched[0], tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return searched[1]
 
 
 def test_the_same_inputs_are_searched_once(first: Quantized, make_graph: MakeGraph, photos: Path) -> None:
-    counting = Counting()
-    assert build(make_graph("johnson"), from_folder(photos), counting) == first
-    assert counting.models == 0
+    assert build(make_graph("johnson"), from_folder(photos), refuse) == first
 
 
 @pytest.mark.usefixtures("first")
-@pytest.mark.parametrize("change", ["net", "pictures", "aim", "judge"])
+@pytest.mark.parametrize("change", ["net", "pictures", "target", "judge"])
 def test_other_inputs_are_searched_again(make_graph: MakeGraph, photos: Path, change: str) -> None:
-    counting, pictures = Counting(), from_folder(photos)
+    pictures = from_folder(photos)
     model = make_graph("fast-style" if change == "net" else "johnson")
     pictures = at_most(pictures, 5) if change == "pictures" else pictures
-    build(model, pictures, counting, aim=float(change == "aim"), judge="b" if change == "judge" else "a")
-    assert counting.models > 3
+    target_db, judge = float(change == "target"), "b" if change == "judge" else "a"
+    with pytest.raises(SearchStarted):
+        build(model, pictures, refuse, target_db, judge)
 
 
 @pytest.mark.usefixtures("first")
 @pytest.mark.parametrize(("suffix", "content"), [("onnx", None), ("onnx", b""), ("json", b'{"layers": 3}')])
-def test_damaged_entries_are_made_again(
+def test_damaged_entries_are_searched_again(
     make_graph: MakeGraph, photos: Path, tmp_path: Path, suffix: str, content: bytes | None
 ) -> None:
     (file,) = (tmp_path / "cache").rglob(f"*.{suffix}")
     file.write_bytes(content) if content is not None else file.unlink()
-    counting = Counting()
-    build(make_graph("johnson"), from_folder(photos), counting)
-    assert counting.models > 3
+    with pytest.raises(SearchStarted):
+        build(make_graph("johnson"), from_folder(photos), refuse)
 
 
-def test_keys_tell_parts_apart() -> None:
+def test_keys_separate_their_parts() -> None:
     assert cache.key(["ab", "c"]) != cache.key(["a", "bc"])
     assert cache.key([b"a"]) == cache.key(["a"])
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(
+def test_a_cache_that_cannot_be_written_is_skipped(
     make_graph: MakeGraph, photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert build(make_graph("johnson"), from_folder(photos), Counting()).layers
+    assert build(make_graph("johnson"), from_folder(photos), render).layers

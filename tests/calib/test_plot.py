@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstopt.bundle import CandidateInfo
 from nstopt.calib.plot import check, plot
 from nstopt.errors import CalibrationError
+from nstopt.manifest import CandidateInfo
 
 SEARCH = (
     CandidateInfo("a", 10.0, 40.0, 38.0),

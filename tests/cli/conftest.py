@@ -20,7 +20,7 @@ from onnx import helper
 from PIL import Image
 
 from nstopt.__main__ import main
-from nstopt.bundle import InputShape
+from nstopt.manifest import InputShape
 
 
 class Ran(NamedTuple):

@@ -15,9 +15,10 @@ from PIL import Image
 
 import nstopt
 from nstopt import engines
-from nstopt.bundle import Bundle, InputShape, open_bundle
+from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import Engine
 from nstopt.errors import BuildError, BundleError, DeviceError
+from nstopt.manifest import InputShape
 from nstopt.ort import session
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size, Sizes

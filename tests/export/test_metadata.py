@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nstopt.bundle import NetInfo
 from nstopt.errors import ExportError
 from nstopt.export.metadata import ExportInfo, read_info, write_info
+from nstopt.manifest import NetInfo
 
 from .graphs import mixer, saved
 

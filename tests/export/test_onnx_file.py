@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.bundle import InputShape
 from nstopt.errors import ExportError
 from nstopt.export.onnx_file import fixed_shape, read_onnx
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
 from .graphs import mixer

@@ -17,7 +17,6 @@ from made import by_default
 from nets import layouts
 from onnxscript import ir
 
-from nstopt.bundle import InputShape
 from nstopt.errors import RewriteError
 from nstopt.export.contract import PictureModule
 from nstopt.export.exporter import Exported
@@ -28,6 +27,7 @@ from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import PASSES, apply, rewrite
 from nstopt.graph.rule import PLAIN, Context, Layer, Rule, Tape
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape
 from nstopt.nets import Convention, load_net
 from nstopt.ort import session
 from nstopt.pictures.files import Picture, cover

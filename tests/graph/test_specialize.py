@@ -7,9 +7,9 @@ import onnx
 import pytest
 from conftest import noise
 
-from nstopt.bundle import InputShape
 from nstopt.graph.nodes import shapes
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape
 from nstopt.ort import session
 from nstopt.pictures.size import Size
 

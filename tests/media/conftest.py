@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nstopt.bundle import InputShape
 from nstopt.engines.base import Engine
 from nstopt.errors import BundleError
+from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size, Sizes
 

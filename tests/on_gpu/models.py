@@ -35,11 +35,11 @@ def make(folder: Path) -> None:
     """Write all models and reference pictures into `folder`."""
     import onnx
 
-    from nstopt.bundle import InputShape
     from nstopt.engines.tensorrt.lowering import ready
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.specialize import specialize
+    from nstopt.manifest import InputShape
     from nstopt.ort import session
     from nstopt.pictures.files import cover, demo_photographs
     from nstopt.pictures.size import Size
@@ -73,7 +73,7 @@ def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
     """Return the rewritten graph in `precision`; INT8 with zero points of 0, as TensorRT needs, found with ONNX
     Runtime."""
     from nstopt import engines
-    from nstopt.calib import picture_sets as sets
+    from nstopt.calib import picture_sets
     from nstopt.calib.calibrate import Calibration, calibrate
     from nstopt.calib.ranges import SYMMETRIC
     from nstopt.calib.search import QualityTarget
@@ -89,7 +89,7 @@ def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
         return [run({"image": image[None]})[0][0] for image in images], 1.0
 
     calibration = Calibration(
-        sets.demo(), Size(*size), 1, SYMMETRIC, render, judge.identity(), QualityTarget(mean_db=38, worst_db=34)
+        picture_sets.demo(), Size(*size), 1, SYMMETRIC, render, judge.identity(), QualityTarget(mean_db=38, worst_db=34)
     )
     rewritten = _rewritten(model)
     if is_quantized(precision):

@@ -13,8 +13,9 @@ from google.protobuf import text_format
 from made import MakeBundle
 from tritonclient.grpc import model_config_pb2
 
-from nstopt.bundle import BackendInfo, Bundle, InputShape, open_bundle
+from nstopt.bundle import Bundle, open_bundle
 from nstopt.errors import BuildError, BundleError
+from nstopt.manifest import BackendInfo, InputShape
 from nstopt.package.triton import BACKENDS, package
 from nstopt.pictures.size import Size, Sizes
 

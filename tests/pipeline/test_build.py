@@ -19,10 +19,11 @@ from nets import layouts
 from onnx import numpy_helper
 
 import nstopt
-from nstopt.bundle import Bundle, InputShape, NetInfo, open_bundle
+from nstopt.bundle import Bundle, open_bundle
 from nstopt.calib.picture_sets import from_folder, split
 from nstopt.errors import BuildError, CalibrationError, ExportError
 from nstopt.export.exporter import ExportSpec, export_net
+from nstopt.manifest import InputShape, NetInfo
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from rich.console import Console
 
-from nstopt.bundle import InputShape
 from nstopt.cli.render.explain import rewrite_report
 from nstopt.graph.rule import Event
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 from nstopt.pipeline import explain
 from nstopt.pipeline.explain import Effect, Explanation

@@ -11,11 +11,11 @@ import pytest
 from conftest import SMALL
 
 from nstopt import engines
-from nstopt.bundle import InputShape
 from nstopt.calib.ranges import SYMMETRIC
 from nstopt.engines.tensorrt.lowering import precision_of
 from nstopt.export.exporter import Exported
 from nstopt.gpu.facts import architectures
+from nstopt.manifest import InputShape
 from nstopt.pipeline.explain import explain
 from nstopt.pipeline.lower import between, int8_inputs, lower
 from nstopt.precisions import PRECISIONS

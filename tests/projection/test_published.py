@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from nets import layouts
 
-from nstopt.bundle import InputShape
 from nstopt.export.contract import PictureModule
 from nstopt.export.to_onnx import to_onnx
 from nstopt.gpu import facts
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape
 from nstopt.nets import load_net
 from nstopt.projection.kernels import kernels
 from nstopt.projection.model import GPU_FP32, floors_ms, of_gpu

@@ -16,9 +16,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from nstopt.bundle import MANIFEST, InputShape
+from nstopt.bundle import MANIFEST
 from nstopt.errors import NstoptError
 from nstopt.files import sha256_file
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 from nstopt.report import charts, page, tables
 from nstopt.report.before_after import Missing, Pair, before_after

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nstopt.bench.subject import Stylize
-from nstopt.bundle import InputShape
 from nstopt.errors import CheckpointError
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, took
 from nstopt.cli.options.engine import OneSize, PictureOptions
 from nstopt.cli.options.group import expand_groups

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, errors, say, took
 from nstopt.cli.options.engine import EngineOptions, PeerOptions, PictureOptions
 from nstopt.cli.options.group import expand_groups

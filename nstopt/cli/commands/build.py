@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, say, took
 from nstopt.cli.options.engine import PictureOptions, PrecisionOptions, ShapeOptions
 from nstopt.cli.options.group import expand_groups

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, say
 from nstopt.errors import MediaError
 
@@ -29,9 +29,9 @@ def compare_command(
     from nstopt import engines
     from nstopt.cli.render.quality import comparison_table
     from nstopt.media.compare import compare, difference_panels, stylize_both, worst_first
-    from nstopt.pictures import files as pictures
+    from nstopt.pictures.files import list_pictures, write_picture
 
-    paths = pictures.list_pictures(images)
+    paths = list_pictures(images)
     if not paths:
         raise MediaError(f"{images}: no pictures in this folder")
     with engines.load(left) as one, engines.load(right) as other:
@@ -40,5 +40,5 @@ def compare_command(
         worst = difference_panels(*stylize_both(one, other, found[0].picture))
     console.print(comparison_table(found))
     target = output or artifacts.FOLDER / "compare.png"
-    pictures.write_picture(target, worst)
+    write_picture(target, worst)
     say(f"wrote {target}: {found[0].picture.name} of {left.name}, of {right.name}, and their difference, amplified")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, say
 from nstopt.cli.options.engine import check_size
 from nstopt.cli.options.group import expand_groups
@@ -105,9 +105,9 @@ def _show(exported: Exported) -> None:
 
 def _explain(exported: Exported, backend: str) -> None:
     """Show the rewrites of a build. The written file stays the raw export. A free size is shown as 512x512."""
-    from nstopt.bundle import InputShape
     from nstopt.cli.render.explain import rewrite_report
     from nstopt.export.onnx_file import read_onnx
+    from nstopt.manifest import InputShape
     from nstopt.pipeline.explain import explain
 
     shape = InputShape.of(1, exported.size or DEFAULT_SIZE)

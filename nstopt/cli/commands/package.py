@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import say, took
 
 

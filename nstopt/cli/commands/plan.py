@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, say, took
 from nstopt.cli.options.engine import OneSize
 from nstopt.cli.options.group import expand_groups
@@ -26,11 +26,11 @@ def plan_command(
 ) -> None:
     """Say what to deploy on a GPU that need not be here: size for each precision, memory, software, what to change."""
     from nstopt.errors import BuildError
-    from nstopt.gpu import facts as gpus
+    from nstopt.gpu import facts
     from nstopt.pipeline.ensure import export, is_bundle
     from nstopt.projection.plan import Question, advise, check_free_size
 
-    gpu = gpus.gpu(target)
+    gpu = facts.gpu(target)
     with Bar() as bar:
         net = net or took(artifacts.newest_onnx())
         if is_bundle(net):

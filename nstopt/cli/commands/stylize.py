@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstopt.cli import defaults as artifacts
+from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, say, took
 from nstopt.errors import MediaError
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from nstopt.bundle import Bundle, CandidateInfo, Manifest, QualityInfo, TunedInfo
+from nstopt.bundle import Bundle
 from nstopt.cli.render.table import table
+from nstopt.manifest import CandidateInfo, Manifest, QualityInfo, TunedInfo
 
 Row = tuple[str, str]
 

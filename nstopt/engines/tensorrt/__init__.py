@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from nstopt.bundle import InputShape, Manifest
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine, Source
 from nstopt.engines.tensorrt.requirements import (
     check_built_for,
@@ -26,6 +25,7 @@ from nstopt.engines.tensorrt.requirements import (
 from nstopt.files import cache_folder, make_folder
 from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import Architecture, architecture_of
+from nstopt.manifest import InputShape, Manifest
 from nstopt.pictures.size import Sizes
 from nstopt.precisions import PRECISIONS, is_quantized
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import tensorrt as trt
 
-from nstopt.bundle import InputShape
 from nstopt.engines.base import Engine, InferRequest, LayerTime
 from nstopt.engines.tensorrt.arrays import DeviceArray, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.cuda import DeviceMemory
@@ -18,6 +17,7 @@ from nstopt.engines.tensorrt.lane import Lane, Shape, Split
 from nstopt.engines.tensorrt.layer_report import read_layers
 from nstopt.engines.tensorrt.pool import INPUT, Pool
 from nstopt.errors import BundleError, DeviceError
+from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture
 
 PROFILE_WARMUP = 2

@@ -7,10 +7,10 @@ import importlib.metadata
 import importlib.util
 import re
 
-from nstopt.bundle import Manifest
 from nstopt.errors import BuildError, DeviceError
 from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import architecture_of, is_supported, release_line
+from nstopt.manifest import Manifest
 from nstopt.precisions import parts
 
 PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")

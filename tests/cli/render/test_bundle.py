@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nstopt.bundle import (
+from nstopt.bundle import Bundle
+from nstopt.cli.render.bundle import build_notes, bundle_rows
+from nstopt.manifest import (
     BackendInfo,
-    Bundle,
     CalibrationInfo,
     DriftInfo,
     InputShape,
@@ -18,7 +19,6 @@ from nstopt.bundle import (
     PrecisionInfo,
     QualityInfo,
 )
-from nstopt.cli.render.bundle import build_notes, bundle_rows
 from nstopt.pictures.size import Size
 
 FP32 = Manifest(

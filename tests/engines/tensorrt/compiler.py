@@ -22,9 +22,9 @@ import onnx
 import tensorrt_rtx as rtx
 from made import by_default
 
-from nstopt.bundle import InputShape
 from nstopt.engines.tensorrt.lowering import prepare
 from nstopt.engines.tensorrt.messages import BuildRequest
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
 ITEM_BYTES = {"Float": 4, "Half": 2, "Int8": 1, "UInt8": 1, "Int32": 4, "Int64": 8, "Bool": 1}

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nstopt.bundle import InputShape
 from nstopt.errors import BundleError, DeviceError
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size, Sizes
 
 from .host_cuda import HostCuda

@@ -9,7 +9,6 @@ from functools import cache
 import onnx
 import pytest
 
-from nstopt.bundle import InputShape
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.engines.tensorrt.lowering import ready
@@ -17,6 +16,7 @@ from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import convolutions, name_convolutions
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
 pytest.importorskip("tensorrt_rtx", reason="needs tensorrt-rtx-cu12, which there is for Linux on x86-64")

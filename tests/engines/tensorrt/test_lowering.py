@@ -10,7 +10,6 @@ import pytest
 from conftest import noise
 from made import by_default
 
-from nstopt.bundle import InputShape
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.int8_fp16 import to_int8_fp16
@@ -25,6 +24,7 @@ from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.nodes import name_convolutions
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
+from nstopt.manifest import InputShape
 from nstopt.ort import session
 from nstopt.pictures.size import Size
 

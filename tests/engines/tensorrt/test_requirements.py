@@ -6,10 +6,11 @@ import msgspec
 import pytest
 from made import MakeBundle
 
-from nstopt.bundle import BackendInfo, Manifest, open_bundle
+from nstopt.bundle import open_bundle
 from nstopt.engines.tensorrt import requirements
 from nstopt.errors import BuildError, DeviceError
 from nstopt.gpu.driver import GpuDevice
+from nstopt.manifest import BackendInfo, Manifest
 
 GTX_1060 = GpuDevice("NVIDIA GeForce GTX 1060 6GB", (6, 1), 5.9, "535.183", "12.2")
 RTX_4060 = GpuDevice("NVIDIA GeForce RTX 4060", (8, 9), 7.6, "570.1", "12.8")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nstopt.cli.defaults import newest_bundle, newest_onnx, newest_run
+from nstopt.cli.artifacts import newest_bundle, newest_onnx, newest_run
 from nstopt.errors import BuildError, BundleError
 
 
