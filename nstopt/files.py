@@ -1,4 +1,4 @@
-"""Files: hashes, and writes that leave either the old file or the new one, never half of one."""
+"""Files: hashes, and atomic writes, which leave either the old file or the new one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def cache_folder() -> Path:
-    """Where measurements and calibrations are kept: $XDG_CACHE_HOME/nstopt, or ~/.cache/nstopt."""
+    """Folder of cached measurements and calibrations: $XDG_CACHE_HOME/nstopt, or ~/.cache/nstopt."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "nstopt"
 
@@ -35,7 +35,7 @@ def sha256_file(path: Path) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, if they are not there. Raises OSError, with a reason that makes sense."""
+    """Make a folder and its parents where they are missing. Raises OSError; NotADirectoryError if a file is there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -68,7 +68,7 @@ def decode_versioned(raw: bytes, kind: type[T], version: int) -> T:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to; renamed to `path` if the block ends well, removed if it does not.
+    """Yield a temporary sibling of `path` to write to; rename it to `path` on success, remove it on an exception.
 
     The sibling keeps the suffix, which libraries use to choose a format. Raises OSError if the folder cannot be
     written.
@@ -86,7 +86,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises NstoptError if it cannot be written."""
+    """Write `content` to a file, whole or not at all. Raises NstoptError if it cannot be written."""
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
@@ -99,7 +99,7 @@ class _Version(msgspec.Struct):
 
 
 def _umask() -> int:
-    """The process's umask, which can only be read by setting it; mkstemp ignores it."""
+    """Return the process's umask, which mkstemp ignores. It can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

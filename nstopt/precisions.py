@@ -1,5 +1,7 @@
-"""What a graph can be built in. Of a name with a hyphen, the first part is what convolutions multiply in, the second
-what is computed in between them."""
+"""The precisions a graph can be built in.
+
+A name with a hyphen has two parts: the type convolutions multiply in, and the type of everything between them.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,16 @@ PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
 
 
 def parts(precision: str) -> tuple[str, ...]:
-    """`int8-fp16` → `int8`, `fp16`."""
+    """Split a precision into its parts: `int8-fp16` → `int8`, `fp16`."""
     return tuple(precision.split("-"))
 
 
 def is_quantized(precision: str) -> bool:
-    """Whether it needs pictures to find its ranges from."""
+    """Return True if a precision quantizes, and so needs calibration pictures."""
     return "int8" in parts(precision)
 
 
 def require_known(precision: str) -> None:
-    """Raises BuildError for a precision that no backend has."""
+    """Raise BuildError for a precision that no backend has."""
     if precision not in PRECISIONS:
         raise BuildError(f"unknown precision '{precision}'; there are: {', '.join(PRECISIONS)}")

@@ -1,4 +1,4 @@
-"""How the pipeline tells that time passes, without knowing who shows it."""
+"""The interface through which long work reports its progress; the CLI shows it."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Wraps a loop (`track`) or announces a step of unknown length (`step`)."""
+    """Receiver of progress: wraps a loop (`track`) or announces a step of unknown length (`step`)."""
 
     def track(self, items: Iterable[T], total: int, description: str) -> Iterator[T]:
-        """Yield the items, showing how many of `total` are done."""
+        """Yield the items and show how many of `total` are done."""
         ...
 
     def step(self, description: str) -> None:
-        """Say what is being done from now on."""
+        """Announce the step that starts now."""
         ...
 
 
 class Silent:
-    """Shows nothing."""
+    """Progress that shows nothing."""
 
     def track(self, items: Iterable[T], total: int, description: str) -> Iterator[T]:
         yield from items

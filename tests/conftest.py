@@ -1,4 +1,4 @@
-"""What all tests share: a tiny net as checkpoint, ONNX file and bundles; photographs; the developers' material."""
+"""Fixtures that all tests share: a tiny net (checkpoint, ONNX file, bundles), photographs, the developers' material."""
 
 from __future__ import annotations
 

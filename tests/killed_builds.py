@@ -16,7 +16,7 @@ WATCHED = ("open", "os.mkdir", "os.rename", "os.rmdir", "os.remove", "shutil.rmt
 
 
 def build_until(operation: int, path: Path, version: str) -> bool:
-    """Whether the build in a child process ended before its file operation of that number, where it is killed."""
+    """Build in a child process that is killed at its file operation of that number; return True if it ended before."""
     child = os.fork()
     if child == 0:
         left = operation

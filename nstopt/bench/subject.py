@@ -45,7 +45,7 @@ class Warns(Protocol):
 
 
 class Subject(Protocol):
-    """What a case times. It is sent to the timed process, so it must be picklable and cheap to import."""
+    """The thing a case times. It is sent to the timed process, so it must be picklable and cheap to import."""
 
     def open(self) -> Stylize:
         """Load all that is needed to run. Raises NstoptError."""

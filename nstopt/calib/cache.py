@@ -1,7 +1,8 @@
-"""INT8 graphs that were found before, so that a second build with the same inputs takes seconds.
+"""Cache of INT8 graphs, so that a second build with the same inputs takes seconds.
 
-The key covers all that the result depends on: the FP32 graph, the pictures, the size, what the backend can do and is,
-the aim, and the version of nstopt. An entry is two files; one without the other, or damaged, is no entry.
+The key covers everything the result depends on: the FP32 graph, the pictures, the size, the backend and its
+capabilities, the quality target, and the version of nstopt. An entry is two files; an incomplete or damaged one is
+ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from nstopt.manifest import CalibrationInfo, CandidateInfo
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What is known of an INT8 graph besides itself. `model_sha256` ties it to the graph's file."""
+    """Calibration record of a cached INT8 graph. `model_sha256` ties it to the graph's file."""
 
     model_sha256: str
     layers: dict[str, str]
@@ -26,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def key(parts: Iterable[bytes | str]) -> str:
-    """One hash over all parts, in order."""
+    """Hash all parts, in order, into one key."""
     digest = hashlib.sha256()
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -35,7 +36,7 @@ def key(parts: Iterable[bytes | str]) -> str:
 
 
 def load(name: str) -> tuple[onnx.ModelProto, Entry] | None:
-    """The graph stored under a key, with its entry; None if there is none."""
+    """Return the graph stored under a key, with its entry; None if there is none."""
     folder = cache_folder() / "int8"
     try:
         raw = (folder / f"{name}.onnx").read_bytes()
@@ -54,7 +55,7 @@ def store(
     calibration: CalibrationInfo,
     search: tuple[CandidateInfo, ...],
 ) -> None:
-    """Keep a graph under a key. Raises OSError if the cache cannot be written."""
+    """Store a graph under a key. Raises OSError if the cache cannot be written."""
     folder = cache_folder() / "int8"
     raw: bytes = model.SerializeToString()
     entry = Entry(hashlib.sha256(raw).hexdigest(), layers, calibration, search)

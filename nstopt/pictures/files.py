@@ -1,4 +1,4 @@
-"""Pictures as files: whatever a user has, read as 8-bit Picture and written back."""
+"""Picture files: read any common format as 8-bit RGB, and write it back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DecodedPicture(NamedTuple):
 
 
 def read_picture(path: Path) -> DecodedPicture:
-    """Read a JPEG, PNG, WebP, BMP or TIFF file upright (EXIF rotation applied), as Picture.
+    """Read a JPEG, PNG, WebP, BMP or TIFF file as 8-bit RGB, with its EXIF rotation applied.
 
     Gray, palette, 16-bit and CMYK files are converted, transparency is composed over white. Raises MediaError for a
     file that is missing, unreadable, or smaller than 16 pixels a side.
@@ -89,8 +89,7 @@ def write_picture(path: Path, rgb: Picture, alpha: NDArray[np.uint8] | None = No
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder, sorted by name; hidden files are left out. Raises MediaError if it is no
-    folder."""
+    """List the picture files of a folder by name, without hidden ones. Raises MediaError if there is no such folder."""
     if not folder.is_dir():
         raise MediaError(f"{folder}: no such folder of pictures")
     files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -105,18 +104,17 @@ def resize(rgb: Picture, size: Size) -> Picture:
 
 
 def cover(rgb: Picture, size: Size) -> Picture:
-    """The largest centered part of `rgb` that has the aspect of `size`, resampled to `size`: no distortion, no
-    border."""
+    """Crop the largest centered part of `rgb` with the aspect ratio of `size`, and resample it to `size` (Lanczos)."""
     return np.asarray(ImageOps.fit(Image.fromarray(rgb), (size.width, size.height), Image.Resampling.LANCZOS))
 
 
 def demo_photographs() -> list[tuple[str, Picture]]:
-    """The color photographs that scikit-image ships (public domain or CC0), by name: what the bundled sample uses."""
+    """Read the color photographs that scikit-image ships (public domain or CC0), as (name, RGB)."""
     return [(name, read_picture(demo_photograph(name)).rgb) for name in DEMO_PHOTOGRAPHS]
 
 
 def demo_photograph(name: str) -> Path:
-    """The file of one of DEMO_PHOTOGRAPHS. Importing scikit-image to find it would take half a second."""
+    """Return the file of one of DEMO_PHOTOGRAPHS. Does not import scikit-image, which takes half a second."""
     package = importlib.util.find_spec("skimage")
     if package is None or package.origin is None:
         raise MediaError("scikit-image is not installed, which ships the demo photographs: pip install scikit-image")

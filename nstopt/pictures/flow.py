@@ -1,7 +1,7 @@
-"""Optical flow between two frames: where each pixel was, and whether it was to be seen at all.
+"""Optical flow between two frames: the former position of each pixel, and whether it was visible there.
 
 A flow is float32 [2, H, W], in pixels, right and down: the pixel at (x, y) of a frame was at (x + flow[0], y + flow[1])
-of the frame before. It is known where frames are made by a warp (train/warp.py), and estimated here for videos.
+of the frame before. Flow is exact for frames made by a warp (train/warp.py); for videos it is estimated here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Mask = NDArray[np.bool_]
 
 
 def estimate(frame: Picture, before: Picture) -> tuple[Flow, Mask]:
-    """The flow of `frame` and where it holds, from two uint8 [H, W, 3] frames that follow each other.
+    """Estimate the flow of `frame` and the mask where it holds, from two consecutive uint8 [H, W, 3] frames.
 
-    TV-L1 (Zach, Pock & Bischof 2007), in both directions, for the check of `visible`.
+    TV-L1 (Zach, Pock & Bischof 2007), in both directions, which `visible` compares.
     """
     now, then = rgb2gray(frame), rgb2gray(before)
     backward, forward = _tvl1(now, then), _tvl1(then, now)
@@ -32,14 +32,15 @@ def estimate(frame: Picture, before: Picture) -> tuple[Flow, Mask]:
 
 def _tvl1(reference: NDArray[np.float64], moving: NDArray[np.float64]) -> Flow:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # divisions by zero in flat regions, which it then mends
+        warnings.simplefilter("ignore", RuntimeWarning)  # divisions by zero in flat regions, which it repairs itself
         rows, columns = optical_flow_tvl1(reference, moving, dtype=np.float32)
     return np.stack([columns, rows])
 
 
 def visible(backward: Flow, forward: Flow) -> Mask:
-    """Where a frame's pixels were visible in the frame before, bool [H, W]: going back and forth again must lead
-    close to where one came from, inside the picture.
+    """Mask of the pixels that were visible in the frame before, bool [H, W].
+
+    A visible pixel lies inside the frame before, and the flow back and forth again leads close to where it started:
 
     |w_b + w_f(x + w_b)|^2 < 0.01 (|w_b|^2 + |w_f|^2) + 0.5. Ruder et al. 2016, arXiv:1604.08610, section 4.2; their
     condition on motion boundaries is left out.
@@ -52,7 +53,7 @@ def visible(backward: Flow, forward: Flow) -> Mask:
 
 
 def inside(flow: Flow) -> Mask:
-    """Where a flow points into the picture, bool [H, W]."""
+    """Mask of the pixels whose flow points into the picture, bool [H, W]."""
     height, width = flow.shape[1:]
     x, y = _places(flow)
     inside_: Mask = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
@@ -60,7 +61,7 @@ def inside(flow: Flow) -> Mask:
 
 
 def warp(before: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
-    """The frame before, [H, W, C], moved to where things are now, bilinearly; beyond its border the border goes on."""
+    """Warp the frame before, [H, W, C], onto the present one: bilinear, edge pixels repeated beyond the border."""
     channels = [_sample(before[..., channel], flow) for channel in range(before.shape[2])]
     return np.stack(channels, axis=-1)
 

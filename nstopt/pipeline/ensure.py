@@ -1,7 +1,7 @@
-"""A net → the engines that a sweep over sizes, precisions, backends and batches needs; what is missing is built.
+"""A net → the engines that a sweep over sizes, precisions, backends and batches needs; missing ones are built.
 
-An engine is taken as it is if it is the one that would be built (see current.py); so an interrupted sweep goes on where
-it was.
+An existing engine is kept if its fingerprint is up to date (fingerprint.py), so an interrupted sweep continues where it
+stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from nstopt import engines
 from nstopt.bundle import MANIFEST, SUFFIX
-from nstopt.errors import BuildError, DeviceError
+from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.export.metadata import read_info
 from nstopt.export.onnx_file import fulfills_contract, read_onnx
 from nstopt.pictures.size import Size, Sizes
@@ -31,9 +31,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """What to build of `net`, a checkpoint or an ONNX file that `nstopt export` wrote, into `folder`. `backends` is a
-    list of names or ("all",): then what a backend cannot do, or this machine not run, is left out and named.
-    `net_options` are those of `nets.load_net`."""
+    """The engines to build from `net`, a checkpoint or an ONNX export, in `folder`: one per combination.
+
+    `backends` is a list of names or ("all",). With "all", combinations that a backend cannot do or that this machine
+    cannot run are left out and named. `net_options` are those of `nets.load_net`.
+    """
 
     net: Path
     folder: Path
@@ -56,13 +58,16 @@ class Swept(NamedTuple):
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether this path is meant to be an engine bundle rather than a net."""
+    """Return True if a path names an engine bundle rather than a net."""
     return path.suffix == SUFFIX or (path / f"{MANIFEST}.sha256").is_file()
 
 
 def sweep(spec: SweepSpec, progress: Progress | None = None) -> Swept:
-    """Export the net if that has not been done, and build the engines that are missing. Raises what `export_net` and
-    `build_engine` raise; CalibrationError before anything is built if INT8 lacks pictures."""
+    """Export the net if needed, and build the missing engines.
+
+    Raises what `export_net` and `build_engine` raise; CalibrationError, before anything is built, if INT8 lacks
+    pictures.
+    """
     progress = progress or Silent()
     pairs, left_out = _pairs(spec)
     model = export(
@@ -93,11 +98,11 @@ def export(
     with_torchscript: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """The ONNX export of a net for any size, made in `folder` unless it is there and no older than the net; an ONNX
-    file that fulfils the contract is its own export. Other options than the default ones have their own file. Raises
-    CheckpointError or ExportError."""
-    from nstopt.errors import CheckpointError
+    """Return the ONNX export of a net for any size, made in `folder` unless it is there and up to date.
 
+    An ONNX file that fulfills the contract is its own export. Options other than the defaults get a file of their own.
+    Raises CheckpointError or ExportError.
+    """
     if not net.exists():
         raise CheckpointError(f"{net}: no such file; name a checkpoint, an ONNX file or an engine bundle")
     if net.suffix == ".onnx" and fulfills_contract(read_onnx(net)):
@@ -115,8 +120,10 @@ def export(
 
 
 def _pairs(spec: SweepSpec) -> tuple[list[tuple[str, str]], list[str]]:
-    """(backend, precision) to build, and what is left out of "all". Raises BuildError for a precision or a backend that
-    there is not."""
+    """Return the (backend, precision) pairs to build, and what is left out of "all".
+
+    Raises BuildError for an unknown precision or backend.
+    """
     for precision in spec.precisions:
         require_known(precision)
     if tuple(spec.backends) != (ALL,):
@@ -155,7 +162,7 @@ def _build_spec(spec: SweepSpec, model: Path, size: Size, batch: int, pair: tupl
 
 
 class _Numbered:
-    """Shows which engine of how many is being built in front of each step."""
+    """Progress that prefixes each step with the number of the engine being built."""
 
     def __init__(self, progress: Progress, prefix: str) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""The graph before and after the rewrites, for people: layers, MACs, bytes moved, and which rule did what."""
+"""Comparison of the graph before and after the rewrites: layers, MACs, bytes moved, and the rules that applied."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTABLE_SHARE = 0.001
 
 
 class Change(NamedTuple):
-    """A layer of that name before and after; None where there is none."""
+    """The cost of a layer before and after the rewrites; None where the graph has no layer of that name."""
 
     name: str
     before: LayerCost | None
@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What one rule did or declined to do, with the same words, to these layers."""
+    """The layers that one rule changed or declined to change, for one reason."""
 
     rule: str
     applied: bool
@@ -37,7 +37,7 @@ class Effect(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """What the rewrites for a backend make of a net at a size."""
+    """The effect of the rewrites for a backend on a net at a size."""
 
     title: str
     before: Total
@@ -60,7 +60,7 @@ def explain(model: onnx.ModelProto, shape: InputShape, backend: str) -> Explanat
 
 
 def _changes(before: list[LayerCost], after: list[LayerCost]) -> Iterable[Change]:
-    """In the order of the graph before, then what is new in the order of the graph after."""
+    """Yield the changed layers in the order of the graph before, then new ones in the order of the graph after."""
     least_bytes = NOTABLE_SHARE * total(before).bytes_moved
     old, new = ({layer.name: layer for layer in layers} for layers in (before, after))
     for name in dict.fromkeys([*old, *new]):

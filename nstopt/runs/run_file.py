@@ -16,7 +16,7 @@ FORMAT_VERSION = 3
 
 
 class RunPlan(msgspec.Struct, frozen=True):
-    """What a run is to measure. An interrupted run is recognized by it."""
+    """The cases a run is to measure. An interrupted run is recognized by its plan."""
 
     cases: tuple[CaseKey, ...]
     runs: int

@@ -21,12 +21,12 @@ from nstopt.progress import Silent
 from .conftest import MakeGraph, render
 
 
-class SearchStarted(Exception):
+class SearchStartedError(Exception):
     """Raised by `refuse`: the graph did not come from the cache."""
 
 
 def refuse(model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
-    raise SearchStarted
+    raise SearchStartedError
 
 
 def build(
@@ -64,7 +64,7 @@ def test_other_inputs_are_searched_again(make_graph: MakeGraph, photos: Path, ch
     model = make_graph("fast-style" if change == "net" else "johnson")
     pictures = at_most(pictures, 5) if change == "pictures" else pictures
     target_db, judge = float(change == "target"), "b" if change == "judge" else "a"
-    with pytest.raises(SearchStarted):
+    with pytest.raises(SearchStartedError):
         build(model, pictures, refuse, target_db, judge)
 
 
@@ -75,7 +75,7 @@ def test_damaged_entries_are_searched_again(
 ) -> None:
     (file,) = (tmp_path / "cache").rglob(f"*.{suffix}")
     file.write_bytes(content) if content is not None else file.unlink()
-    with pytest.raises(SearchStarted):
+    with pytest.raises(SearchStartedError):
         build(make_graph("johnson"), from_folder(photos), refuse)
 
 

@@ -1,4 +1,4 @@
-"""What the commands print and write."""
+"""The output and the files of the commands."""
 
 from __future__ import annotations
 

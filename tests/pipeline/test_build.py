@@ -193,7 +193,7 @@ def test_a_real_net(shared_folder: Path, tmp_path: Path) -> None:
 
 
 def test_symmetric_int8_on_a_cpu(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
-    """As TensorRT has it, in ONNX Runtime: signed, zero points of 0, as close as with free zero points."""
+    """The symmetric scheme of TensorRT in ONNX Runtime: signed, zero points of 0, as close as with free zero points."""
     clip = write_video(tmp_path / "clip.mp4", [noise(*SMALL, seed) for seed in range(3)])
     spec = int8_spec(tiny_onnx, tmp_path, photos, backend="onnxruntime", symmetric=True, drift=clip)
     bundle = build_engine(spec)

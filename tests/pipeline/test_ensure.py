@@ -32,7 +32,7 @@ def val(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Path, val: Path) -> SweepSpec:
-    """Of the tiny net's export, in one folder for all tests here."""
+    """A sweep over the tiny net's export, in one folder for all tests here."""
     return SweepSpec(tiny_onnx, tmp_path_factory.mktemp("out"), (SMALL,), val=val)
 
 

@@ -137,7 +137,7 @@ class EngineOptions(OptionGroup):
 
 @dataclass(frozen=True)
 class PeerOptions(OptionGroup):
-    """What engines are compared with."""
+    """Peers that engines are compared with."""
 
     panel = "Comparisons"
 
