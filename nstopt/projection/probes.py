@@ -1,6 +1,6 @@
 """Small nets that measure the best rates of a backend on this device.
 
-They fulfil the I/O contract, so that any backend builds, loads and profiles them like a real net.
+They fulfill the I/O contract, so that any backend builds, loads and profiles them like a real net.
 """
 
 from __future__ import annotations
