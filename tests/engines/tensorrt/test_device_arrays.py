@@ -118,7 +118,7 @@ def test_unsuitable_device_arrays_are_refused(host: Host) -> None:
         array, small = Described(host, noise()), Described(host, noise((16, 16)))
         fixed = Described(host, noise(), read_only=True)
         for arguments, message in (
-            ((small,), "not 1 x 16x16"),
+            ((small,), "not 1x16x16"),
             ((array, small), r"`out` must be a writable uint8 device array of shape \[24, 32, 3\]"),
             ((array, fixed), "must be a writable"),
             ((array, noise()), "must both be in GPU memory, or both in host memory"),

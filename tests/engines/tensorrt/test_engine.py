@@ -32,7 +32,7 @@ def test_a_batch(host: Host) -> None:
     pictures = np.stack([noise(seed=seed) for seed in range(3)])
     with host.load(batch=3) as engine:
         assert_stylized(engine(pictures), pictures)
-        with pytest.raises(BundleError, match="not 1 x 24x32"):
+        with pytest.raises(BundleError, match="not 1x24x32"):
             engine(pictures[0])
 
 
