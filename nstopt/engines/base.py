@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.gpu.facts import Architecture
 from nstopt.graph.work import Work
 from nstopt.manifest import InputShape, Manifest
-from nstopt.pictures.files import Picture
 from nstopt.pictures.size import MIN_SIDE, Size
 from nstopt.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
 Feed = Mapping[str, NDArray[Any]]
 CompiledModel = Callable[[Feed], Sequence[NDArray[Any]]]

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nstopt.engines.base import (
     NO_OPTIONS,
@@ -25,8 +26,10 @@ from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work
 from nstopt.manifest import InputShape
 from nstopt.ort import ORT_ERRORS, VERSION, session
-from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size
+
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
 MODEL = "model.onnx"
 PROFILE_WARMUP = 2

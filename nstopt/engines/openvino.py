@@ -8,7 +8,7 @@ from datetime import timedelta
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,9 @@ from nstopt.engines.base import (
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs
 from nstopt.manifest import InputShape
-from nstopt.pictures.files import Picture
+
+if TYPE_CHECKING:
+    from nstopt.pictures.files import Picture
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 # Without the precision hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
