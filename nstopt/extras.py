@@ -11,11 +11,9 @@ from nstopt.errors import DeviceError
 
 EXTRAS = {
     "torch": "torch",
-    "tensorboard": "train",
     "jinja2": "report",
     "matplotlib": "report",
     "nncf": "peers",
-    "tritonclient": "serve",
 }
 # Modules that import an optional package at their top, and the task that the message names.
 TASKS = {

@@ -89,7 +89,7 @@ def test_contents(wheel: Path) -> None:
 
 def test_version_and_help(command: Path, tmp_path: Path) -> None:
     version = _run(command, tmp_path, "--version")
-    assert (version.returncode, version.stdout.split()[-1]) == (0, nstopt.__version__), version.stderr
+    assert (version.returncode, version.stdout) == (0, f"nstopt {nstopt.__version__}\n"), version.stderr
     assert "build-engine" in _run(command, tmp_path, "--help").stdout
     assert _run(command, tmp_path, "doctor").returncode == 0
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nstopt.errors import CalibrationError
+from nstopt.extras import require
 from nstopt.files import atomic_path
 from nstopt.manifest import CandidateInfo
 
@@ -13,13 +14,10 @@ FORMATS = (".png", ".svg", ".pdf")
 
 
 def check(path: Path) -> None:
-    """Raises CalibrationError if `plot` cannot write this file: an unknown suffix, or no matplotlib."""
+    """Raises CalibrationError if `plot` cannot write a file of this suffix, DeviceError if matplotlib is missing."""
     if path.suffix.lower() not in FORMATS:
         raise CalibrationError(f"{path}: unknown plot format; write {', '.join(FORMATS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise CalibrationError("--plot needs matplotlib: pip install 'nstopt[report]'") from error
+    require("matplotlib", "--plot")
 
 
 def plot(search: Sequence[CandidateInfo], min_psnr_db: float, path: Path) -> None:

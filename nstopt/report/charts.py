@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from nstopt.errors import NstoptError
+from nstopt.extras import require
 from nstopt.report.series import NetResults, Series, pareto
 from nstopt.report.targets import REAL_TIME_FPS
 from nstopt.runs.layers import Layers
@@ -156,14 +156,9 @@ def png(figure: Figure) -> bytes:
 
 
 def check_installed() -> None:
-    """Raise NstoptError, with the command to install them, if the report's libraries are missing."""
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise NstoptError(
-            f"a report needs {error.name}, which is not installed: pip install 'nstopt[report]'"
-        ) from error
+    """Raise DeviceError, with the command to install them, if the report's libraries are missing."""
+    for package in ("jinja2", "matplotlib"):
+        require(package, "a report")
 
 
 def _start(height: float = HEIGHT_IN) -> tuple[Figure, Axes]:

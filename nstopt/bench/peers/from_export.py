@@ -16,7 +16,8 @@ import numpy as np
 
 from nstopt.bench.peers.peer import PeerSubject, picture_module
 from nstopt.bench.subject import Stylize
-from nstopt.errors import BuildError, DeviceError
+from nstopt.errors import DeviceError
+from nstopt.extras import require
 
 if TYPE_CHECKING:
     from nstopt.pictures.files import Picture
@@ -117,12 +118,10 @@ def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None
 def write_nncf(subject: PeerSubject, path: Path) -> None:
     """Quantize the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle.
 
-    Raises BuildError if NNCF is not installed.
+    Raises DeviceError if NNCF is not installed.
     """
-    try:
-        import nncf
-    except ImportError as error:
-        raise BuildError("the peer nncf is not installed: pip install 'nstopt[peers]'") from error
+    require("nncf", "a comparison with NNCF")
+    import nncf
     import openvino as ov
 
     from nstopt import engines
