@@ -28,7 +28,7 @@ from onnxscript.ir.passes.common import RemoveUnusedNodesPass
 
 from nstopt.calib.ranges import SIGNED_LEVELS, QuantParams, symmetric
 from nstopt.calib.rounding import nearest
-from nstopt.graph.nodes import clone, initializers, multiplying, producers
+from nstopt.graph.nodes import attribute, clone, initializers, multiplying, producers
 
 Array = NDArray[Any]
 # (convolution, weight, scale that broadcasts to it) → integers of the weight's shape.
@@ -153,7 +153,7 @@ class _Writer:
                 self._done.add(padded)
                 copy = _copy(pad)
                 copy.name, copy.input[0], copy.output[0] = padded, current, padded
-                if value and all(a.s == b"constant" for a in pad.attribute if a.name == "mode"):
+                if value and attribute(pad, "mode", b"constant") == b"constant":
                     inputs = [*copy.input, ""]
                     own: Array = self._constants.get(inputs[2], np.zeros(()))
                     inputs[2] = self._constant((own + value).astype(np.float32), f"{padded}_value")
@@ -165,15 +165,14 @@ class _Writer:
     def _absorb_offset(self, node: onnx.NodeProto, offset: float, sums: Array) -> None:
         """Add offset * weight sums to the bias of a convolution that reads x - offset, and write its own zero padding
         as a Pad with -offset."""
-        attributes = {attribute.name: attribute for attribute in node.attribute}
-        own = list(attributes["pads"].ints) if "pads" in attributes else []
+        own = attribute(node, "pads", [0, 0, 0, 0])
         if any(own):
             amounts = np.array([0, 0, *own[:2], 0, 0, *own[2:]], np.int64)
             value = self._constant(np.array(-offset, np.float32), f"{node.name}_padding")
             padded = f"{node.name}_padded"
             self._add("Pad", [node.input[0], self._constant(amounts, f"{node.name}_pads"), value], padded)
             node.input[0] = padded
-            attributes["pads"].ints[:] = [0] * len(own)
+            next(a for a in node.attribute if a.name == "pads").ints[:] = [0] * len(own)
         bias: Array = self._constants[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros(())
         del node.input[2:]
         node.input.append(self._constant((bias + offset * sums).astype(np.float32), f"{node.name}_bias"))

@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nstopt.calib.observe import Histogram
+from nstopt.graph.nodes import attribute
 
 LEVELS = 255
 SIGNED_LEVELS = 127
@@ -64,8 +65,7 @@ def _can_absorb_offset(node: onnx.NodeProto) -> bool:
 
     This does not hold for a transposed convolution: its outputs see different taps of the kernel.
     """
-    automatic = [attribute.s for attribute in node.attribute if attribute.name == "auto_pad"]
-    return node.op_type == "Conv" and automatic in ([], [b"NOTSET"], [b"VALID"])
+    return node.op_type == "Conv" and attribute(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"VALID")
 
 
 # Symmetric int8, as TensorRT requires it. It is the strictest form, so it runs on every backend.

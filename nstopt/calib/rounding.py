@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dtrtri
 
 from nstopt.calib.ranges import SIGNED_LEVELS
+from nstopt.graph.nodes import attribute
 
 Array = NDArray[Any]
 # Patches per picture: 6,000 over 24 pictures, five times as many as a 3x3x128 layer has inputs.
@@ -69,7 +70,7 @@ def kernel_phases(node: onnx.NodeProto, weight: Array) -> list[tuple[slice, slic
     """
     if node.op_type == "Conv":
         return [(slice(None), slice(None))]
-    strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1, 1])
+    strides = attribute(node, "strides", [1, 1])
     height, width = weight.shape[2:]
     return [
         (slice(a, None, strides[0]), slice(b, None, strides[1]))

@@ -119,9 +119,8 @@ def test_layers_of_openvino_have_their_name_and_work_in_the_graph(build: Build) 
 def test_the_work_of_int8_layers_is_int8(build: Build) -> None:
     with engines.load(build("openvino", "int8")) as engine:
         profile = engine.profile(noise(SIZE, 1), runs=1)
-    work = {layer.name: layer.work for layer in profile if layer.work and layer.work.macs}
-    assert len(work) == 8
-    assert {name for name, one in work.items() if one.int8} == set()
+    is_int8 = [layer.work.int8 for layer in profile if layer.work and layer.work.macs]
+    assert is_int8 == [True] * 8
 
 
 def test_layers_of_onnxruntime_have_their_name_and_work_in_the_graph(build: Build) -> None:
@@ -137,7 +136,7 @@ def test_layers_of_onnxruntime_have_their_name_and_work_in_the_graph(build: Buil
 
 
 def test_a_backend_without_layer_times_says_so(build: Build) -> None:
-    with pytest.raises(DeviceError, match="the torchscript backend gives no per-layer times"):
+    with pytest.raises(DeviceError, match="backend gives no per-layer times"):
         measure_layers(build("torchscript", "fp32"), SIZE)
 
 

@@ -88,12 +88,13 @@ def test_a_backend_without_layer_times_is_left_out_by_name(
 
 
 def test_targets_add_projected_rows_for_each_precision_and_batch(tiny_onnx: Path, tmp_path: Path) -> None:
+    gpus = ["gtx-1070", "gtx-1060"]
     request = BenchRequest(
-        [tiny_onnx], tmp_path, BenchSpec(runs=1), [SIZE], ["fp32", "int8"], batches=[1, 2], targets=["t4", "gtx-1060"]
+        [tiny_onnx], tmp_path, BenchSpec(runs=1), [SIZE], ["fp32", "int8"], batches=[1, 2], targets=gpus
     )
     run = bench(request, PreparedRun([], {"tiny": tiny_onnx}, ()), tmp_path / "run.json")
     assert [(one.target, one.batch, one.precision) for one in run.projected] == [
-        *[("t4", batch, precision) for batch in (1, 2) for precision in ("fp32", "int8")],
+        *[("gtx-1070", batch, precision) for batch in (1, 2) for precision in ("fp32", "int8")],
         *[("gtx-1060", batch, precision) for batch in (1, 2) for precision in ("fp32", "int8")],
     ]
 

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from made import by_default
 from onnx import TensorProto, helper, numpy_helper
 
-from nstopt.graph.nodes import cast_to
+from nstopt.graph.nodes import cast_to, clone
 from nstopt.pictures.files import Picture
 
 
@@ -32,7 +32,7 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return an FP32 copy in which every tensor that is FP16 in `model` is rounded to FP16."""
     kind = kinds(model)
-    copy: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+    copy = clone(model)
     del copy.graph.value_info[:]
     for tensor in copy.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT16:

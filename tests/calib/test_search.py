@@ -18,7 +18,7 @@ from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.recipe import Recipe, RecipeBuilder
 from nstopt.calib.search import EXPONENTS, Candidate, QualityTarget, Search
 from nstopt.calib.statistics import CalibrationStats, collect
-from nstopt.graph.nodes import convolutions, initializers, multiplying, producers
+from nstopt.graph.nodes import clone, convolutions, initializers, multiplying, producers
 from nstopt.pictures.files import Picture
 from nstopt.progress import Silent
 
@@ -125,7 +125,7 @@ def test_a_target_out_of_reach_gives_the_closest_candidate() -> None:
 
 def test_candidates_are_finished_before_they_are_rendered() -> None:
     def finish(model: onnx.ModelProto) -> onnx.ModelProto:
-        finished: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+        finished = clone(model)
         finished.producer_name = "finished"
         return finished
 

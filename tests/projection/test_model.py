@@ -61,8 +61,10 @@ def test_peaks_of_a_gpu_are_those_of_its_data_sheet() -> None:
     assert not device.int8_transposed
 
 
-@pytest.mark.parametrize("target", ["gtx-1060", "rtx-3060"])
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [("gtx-1060", "fp32"), ("gtx-1060", "int8"), ("rtx-3060", "fp16"), ("rtx-3060", "int8-fp16")],
+)
 def test_a_projection_is_a_range_that_grows_with_the_picture(target: str, precision: str, tiny_onnx: Path) -> None:
     gpu = facts.gpu(target)
     small, large = (
@@ -85,18 +87,17 @@ def test_target_here_predicts_each_net_from_the_others(
     monkeypatch.setattr(forecast, "of_backend", lambda backend, title: DEVICE)
     models = dict.fromkeys("abc", tiny_onnx)
     records = [
-        make_record((ms * side**2,), net=net, precision="fp32", height=side, width=side)
+        make_record((ms * 64**2,), net=net, precision="fp32", height=64, width=64)
         for net, ms in (("a", 1.0), ("b", 1.0), ("c", 2.0))
-        for side in (48, 64)
     ]
     rows, left_out = forecast.here(records, models)
     assert left_out == []
     assert [(row.net, row.target, row.backend) for row in rows] == [(r.net, "here", "openvino") for r in records]
-    at_64 = {row.net: (row.low_ms * row.high_ms) ** 0.5 / 64**2 for row in rows if row.height == 64}
+    at_64 = {row.net: (row.low_ms * row.high_ms) ** 0.5 / 64**2 for row in rows}
     assert at_64["c"] == pytest.approx(1.0, rel=0.05)  # from a and b alone, without its own time
     assert 1.0 < at_64["a"] < 2.0
     with pytest.raises(BuildError, match="bench two or more"):
-        forecast.here(records[:4], models)
+        forecast.here(records[:2], models)
 
 
 def test_a_backend_without_layer_times_is_left_out_by_name(tiny_onnx: Path, make_record: MakeRecord) -> None:
@@ -118,16 +119,16 @@ def test_efficiencies_measured_on_a_gpu_replace_the_defaults(
 
     monkeypatch.setattr(forecast, "fit", counted)
     models = dict.fromkeys("abc", tiny_onnx)
-    workload, larger = (Workload("a", tiny_onnx, "fp32", size) for size in (SIZE, Size(96, 96)))
+    workload = Workload("a", tiny_onnx, "fp32", SIZE)
     (default,) = forecast.on_gpus(["gtx-1080"], [workload], [], models)
     records = [
         make_record((1000 * default.high_ms,), net=net, backend="tensorrt", precision="fp32", height=64, width=64,
                     device="NVIDIA GeForce GTX 1060 6GB")
         for net in "abc"
     ]  # fmt: skip
-    measured, *others = forecast.on_gpus(["gtx-1080", "gtx-1070"], [workload, larger], records, models)
+    measured, _, other, _ = forecast.on_gpus(["gtx-1080", "gtx-1070"], [workload, workload], records, models)
     assert measured.low_ms > 100 * default.high_ms
-    assert len(others) == 3
+    assert other.target == "gtx-1070"
     assert len(fits) == 1
     (too_few,) = forecast.on_gpus(["gtx-1080"], [workload], records[:2], models)
     assert too_few == default

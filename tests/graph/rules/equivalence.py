@@ -31,10 +31,11 @@ FREE = {"N": 2, "H": 7, "W": 10}
 NO_PADS = (0, 0, 0, 0)
 # Amounts of a Pad over height and width, different at each side.
 SPATIAL_PADS = np.array([0, 0, 1, 2, 0, 0, 2, 0])
-EPSILONS: list[dict[str, float]] = [{}, {"epsilon": 1e-3}]
+# The second is a tenth of the inputs' variance, so that it changes the result.
+EPSILONS: list[dict[str, float]] = [{}, {"epsilon": 250.0}]
 
 # The same graphs in every run.
-random_graphs = settings(deadline=None, derandomize=True, database=None, max_examples=15)
+random_graphs = settings(deadline=None, derandomize=True, database=None, max_examples=20)
 batches = st.integers(1, 2)
 channels = st.integers(1, 9)
 sides = st.integers(3, 12)
@@ -100,8 +101,13 @@ class RandomConv(NamedTuple):
 
 
 def inside(kernel: tuple[int, int]) -> st.SearchStrategy[tuple[int, ...]]:
-    """No pads, or any that are smaller than the kernel."""
-    return st.just(NO_PADS) | st.tuples(*(st.integers(0, side - 1) for side in kernel * 2))
+    """Pads that are smaller than the kernel."""
+    return st.tuples(*(st.integers(0, side - 1) for side in kernel * 2))
+
+
+def none_or_inside(kernel: tuple[int, int]) -> st.SearchStrategy[tuple[int, ...]]:
+    """No pads in half of the examples."""
+    return st.just(NO_PADS) | inside(kernel)
 
 
 @st.composite

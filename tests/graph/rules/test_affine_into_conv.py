@@ -18,6 +18,7 @@ from .equivalence import (
     convolutions,
     declined,
     noise,
+    none_or_inside,
     operators,
     pairs,
     random_graphs,
@@ -27,7 +28,7 @@ from .equivalence import (
 
 @random_graphs
 @given(
-    convolutions(strides=pairs(1, 2)),
+    convolutions(pads=none_or_inside, strides=pairs(1, 2)),
     st.lists(affine, min_size=1, max_size=3),
     st.lists(st.sampled_from(["reflect", "edge", "constant"]), max_size=2),
 )

@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from nstopt.graph.rules.few_channel_norm import FewChannelNorm
 
-from .equivalence import EPSILONS, Graph, applied, batches, declined, noise, operators, random_graphs, sides
+from .equivalence import EPSILONS, Array, Graph, applied, batches, declined, noise, operators, random_graphs, sides
 
 few = st.tuples(batches, st.integers(1, 3), sides, sides)
 
@@ -68,7 +68,7 @@ def test_ignores_many_channels() -> None:
 @pytest.mark.parametrize("place", [0, 1])
 def test_declines_computed_scale_and_shift(place: int) -> None:
     g = Graph((1, 3, 4, 5))
-    parameters: list[object] = [noise(3), noise(3)]
+    parameters: list[Array | str] = [noise(3), noise(3)]
     parameters[place] = g.input("s", (3,))
     y = g.InstanceNormalization("x", *parameters)
     declined(g.model(y), FewChannelNorm, "its scale or shift is computed", form="means")
