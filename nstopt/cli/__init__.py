@@ -26,6 +26,7 @@ from nstopt.cli.commands.plan import plan_command
 from nstopt.cli.commands.report import report_command
 from nstopt.cli.commands.stylize import stylize_command
 from nstopt.cli.commands.train import app as train_app
+from nstopt.cli.console import help_without_command
 
 DEPLOY, MEASURE, TRAIN = "Deploy", "Measure", "Train"
 app = typer.Typer(
@@ -52,8 +53,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
 ) -> None:
     """Print the help if no command is given. `main` reads `--debug` before typer sees it."""
-    if context.invoked_subcommand is None:
-        print(context.get_help())
+    help_without_command(context)
 
 
 # In each panel, commands are listed in this order.

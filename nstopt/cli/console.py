@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -28,6 +29,12 @@ def took(path: Path) -> Path:
     """Print the file that a command takes because none was named, and return it."""
     say(f"took {path}")
     return path
+
+
+def help_without_command(context: typer.Context) -> None:
+    """Print the help of a group of commands if none of them is given: the callback of a typer app."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def fail(message: str) -> NoReturn:

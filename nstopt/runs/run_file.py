@@ -78,7 +78,7 @@ def read_run(path: Path) -> RunFile:
     except OSError as error:
         raise NstoptError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise NstoptError(f"{path}: not a run that this nstopt can read: {error}; bench again with it") from error
+        raise NstoptError(f"{path}: not a run that this nstopt can read: {error}; run the benchmark again") from error
 
 
 def _unwritable(path: Path, error: OSError) -> NstoptError:

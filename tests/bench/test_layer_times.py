@@ -152,7 +152,8 @@ def test_layers_of_a_bundle(build: Build) -> None:
     measured = measure_layers(bundle, runs=2)
     assert (measured.label, measured.sha256) == ("tiny.nst", sha256_file(bundle / MANIFEST))
     assert (measured.size, measured.batch, measured.backend, measured.runs) == (SIZE, 1, "openvino", 2)
-    assert all(row.ms > 0 for row in measured.rows)
+    assert sum(row.ms for row in measured.rows) > 0
+    assert all(row.ms >= 0 for row in measured.rows)  # in whole microseconds, so 0 for the fastest
     gaps = [row.gap_ms for row in measured.next_to_attack]
     assert gaps == sorted(gaps, reverse=True)
 

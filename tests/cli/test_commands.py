@@ -30,7 +30,14 @@ def test_help_groups_the_commands(cli: Cli) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert ran == cli("--help")
     deploy, measure, train = (ran.out.index(f"─ {panel} ─") for panel in ("Deploy", "Measure", "Train"))
-    assert deploy < ran.out.index(" stylize ") < measure < ran.out.index(" doctor ") < train < ran.out.index(" gatys ")
+    stylize, doctor, gatys = (ran.out.index(f"│ {command} ") for command in ("stylize", "doctor", "gatys"))
+    assert deploy < stylize < measure < doctor < train < gatys
+
+
+def test_a_group_without_a_command_shows_its_help(cli: Cli) -> None:
+    ran = cli("train")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran == cli("train", "--help")
 
 
 def test_the_version(cli: Cli) -> None:

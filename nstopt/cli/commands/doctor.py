@@ -16,11 +16,11 @@ def doctor_command(
     target: Annotated[
         str | None,
         typer.Option(
-            metavar="GPU", help="A GPU that need not be here, such as gtx-1060, rtx-4060 or jetson-orin-nano."
+            metavar="GPU", help="Name of a GPU, present or not, such as gtx-1060, rtx-4060 or jetson-orin-nano."
         ),
     ] = None,
 ) -> None:
-    """Say which TensorRT, CUDA and torch run on a GPU, what is installed, and how to install the rest."""
+    """Show which TensorRT, CUDA and torch run on a GPU, what is installed, and how to install the rest."""
     from nstopt.gpu.doctor import PIP_GPU, PIP_PASCAL, examine
 
     reports = examine(target)

@@ -19,12 +19,12 @@ from nstopt.pictures.size import DEFAULT_SIZE
 def plan_command(
     net: Annotated[Path | None, typer.Argument(help="Checkpoint, or ONNX file that nstopt export wrote.")] = None,
     *,
-    target: Annotated[str, typer.Option(metavar="GPU", help="GPU to plan for; it need not be here.")] = "gtx-1060",
+    target: Annotated[str, typer.Option(metavar="GPU", help="GPU to plan for, present or not.")] = "gtx-1060",
     fps: Annotated[float, typer.Option(min=0.1, max=1000, help="Frames a second to reach.")] = 30.0,
     res: OneSize = None,
     options: NetOptions,
 ) -> None:
-    """Say what to deploy on a GPU that need not be here: size for each precision, memory, software, what to change."""
+    """Project what a GPU can run, present or not: size for each precision, memory, software, and what to change."""
     from nstopt.errors import BuildError
     from nstopt.gpu import facts
     from nstopt.pipeline.ensure import export, is_bundle

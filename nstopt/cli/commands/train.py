@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstopt.cli.console import Bar, say
+from nstopt.cli.console import Bar, help_without_command, say
 from nstopt.cli.options.group import expand_groups, given
 from nstopt.cli.options.training import (
     ArchitectureOptions,
@@ -30,7 +30,8 @@ ADAIN_STEPS, ADAIN_LOOP = 160_000, {"batch": 8, "every": 1000}
 
 app = typer.Typer(
     help="Train a net of your own. On several GPUs: torchrun --nproc-per-node 2 -m nstopt train ...",
-    no_args_is_help=True,
+    invoke_without_command=True,
+    callback=help_without_command,
 )
 
 
