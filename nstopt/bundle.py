@@ -45,6 +45,11 @@ class Bundle:
         return self.path / name
 
 
+def is_bundle(path: Path) -> bool:
+    """Return True if a path names an engine bundle rather than a net or a picture. The bundle need not exist."""
+    return path.suffix == SUFFIX or (path / f"{MANIFEST}.sha256").is_file()
+
+
 def open_bundle(path: Path) -> Bundle:
     """Read and check a bundle. Raises BundleError if a file is missing, changed, or of another format version."""
     manifest_path = path / MANIFEST

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nstopt.bundle import FORMAT_VERSION, MANIFEST, Bundle, new_bundle, open_bundle
+from nstopt.bundle import FORMAT_VERSION, MANIFEST, Bundle, is_bundle, new_bundle, open_bundle
 from nstopt.errors import BundleError
 from nstopt.manifest import BackendInfo, CalibrationInfo, InputShape, Manifest, NetInfo, PrecisionInfo, QualityInfo
 from nstopt.pictures.size import Size, Sizes
@@ -139,6 +139,17 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "file.nst").write_text("")
     with pytest.raises(BundleError, match="not an engine bundle"):
         open_bundle(tmp_path / "file.nst")
+
+
+def test_bundles_and_other_files_are_told_apart(path: Path, tmp_path: Path) -> None:
+    """By the suffix, or by what is in the folder: a checkpoint may be a folder with a manifest.json too."""
+    assert is_bundle(path.rename(tmp_path / "renamed"))
+    assert is_bundle(tmp_path / "missing.nst")
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / MANIFEST).write_text("{}")
+    assert not is_bundle(checkpoint)
+    assert not is_bundle(tmp_path / "photo.jpg")
 
 
 def test_a_new_bundle_takes_the_place_of_the_old_one(path: Path) -> None:

@@ -24,11 +24,11 @@ from nstopt.bench.cases import Case, plan_cases
 from nstopt.bench.harness import BenchProgress, BenchSpec, run, run_plan
 from nstopt.bench.machine import this_machine
 from nstopt.bench.peers import Peer
-from nstopt.bundle import open_bundle
+from nstopt.bundle import is_bundle, open_bundle
 from nstopt.errors import BuildError, DeviceError, NstoptError
 from nstopt.files import sha256_file
 from nstopt.pictures.size import DEFAULT_SIZE, Size
-from nstopt.pipeline.ensure import SweepSpec, is_bundle, sweep
+from nstopt.pipeline.ensure import SweepSpec, sweep
 from nstopt.pipeline.spec import DEFAULT_PSNR_DB
 from nstopt.progress import Progress
 from nstopt.projection.forecast import check_targets

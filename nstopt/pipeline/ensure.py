@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nstopt import engines
-from nstopt.bundle import MANIFEST, SUFFIX
 from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.export.metadata import read_info
 from nstopt.export.onnx_file import fulfills_contract, read_onnx
@@ -55,11 +54,6 @@ class Swept(NamedTuple):
     model: Path
     bundles: tuple[Path, ...]
     left_out: tuple[str, ...]
-
-
-def is_bundle(path: Path) -> bool:
-    """Return True if a path names an engine bundle rather than a net."""
-    return path.suffix == SUFFIX or (path / f"{MANIFEST}.sha256").is_file()
 
 
 def sweep(spec: SweepSpec, progress: Progress | None = None) -> Swept:

@@ -76,6 +76,9 @@ def test_the_commands_without_arguments(tmp_path: Path, cli: Cli, monkeypatch: p
     assert lines[1].endswith("astronaut.png")
     assert lines[2].startswith("wrote nstopt-out/astronaut-stylized.png: 512x512, the net ran at 64x64")
     assert read_picture(Path("nstopt-out/astronaut-stylized.png")).rgb.shape == (512, 512, 3)
+    lines = ran("stylize", "nstopt-out/astronaut-stylized.png")
+    assert lines[0] == "took nstopt-out/sample-64x64-int8.nst"
+    assert lines[1].startswith("wrote nstopt-out/astronaut-stylized-stylized.png: 512x512")
     lines = ran("inspect")
     assert lines[0] == "took nstopt-out/sample-64x64-int8.nst"
     assert "sample: johnson" in "\n".join(lines)

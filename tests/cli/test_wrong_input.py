@@ -70,6 +70,8 @@ WRONG: dict[str, str] = {
     "plan net.nst": r"net\.nst: is built already, for one GPU; a plan takes its checkpoint or its \.onnx",
     "plan net.onnx --target voodoo2": r"no GPU 'voodoo2' is known; there are: gtx-1050ti, ",
     "stylize": r"no engine bundle in \./nstopt-out: name one",
+    "stylize no.nst": r"no\.nst: no such folder",
+    "stylize no.png": r"no engine bundle in \./nstopt-out: name one",
     "stylize no.nst photo.png": r"no\.nst: no such folder",
     "stylize changed.nst photo.png": r"changed\.nst: model\.bin does not match its hash",
     "stylize net.nst no.png": r"no\.png: no such picture",

@@ -17,7 +17,7 @@ from nstopt.export.metadata import read_info, write_info
 from nstopt.export.onnx_file import read_onnx
 from nstopt.files import sha256_file
 from nstopt.pictures.size import Size
-from nstopt.pipeline.ensure import SweepSpec, export, is_bundle, sweep
+from nstopt.pipeline.ensure import SweepSpec, export, sweep
 
 SMALL, WIDE = Size(32, 32), Size(24, 48)
 
@@ -127,15 +127,6 @@ def test_int8_without_photographs_is_an_error_before_anything_is_built(
     with pytest.raises(CalibrationError, match=r"tiny.onnx: INT8 needs pictures .* or leave int8 out of --precision"):
         sweep(replace(spec, folder=tmp_path, precisions=("fp32", precision)))
     assert not list(tmp_path.glob("*.nst"))
-
-
-def test_bundles_and_nets_are_told_apart(spec: SweepSpec, tmp_path: Path) -> None:
-    assert is_bundle(sweep(spec).bundles[0])
-    assert is_bundle(tmp_path / "missing.nst")
-    (tmp_path / "checkpoint").mkdir()
-    (tmp_path / "checkpoint" / "manifest.json").write_text("{}")
-    assert not is_bundle(tmp_path / "checkpoint")
-    assert not is_bundle(spec.net)
 
 
 def test_a_missing_net_is_named(spec: SweepSpec) -> None:

@@ -25,9 +25,10 @@ def plan_command(
     options: NetOptions,
 ) -> None:
     """Project what a GPU can run, present or not: size for each precision, memory, software, and what to change."""
+    from nstopt.bundle import is_bundle
     from nstopt.errors import BuildError
     from nstopt.gpu import facts
-    from nstopt.pipeline.ensure import export, is_bundle
+    from nstopt.pipeline.ensure import export
     from nstopt.projection.plan import Question, advise, check_free_size
 
     gpu = facts.gpu(target)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def stylize_command(
-    bundle: Annotated[Path | None, typer.Argument(help="Engine bundle.")] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="Engine bundle; default: the newest.")] = None,
     picture: Annotated[
         Path | None, typer.Argument(help="Picture, or folder of pictures; default: a demo photograph.")
     ] = None,
@@ -31,12 +31,18 @@ def stylize_command(
         typer.Option(help="Also write before and after side by side: a picture, or for a folder of pictures a folder."),
     ] = None,
 ) -> None:
-    """Stylize a picture, or all pictures of a folder. The result has the picture's own size."""
+    """Stylize a picture, or all pictures of a folder. The result has the picture's own size.
+
+    The bundle may be left out: nstopt stylize PICTURE.
+    """
     from nstopt import engines
+    from nstopt.bundle import is_bundle
     from nstopt.media.jobs import list_jobs
     from nstopt.media.stylize import run
     from nstopt.pictures.files import demo_photograph
 
+    if bundle and picture is None and not is_bundle(bundle):
+        bundle, picture = None, bundle
     path = bundle or took(artifacts.newest_bundle())
     source = picture or took(demo_photograph("astronaut"))
     default = artifacts.FOLDER / (f"{source.name}-stylized" if source.is_dir() else f"{source.stem}-stylized.png")
