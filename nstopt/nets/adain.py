@@ -87,7 +87,7 @@ def bake(decoder: State, vgg: State | None, styles: Sequence[Style], alpha: floa
     """
     if vgg is None:
         raise CheckpointError(
-            "an AdaIN decoder needs the VGG it was trained with: pass its file (vgg_normalized.pth) as --vgg"
+            "an AdaIN decoder needs the VGG it was trained with: pass its file (vgg_normalised.pth) as --vgg"
         )
     if not styles:
         raise CheckpointError("an AdaIN net needs a style to bake in: pass at least one picture with --style")

@@ -121,6 +121,6 @@ class _Stages(nn.Module):
 def _read_vgg(path: Path) -> State:
     if not path.exists():
         raise CheckpointError(
-            f"{path} does not exist, and nstopt downloads nothing: get vgg_normalized.pth from {VGG_URL}"
+            f"{path} does not exist, and nstopt downloads nothing: get vgg_normalised.pth from {VGG_URL}"
         )
     return read_state_dict(path)

@@ -131,7 +131,7 @@ def adain_decoder(top: int = 8) -> State:
 
 
 def adain_vgg(top: int = 8) -> State:
-    """Return a narrow vgg_normalized.pth of pytorch-AdaIN, with some of the unused layers at its end."""
+    """Return a narrow vgg_normalised.pth of pytorch-AdaIN, with some of the unused layers at its end."""
     state: State = {}
     conv(state, "0", 3, 3, 1)
     widths = (3, 4, 4, 5, 5, 6, 6, 6, 6, top, top, top)

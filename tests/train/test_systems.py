@@ -149,7 +149,7 @@ def test_missing_training_files(tmp_path: Path) -> None:
         Johnson(johnson_spec(tmp_path, data=tmp_path / "nowhere"), CPU)
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         Johnson(johnson_spec(tmp_path, lossnet=tmp_path / "no.npz"), CPU)
-    with pytest.raises(CheckpointError, match=r"get vgg_normalized\.pth from https://github\.com"):
+    with pytest.raises(CheckpointError, match=r"get vgg_normalised\.pth from https://github\.com"):
         Adain(AdainSpec(spec.data, spec.data, tmp_path / "no.pth"), CPU)
 
 

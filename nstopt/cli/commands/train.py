@@ -107,7 +107,7 @@ def adain_command(
     *,
     style_dir: Annotated[Path, typer.Option(help="Folder of style pictures.")],
     data: Photographs,
-    vgg: Annotated[Path, typer.Option(help="Normalized VGG of pytorch-AdaIN, vgg_normalized.pth.")],
+    vgg: Annotated[Path, typer.Option(help="Normalized VGG of pytorch-AdaIN, vgg_normalised.pth.")],
     output: TrainedNet,
     style_weight: Annotated[
         float | None, typer.Option(min=0, help="Weight of the style loss, lambda in the paper.")
