@@ -9,8 +9,10 @@ import torch
 from nets import layouts
 from train.material import write_lossnet, write_pictures
 
+from nstopt.errors import TrainingError
 from nstopt.nets import load_net
 from nstopt.pictures.files import read_picture
+from nstopt.train.adain import AdainSpec, AdainTrainSpec
 
 from .conftest import Cli
 
@@ -58,6 +60,26 @@ def test_train_adain(here: Path, cli: Cli) -> None:
     assert (ran.code, ran.err) == (0, "")
     net = load_net(here / "net.safetensors", vgg="vgg.pth", styles=[("photos/0.png", 1.0)])
     assert net.family == "adain"
+
+
+def test_options_that_are_not_given_have_the_defaults_of_the_specs(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def train(system: object, spec: object, *_: object) -> None:
+        seen.append(spec)
+        raise TrainingError("enough")
+
+    monkeypatch.setattr("nstopt.train.adain.Adain", lambda spec, place: seen.append(spec))
+    monkeypatch.setattr("nstopt.train.trainer.train", train)
+    files = ("--style-dir", "styles", "--data", "photos", "--vgg", "vgg.pth")
+    ran = cli("train", "adain", *files, "--batch", 3, "--rate", 1e-3, "-o", "net.safetensors")
+    assert ran.err == "error: enough\n"
+    assert seen == [
+        AdainSpec(data=Path("photos"), style_dir=Path("styles"), vgg=Path("vgg.pth"), peak_rate=1e-3),
+        AdainTrainSpec(run=Path("net.run"), batch=3),
+    ]
 
 
 def test_gatys(here: Path, cli: Cli) -> None:

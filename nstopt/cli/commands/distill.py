@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nstopt.cli.commands.train import STEPS, train_and_save
+from nstopt.cli.commands.train import train_and_save
 from nstopt.cli.console import Bar, console, say
 from nstopt.cli.options.engine import OneSize
 from nstopt.cli.options.group import expand_groups
@@ -47,14 +47,13 @@ def distill_command(
     from nstopt.nets import load_net
     from nstopt.train.distill import Distill, DistillSpec
     from nstopt.train.student import compare
+    from nstopt.train.trainer import TrainSpec
 
     arguments = net.arguments()
     loaded, size = load_net(teacher, **arguments), res or DEFAULT_SIZE
     chosen = _widest(student.spec(), target, fps, size) if target else student.spec()
-    spec = DistillSpec(
-        student=chosen, data=data, **{"steps": STEPS, **options.given("steps", "crop", "peak_rate", "seed")}
-    )
-    train_and_save(lambda place: Distill(spec, loaded, place), output, options, spec.steps)
+    spec = DistillSpec(student=chosen, data=data, **options.given("steps", "crop", "peak_rate", "seed"))
+    train_and_save(lambda place: Distill(spec, loaded, place), output, options, TrainSpec)
     with Bar() as bar:
         compared = compare(teacher, output, size, val, bar, **arguments)
     console.print(student_table(compared))

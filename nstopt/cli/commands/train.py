@@ -23,10 +23,7 @@ from nstopt.cli.render.training import loss_line
 
 if TYPE_CHECKING:
     from nstopt.train.process import ProcessContext
-    from nstopt.train.trainer import System
-
-STEPS, LOOP = 2000, {"batch": 2}
-ADAIN_STEPS, ADAIN_LOOP = 160_000, {"batch": 8, "every": 1000}
+    from nstopt.train.trainer import System, TrainSpec
 
 app = typer.Typer(
     help="Train a net of your own. On several GPUs: torchrun --nproc-per-node 2 -m nstopt train ...",
@@ -48,15 +45,16 @@ def johnson_command(
 ) -> None:
     """Train a Johnson net to one style."""
     from nstopt.train.johnson import Johnson, JohnsonSpec
+    from nstopt.train.trainer import TrainSpec
 
     spec = JohnsonSpec(
         style=losses.spec(style),
         data=data,
         lossnet=losses.lossnet,
         **net.given("widths", "blocks"),
-        **{"steps": STEPS, **options.given("steps", "crop", "peak_rate", "seed")},
+        **options.given("steps", "crop", "peak_rate", "seed"),
     )
-    train_and_save(lambda place: Johnson(spec, place), output, options, spec.steps)
+    train_and_save(lambda place: Johnson(spec, place), output, options, TrainSpec)
 
 
 @app.command("reconet")
@@ -83,6 +81,7 @@ def reconet_command(
 ) -> None:
     """Train a ReCoNet, whose video does not flicker, to one style."""
     from nstopt.train.reconet import Reconet, ReconetSpec
+    from nstopt.train.trainer import TrainSpec
 
     own = {
         "frn": None if norm is None else norm == "frn",
@@ -96,9 +95,9 @@ def reconet_command(
         from_clips=clips,
         **given(own),
         **net.given("widths", "blocks"),
-        **{"steps": STEPS, **options.given("steps", "crop", "peak_rate", "seed")},
+        **options.given("steps", "crop", "peak_rate", "seed"),
     )
-    train_and_save(lambda place: Reconet(spec, place), output, options, spec.steps)
+    train_and_save(lambda place: Reconet(spec, place), output, options, TrainSpec)
 
 
 @app.command("adain")
@@ -118,37 +117,33 @@ def adain_command(
     options: TrainOptions,
 ) -> None:
     """Train an AdaIN decoder, which takes any style at export."""
-    from nstopt.train.adain import Adain, AdainSpec
+    from nstopt.train.adain import Adain, AdainSpec, AdainTrainSpec
 
     spec = AdainSpec(
         data=data,
         style_dir=style_dir,
         vgg=vgg,
         **given({"style_weight": style_weight, "decay": decay}),
-        **{"steps": ADAIN_STEPS, **options.given("steps", "crop", "peak_rate", "seed")},
+        **options.given("steps", "crop", "peak_rate", "seed"),
     )
-    train_and_save(lambda place: Adain(spec, place), output, options, spec.steps, ADAIN_LOOP)
+    train_and_save(lambda place: Adain(spec, place), output, options, AdainTrainSpec)
 
 
 def train_and_save(
-    make: Callable[[ProcessContext], System],
-    output: Path,
-    options: TrainOptions,
-    steps: int,
-    loop: dict[str, int] = LOOP,
+    make: Callable[[ProcessContext], System], output: Path, options: TrainOptions, loop: type[TrainSpec]
 ) -> None:
-    """Train the system that `make` returns for this process, and write its net. Raises what training raises."""
+    """Train the system that `make` returns for this process, and write its net. `loop` is the spec class that has the
+    defaults of the training loop. Raises what training raises."""
     from nstopt.train.process import join_processes
     from nstopt.train.save import check_writable, save_net
-    from nstopt.train.trainer import TrainSpec, train
+    from nstopt.train.trainer import train
 
     check_writable(output)
-    spec = TrainSpec(
+    spec = loop(
         run=options.run or output.with_suffix(".run"),
-        steps=steps,
         amp=options.amp,
         resume=options.resume,
-        **{**loop, **options.given("batch", "every")},
+        **options.given("steps", "batch", "every"),
     )
 
     def report(step: int, losses: dict[str, float]) -> None:
