@@ -26,10 +26,7 @@ class TorchScriptBackend(Backend):
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         if source.torchscript is None:
-            raise BuildError(
-                "the torchscript backend needs the TorchScript file of the same export beside the ONNX file: export "
-                "again with --torchscript"
-            )
+            raise BuildError("the torchscript backend needs a TorchScript file")
         shutil.copyfile(source.torchscript, folder / MODEL)
         try:
             _load(folder / MODEL)

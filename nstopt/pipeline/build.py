@@ -42,6 +42,12 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
     require_exported_for(spec, raw)
     calibration, validation = choose_pictures(spec, info)
     clip = picture_sets.clip(spec.drift) if spec.drift else None
+    torchscript = _torchscript_beside(spec.model, info)
+    if torchscript is None and not backend.capabilities.compiles_onnx:
+        raise BuildError(
+            f"{spec.model}: the {spec.backend} backend needs the TorchScript file of the same export beside the ONNX "
+            "file: export again with --torchscript"
+        )
     with new_bundle(spec.bundle_path()) as draft:
         progress.step("rewriting the graph")
         tuner = make_tuner(spec, backend, progress) if spec.tune else None
@@ -50,7 +56,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         lowered = lower(raw, spec.shape, backend, spec.precision, choose=choose, quantize=quantize)
         progress.step(f"compiling with {spec.backend}")
         with tempfile.TemporaryDirectory() as temporary:
-            source = Source(Path(temporary) / "model.onnx", _torchscript_beside(spec.model, info))
+            source = Source(Path(temporary) / "model.onnx", torchscript)
             onnx.save(lowered.model, source.onnx)
             options = BuildOptions(spec.workspace_mib, progress)
             built = backend.build(source, spec.shape, spec.precision, draft.folder, options)

@@ -50,7 +50,7 @@ WRONG: dict[str, str] = {
     "build-engine net.onnx --val none": r"none: no pictures in this folder",
     "build-engine net.onnx --backend magic": r"unknown backend 'magic'; there are: openvino, onnxruntime, ",
     "build-engine net.onnx --backend torchscript --fp16": r"the torchscript backend runs fp32 only, not fp16",
-    "build-engine net.onnx --backend torchscript": r"the torchscript backend needs the T.*: export again",
+    "build-engine net.onnx --backend torchscript": r"net\.onnx: the torchscript backend needs the T.*export",
     "build-engine net.onnx --res 48 --val one -o file/a.nst": r"file/a\.nst: cannot be written: file is not a folder",
     "build-engine net.onnx --res 48 --val one -o none": r"none: cannot be written: it exists and is no",
     "bench": r"no engine bundle in \./nstopt-out: name one, or run nstopt build-engine first",
