@@ -152,6 +152,16 @@ def _temporary_sibling(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def adopt(bundle: Bundle, path: Path) -> Bundle:
+    """Move a bundle to `path`, on the same file system, in place of the one that is there. Raises BundleError."""
+    try:
+        make_folder(path.parent)
+        _swap_in(bundle.path, path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return Bundle(path, bundle.manifest)
+
+
 def _swap_in(folder: Path, path: Path) -> None:
     """Give `folder` its final name. An existing bundle is exchanged with it in one step, so that a kill at any moment
     leaves a whole bundle under the name. The caller removes the old one, now in the temporary folder."""

@@ -114,6 +114,17 @@ class CandidateInfo(msgspec.Struct, frozen=True):
     on_front: bool = True
 
 
+class RivalInfo(msgspec.Struct, frozen=True):
+    """An engine of another precision that is both faster than an INT8 engine and closer to FP32: its median latency and
+    the INT8 engine's, measured in turns, and its PSNR in dB on the validation pictures."""
+
+    precision: str
+    latency_ms: float
+    int8_latency_ms: float
+    psnr_db_mean: float
+    psnr_db_worst: float
+
+
 class TunedInfo(msgspec.Struct, frozen=True):
     """A layer whose form was chosen by measuring. `latency_ms` maps each form to its milliseconds, measured in a small
     graph that holds this layer alone, in its shape."""
@@ -139,6 +150,7 @@ class Manifest(msgspec.Struct, frozen=True):
     tuning: tuple[TunedInfo, ...] = ()
     search: tuple[CandidateInfo, ...] = ()
     drift: DriftInfo | None = None
+    rival: RivalInfo | None = None
     fingerprint: Fingerprint | None = None
 
 

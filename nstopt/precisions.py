@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from nstopt.errors import BuildError
 
-PRECISIONS = ("fp32", "fp16", "int8", "int8-fp16")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-bf16", "int8-fp16")
+
+# Those that only CPU backends build.
+CPU_ONLY = ("bf16", "int8-bf16")
 
 
 def parts(precision: str) -> tuple[str, ...]:
@@ -18,6 +21,11 @@ def parts(precision: str) -> tuple[str, ...]:
 def is_quantized(precision: str) -> bool:
     """Return True if a precision quantizes, and so needs calibration pictures."""
     return "int8" in parts(precision)
+
+
+def between(precision: str) -> str:
+    """Return the type between quantized convolutions: `int8-fp16` → `fp16`, `int8` → `fp32`."""
+    return parts(precision)[1] if len(parts(precision)) > 1 else "fp32"
 
 
 def require_known(precision: str) -> None:

@@ -28,10 +28,16 @@ auto on_device(const std::string &doing, Function &&function) {
     }
 }
 
-ov::AnyMap configuration(const nstopt_options &options) {
+// Returns whether the model was built to compute in BF16 between its convolutions.
+bool wants_bf16(const ov::Model &model) {
+    const std::vector<std::string> entry{"nstopt", "precision"};
+    return model.has_rt_info(entry) && model.get_rt_info<std::string>(entry).find("bf16") != std::string::npos;
+}
+
+ov::AnyMap configuration(const ov::Model &model, const nstopt_options &options) {
     ov::AnyMap chosen{
-        // Without this hint OpenVINO computes in BF16 on CPUs that have it, which the user did not ask for.
-        ov::hint::inference_precision(ov::element::f32),
+        // Without this hint OpenVINO computes in BF16 on CPUs that have it, which is not always what was asked for.
+        ov::hint::inference_precision(wants_bf16(model) ? ov::element::bf16 : ov::element::f32),
         ov::hint::performance_mode(ov::hint::PerformanceMode::LATENCY),
     };
     if (options.threads > 0) {
@@ -117,7 +123,13 @@ public:
             ov::Tensor weights(ov::element::u8, {bin.size()});
             std::memcpy(weights.data(), bin.data(), bin.size());
             const auto model = core().read_model(std::string(xml.begin(), xml.end()), weights);
-            compiled_ = core().compile_model(model, "CPU", configuration(options));
+            // OpenVINO takes BF16 by itself where the CPU has it, and would emulate it elsewhere.
+            if (wants_bf16(*model) && core().get_property("CPU", ov::hint::inference_precision) != ov::element::bf16) {
+                throw Error(NSTOPT_BAD_DEVICE, bundle.folder.string() +
+                                                   ": built for CPUs with BF16 arithmetic (AVX512-BF16 or AMX), which "
+                                                   "this one lacks; build fp32 or int8 here");
+            }
+            compiled_ = core().compile_model(model, "CPU", configuration(*model, options));
         });
     }
 

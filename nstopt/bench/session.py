@@ -1,6 +1,7 @@
 """One `nstopt bench`: nets and engine bundles → engines → cases → a run file that grows with every case.
 
     pipeline/ensure.py       builds what is missing
+    bench/fastest.py         or builds all that this machine runs
     bench/cases.py           plans which engine and which peer runs at which size
     bench/harness.py         times the cases
     bench/layer_times.py     times each engine's layers, with --layers
@@ -12,7 +13,7 @@ An interrupted run is recognized by its plan, and goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import product
 from pathlib import Path
@@ -21,15 +22,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nstopt.bench.cases import Case, plan_cases
+from nstopt.bench.fastest import build_fastest, reasons
 from nstopt.bench.harness import BenchProgress, BenchSpec, run, run_plan
 from nstopt.bench.machine import this_machine
 from nstopt.bench.peers import Peer
 from nstopt.bundle import is_bundle, open_bundle
 from nstopt.errors import BuildError, DeviceError, NstoptError
 from nstopt.files import sha256_file
-from nstopt.pictures.size import DEFAULT_SIZE, Size
-from nstopt.pipeline.ensure import SweepSpec, sweep
-from nstopt.pipeline.spec import DEFAULT_PSNR_DB
+from nstopt.pictures.size import DEFAULT_SIZE, Size, Sizes
+from nstopt.pipeline.ensure import SweepSpec, Swept, export, sweep
+from nstopt.pipeline.spec import DEFAULT_PSNR_DB, BuildSpec
+from nstopt.precisions import CPU_ONLY
 from nstopt.progress import Progress
 from nstopt.projection.forecast import check_targets
 from nstopt.runs.projected import HERE
@@ -42,7 +45,8 @@ class BenchRequest:
     """Options of one bench. `paths` are engine bundles and nets.
 
     Of each net, engines of all `sizes`, `precisions`, `backends` and `batches` are built in `folder`, with at least
-    `min_psnr_db` against FP32 (None: 40 dB). `peers` are names; they run `checkpoint`, or the net itself.
+    `min_psnr_db` against FP32 (None: 40 dB). Without precisions and backends, these are all that this machine runs.
+    `peers` are names; they run `checkpoint`, or the net itself.
     """
 
     paths: Sequence[Path]
@@ -93,7 +97,8 @@ def prepare(request: BenchRequest, progress: Progress) -> PreparedRun:
         for batch in request.batches or (None,):
             cases += plan_cases(bundles, request.sizes, batch, _peers(request, bundles[0] if bundles else None))
     for net in nets:
-        swept = sweep(_sweep_spec(request, net), progress)
+        is_named = bool(request.precisions or request.backends)
+        swept = sweep(_sweep_spec(request, net), progress) if is_named else _all_of(request, net, progress)
         models[_name_of(swept.model)] = swept.model
         left_out += [f"{net.name}: {what}" for what in swept.left_out]
         for batch in request.batches or (1,):
@@ -157,6 +162,19 @@ def _check_names(nets: Sequence[Path]) -> None:
             raise BuildError(f"{net}: another net of this run is also called {net.stem}; rename one of the files")
 
 
+def _all_of(request: BenchRequest, net: Path, progress: Progress) -> Swept:
+    """Build the engines of a net in all precisions that this machine computes in, each on its fastest backend."""
+    model = export(net, request.folder, request.net_options, progress=progress)
+    spec = BuildSpec(model, request.folder, calib=request.calib, val=request.val, min_psnr_db=_min_psnr_db(request))
+    bundles: list[Path] = []
+    left_out: dict[str, None] = {}
+    for size, batch in product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,)):
+        found = build_fastest(replace(spec, sizes=Sizes(size), batch=batch), progress, keep_all=True)
+        bundles += [one.bundle.path for one in found.contenders if one.bundle]
+        left_out |= dict.fromkeys(reasons([one for one in found.contenders if not one.bundle]))
+    return Swept(model, tuple(bundles), tuple(left_out))
+
+
 def _sweep_spec(request: BenchRequest, net: Path) -> SweepSpec:
     return SweepSpec(
         net=net,
@@ -167,9 +185,13 @@ def _sweep_spec(request: BenchRequest, net: Path) -> SweepSpec:
         batches=request.batches or (1,),
         calib=request.calib,
         val=request.val,
-        min_psnr_db=DEFAULT_PSNR_DB if request.min_psnr_db is None else request.min_psnr_db,
+        min_psnr_db=_min_psnr_db(request),
         net_options=request.net_options,
     )
+
+
+def _min_psnr_db(request: BenchRequest) -> float:
+    return DEFAULT_PSNR_DB if request.min_psnr_db is None else request.min_psnr_db
 
 
 def _name_of(model: Path) -> str:
@@ -216,15 +238,18 @@ def _with_projections(file: RunFile, request: BenchRequest, planned: PreparedRun
     from nstopt.projection import forecast
     from nstopt.projection.model import Workload
 
-    shapes = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), request.precisions or ("fp32",))
+    asked = request.precisions or ("fp32",)
+    on_gpus = [one for one in asked if one not in CPU_ONLY]
+    shapes = product(request.sizes or (DEFAULT_SIZE,), request.batches or (1,), on_gpus)
     workloads = [
         Workload(net, model, precision, size, batch)
         for (net, model), (size, batch, precision) in product(planned.models.items(), shapes)
     ]
     gpus = [target for target in request.targets if target != HERE]
     rows = list(forecast.on_gpus(gpus, workloads, file.records, planned.models))
-    left_out: list[str] = []
+    on_cpus = [one for one in asked if gpus and one in CPU_ONLY]
+    left_out = [f"{one} on {', '.join(gpus)}: only engines on CPUs have it" for one in on_cpus]
     if HERE in request.targets:
-        found, left_out = forecast.here(file.records, planned.models)
-        rows += found
+        found, lacking = forecast.here(file.records, planned.models)
+        rows, left_out = rows + found, left_out + lacking
     return msgspec.structs.replace(file, projected=tuple(rows), left_out=(*file.left_out, *left_out))

@@ -47,7 +47,15 @@ def ablate(
     Raises CalibrationError if the net gives no finite activations on the pictures.
     """
     stats, compared, _ = collect_from_set(model, calibration, progress)
-    search = Search(model, stats, calibration.inputs, calibration.render, compared, finish=calibration.finish)
+    search = Search(
+        model,
+        stats,
+        calibration.inputs,
+        calibration.render,
+        compared,
+        finish=calibration.finish,
+        level_cost=calibration.level_cost,
+    )
     best = search.run(calibration.target, progress).recipe
     validation = list(held_out.load(calibration.size))
     reference, _ = calibration.render(model, validation)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from nstopt.calib import cache
 from nstopt.calib.coverage import KINDS, kinds
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.ranges import Int8Inputs
-from nstopt.calib.search import Candidate, Finish, QualityTarget, Render, Search
+from nstopt.calib.search import LEVEL_COST, Candidate, Finish, QualityTarget, Render, Search
 from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
@@ -41,7 +41,7 @@ class Calibration:
     """The inputs of a calibration. `pictures` are run at `size` in batches of `batch`; `inputs` are the schemes that
     the backend's convolutions take; `render` runs a candidate on the backend, which `judge` names; `target` is the
     quality that the search goes for; `finish` turns an INT8 graph into the one that is built, which is what gets
-    judged."""
+    judged; `level_cost` is the time of a layer's levels, as `Search` takes it."""
 
     pictures: PictureSet
     size: Size
@@ -51,6 +51,7 @@ class Calibration:
     judge: str
     target: QualityTarget
     finish: Finish = lambda model: model
+    level_cost: Mapping[str, float] = field(default_factory=lambda: LEVEL_COST)
 
 
 class Quantized(NamedTuple):
@@ -114,6 +115,7 @@ def _search(model: onnx.ModelProto, calibration: Calibration, progress: Progress
             collected.compared,
             [exact(picture) for picture in collected.compared] if exact else None,
             calibration.finish,
+            calibration.level_cost,
         )
         best = search.run(calibration.target, progress)
         found = search.build(best.recipe)

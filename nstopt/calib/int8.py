@@ -31,6 +31,8 @@ from nstopt.calib.rounding import nearest
 from nstopt.graph.nodes import attribute, clone, initializers, multiplying, producers
 
 Array = NDArray[Any]
+# Levels of a quantized convolution: one INT8 convolution, or two.
+INT8_LEVELS = ("int8", "int8x2")
 # (convolution, weight, scale that broadcasts to it) → integers of the weight's shape.
 RoundWeight = Callable[[onnx.NodeProto, Array, Array], NDArray[np.int8]]
 
@@ -70,15 +72,17 @@ def quantize(
 ) -> onnx.ModelProto:
     """Return a copy of FP32 `model` whose convolutions multiply in INT8.
 
-    `ranges` has an entry for each of `quantized_tensors`. `levels` maps convolutions by name to int8, int8x2 or fp32;
-    int8 is the default. `round_weight` rounds the weights of a convolution.
+    `ranges` has an entry for each of `quantized_tensors`. `levels` maps convolutions by name to int8, the default,
+    int8x2, or another type, which leaves the convolution as it is. `round_weight` rounds the weights of a convolution.
     """
     model = clone(model)
     writer = _Writer(model.graph, ranges, round_weight)
     weighted = {node.name for node in multiplying(model.graph)}
     for node in list(model.graph.node):
-        level = (levels or {}).get(node.name, "int8") if node.name in weighted else "fp32"
-        writer.write(node, level)
+        if node.name in weighted and (level := (levels or {}).get(node.name, "int8")) in INT8_LEVELS:
+            writer.write_quantized(node, level)
+        else:
+            writer.nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(writer.nodes)
     graph = ir.from_proto(model)
@@ -97,11 +101,8 @@ class _Writer:
         self._made_by, self._constants = producers(graph), initializers(graph)
         self._done: set[str] = set()
 
-    def write(self, node: onnx.NodeProto, level: str) -> None:
-        """Add a node at a level; `fp32` adds it unchanged."""
-        if level == "fp32":
-            self.nodes.append(node)
-            return
+    def write_quantized(self, node: onnx.NodeProto, level: str) -> None:
+        """Add a convolution at one of INT8_LEVELS."""
         pads = _pads_before(node, self._made_by)
         source = pads[0].input[0] if pads else node.input[0]
         params = self._ranges[source]

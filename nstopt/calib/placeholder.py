@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 
@@ -12,7 +14,11 @@ from nstopt.calib.ranges import Distribution, Int8Inputs, min_max_range
 ANY_VALUES = Distribution(np.array([0.0, 8.0]), np.ones(2), 0.0, 8.0)
 
 
-def quantize_with_placeholders(model: onnx.ModelProto, inputs: Int8Inputs) -> onnx.ModelProto:
-    """Return a copy of FP32 `model` whose convolutions all multiply INT8, on the grids that `inputs` allows."""
+def quantize_with_placeholders(
+    model: onnx.ModelProto, inputs: Int8Inputs, levels: Mapping[str, str] | None = None
+) -> onnx.ModelProto:
+    """Return a copy of FP32 `model` whose convolutions multiply INT8, on the grids that `inputs` allows, unless
+    `levels` has another level for them."""
     tensors = quantized_tensors(model.graph).items()
-    return quantize(model, {name: min_max_range(ANY_VALUES, inputs.scheme(readers)) for name, readers in tensors})
+    ranges = {name: min_max_range(ANY_VALUES, inputs.scheme(readers)) for name, readers in tensors}
+    return quantize(model, ranges, levels)

@@ -22,7 +22,7 @@ class Recipe:
 
     `exponents` has the equalization exponent of each stream (None: not equalized); `min_max` the tensors with a min-max
     range (all others: MSE range); `gptq` is True if weights are rounded by GPTQ, else to the nearest integer; `levels`
-    maps the layers that are not `int8` to `int8x2` or `fp32`.
+    maps the layers that are not `int8` to `int8x2`, or to the type that they keep.
     """
 
     exponents: tuple[float | None, ...]

@@ -6,14 +6,15 @@ compared with the reference. The steps, in order:
 1. one equalization exponent for all streams;
 2. weights rounded to the nearest instead of by GPTQ, and min-max instead of MSE ranges, where that is better;
 3. while the target is not met: the exponent of each stream, then the range of each tensor;
-4. while the target is not met: a second INT8 convolution (`int8x2`), then FP32, for the layers that gain most decibels
-   for their multiply-adds;
+4. while the target is not met: the levels beyond INT8, the cheapest first, for the layers that gain most decibels for
+   their multiply-adds: a second INT8 convolution (`int8x2`), or no quantization (`fp32`, or `bf16` where the engine
+   computes in BF16 between its INT8 convolutions);
 5. once it is met: raised layers that are superfluous by then go back, the most expensive first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,8 +34,8 @@ from nstopt.progress import Progress
 Render = Callable[[onnx.ModelProto, Sequence[Picture]], tuple[list[Picture], float]]
 Finish = Callable[[onnx.ModelProto], onnx.ModelProto]
 EXPONENTS = (None, 0.25, 0.5, 0.75, 1.0)
-# Time per multiply-add of a layer's levels, relative to INT8.
-LEVEL_COST = {"int8": 1, "int8x2": 2, "fp32": 4}
+# Time per multiply-add of a layer's levels, relative to INT8, where it was not measured. The last level is exact.
+LEVEL_COST: Mapping[str, float] = {"int8": 1, "int8x2": 2, "fp32": 4}
 # Smallest gain in dB for which a change is kept; smaller ones are chance.
 MIN_GAIN_DB = 0.03
 
@@ -69,7 +70,8 @@ class Search:
     """Search over the INT8 graphs of one FP32 `model`, from its calibration `stats`.
 
     Candidates are rendered on `pictures`, uint8 [H, W, 3], and compared with `reference`, one picture each; None stands
-    for what `model` itself renders. `finish` is applied to a candidate's INT8 graph before it is rendered.
+    for what `model` itself renders. `finish` is applied to a candidate's INT8 graph before it is rendered. `level_cost`
+    has the levels of a layer, the exact one last, and the time each takes per multiply-add.
     """
 
     def __init__(
@@ -81,7 +83,9 @@ class Search:
         pictures: Sequence[Picture],
         reference: Sequence[Picture] | None = None,
         finish: Finish = lambda model: model,
+        level_cost: Mapping[str, float] = LEVEL_COST,
     ) -> None:
+        self._level_cost = level_cost
         self._builder = RecipeBuilder(model, stats, inputs)
         self._render, self._pictures, self._finish = render, pictures, finish
         self._reference = render(model, pictures)[0] if reference is None else reference
@@ -102,7 +106,7 @@ class Search:
         for name in self._builder.tensors:
             if not target.is_met(best):
                 best = self._improve(best, [replace(best.recipe, min_max=best.recipe.min_max ^ {name})])
-        for level in ("int8x2", "fp32"):
+        for level in self._levels_to_raise():
             if target.is_met(best):
                 break
             progress.step(f"searching layers that need {level}")
@@ -145,6 +149,12 @@ class Search:
             if exponent != start[index]
         ]
 
+    def _levels_to_raise(self) -> list[str]:
+        """Return the levels beyond INT8, the cheapest first, without those that the exact one beats in time too."""
+        *_, exact = self._level_cost
+        cost = self._level_cost
+        return [level for level in cost if level == exact or cost["int8"] < cost[level] < cost[exact]]
+
     def _with_level(self, candidate: Candidate, layer: str, level: str) -> Candidate:
         levels = {**candidate.recipe.levels, layer: level}
         levels = {name: one for name, one in levels.items() if one != "int8"}
@@ -177,11 +187,13 @@ class Search:
         """
         levels = best.recipe.levels
 
-        def extra_cost(layer: str) -> int:
-            return self._macs[layer] * (LEVEL_COST[levels[layer]] - LEVEL_COST["int8"])
+        cost = self._level_cost
+
+        def extra_cost(layer: str) -> float:
+            return self._macs[layer] * (cost[levels[layer]] - cost["int8"])
 
         for layer in sorted(levels, key=extra_cost, reverse=True):
-            cheaper = [level for level, cost in LEVEL_COST.items() if cost < LEVEL_COST[levels[layer]]]
+            cheaper = [level for level in cost if cost[level] < cost[levels[layer]]]
             lowered = (self._with_level(best, layer, level) for level in cheaper)
             best = next(filter(target.is_met, lowered), best)
         return best

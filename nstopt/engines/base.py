@@ -120,9 +120,23 @@ class Backend(ABC):
         """Backend, version and device: what a measured time holds for. Raises DeviceError if the device is missing."""
 
     def require(self, precision: str, force: bool) -> None:
-        """Check before a build that this machine can do it. Raises DeviceError if the machine cannot run the backend,
-        BuildError if it runs `precision` far slower than FP32 and `force` is not set."""
+        """Check before a build that this machine can do it. Raises DeviceError if the machine cannot run the backend or
+        lacks the arithmetic of `precision`, BuildError if it runs `precision` far slower than FP32 and `force` is not
+        set."""
         return
+
+    def computes(self, precision: str) -> str:
+        """Return the precision that this device computes in where the graph holds `precision`: most CPUs run FP16 in
+        FP32."""
+        return precision
+
+    def is_native(self, precision: str) -> bool:
+        """Return True if this machine runs `precision` as it is, not in another one or far slower than FP32."""
+        try:
+            self.require(precision, force=False)
+        except (BuildError, DeviceError):
+            return False
+        return precision in self.capabilities.precisions and self.computes(precision) == precision
 
     def require_built_for_here(self, manifest: Manifest) -> None:
         """Check before loading that an engine runs on this machine. Raises DeviceError if it was built for another."""
@@ -133,24 +147,27 @@ class Backend(ABC):
         engine is for; None stands for this machine's."""
         return self.capabilities.forms
 
-    def compile(self, model: bytes) -> CompiledModel:
-        """Compile a serialized ONNX model into a function of its inputs by name, for searches over many models. Raises
-        BuildError."""
+    def compile(self, model: bytes, precision: str) -> CompiledModel:
+        """Compile a serialized ONNX model that holds `precision` into a function of its inputs by name, for searches
+        over many models. Raises BuildError."""
         raise BuildError(f"the {self.name} backend takes no ONNX model: choose another --backend")
 
-    def measure(self, models: Sequence[bytes], feed: Feed, rounds: int = 10) -> list[float]:
-        """Median milliseconds of a run of each model. The models take turns, so that noise of the machine affects
-        all."""
-        runners = [functools.partial(self.compile(model), feed) for model in models]
-        samples: list[list[float]] = [[] for _ in runners]
-        for round_ in range(rounds + 2):
-            for run, times in zip(runners, samples, strict=True):
-                run()  # not timed: the caches hold the other model's data
-                begin = time.perf_counter()
-                run()
-                if round_ >= 2:
-                    times.append((time.perf_counter() - begin) * 1e3)
-        return [statistics.median(times) for times in samples]
+    def measure(self, models: Sequence[bytes], precision: str, feed: Feed) -> list[float]:
+        """Median milliseconds of a run of each model, all of one precision."""
+        return take_turns([functools.partial(self.compile(model, precision), feed) for model in models])
+
+
+def take_turns(runs: Sequence[Callable[[], object]], rounds: int = 10) -> list[float]:
+    """Return the median milliseconds of each function. They take turns, so that noise of the machine affects all."""
+    samples: list[list[float]] = [[] for _ in runs]
+    for round_ in range(rounds + 2):
+        for run, times in zip(runs, samples, strict=True):
+            run()  # not timed: the caches hold another one's data
+            begin = time.perf_counter()
+            run()
+            if round_ >= 2:
+                times.append((time.perf_counter() - begin) * 1e3)
+    return [statistics.median(times) for times in samples]
 
 
 class InferRequest:

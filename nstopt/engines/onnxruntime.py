@@ -57,9 +57,7 @@ class ONNXRuntimeBackend(Backend):
         except ORT_ERRORS as error:
             raise BuildError(f"ONNX Runtime {VERSION} cannot load {source.onnx.name}: {error}") from error
         shutil.copyfile(source.onnx, folder / MODEL)
-        # Its integer convolutions also quantize their output, which our graphs never ask for (see calib/int8.py). It
-        # keeps the graph's rounding and multiplies in FP32.
-        return Built("fp32", f"CPU ({platform.machine()})", {"onnxruntime": VERSION})
+        return Built(self.computes(precision), f"CPU ({platform.machine()})", {"onnxruntime": VERSION})
 
     def load(self, folder: Path, shape: InputShape) -> Engine:
         return ONNXRuntimeEngine(folder / MODEL, shape)
@@ -67,7 +65,12 @@ class ONNXRuntimeBackend(Backend):
     def identity(self) -> str:
         return f"onnxruntime {VERSION} {platform.machine()} {os.cpu_count()} CPUs"
 
-    def compile(self, model: bytes) -> CompiledModel:
+    def computes(self, precision: str) -> str:
+        # Its integer convolutions also quantize their output, which our graphs never ask for (see calib/int8.py). It
+        # keeps the graph's rounding and multiplies in FP32.
+        return "fp32"
+
+    def compile(self, model: bytes, precision: str) -> CompiledModel:
         try:
             opened = session(model)
         except ORT_ERRORS as error:

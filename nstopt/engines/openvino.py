@@ -31,16 +31,18 @@ from nstopt.engines.base import (
     LayerTime,
     Source,
 )
+from nstopt.engines.openvino_bf16 import is_native, keep_sums
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs
-from nstopt.manifest import InputShape
+from nstopt.manifest import InputShape, Manifest
+from nstopt.precisions import parts
 
 if TYPE_CHECKING:
     from nstopt.pictures.files import Picture
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
-# Without the precision hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
-CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+# Entry of a model that states which precision it was built in. It tells the type to compute in between convolutions.
+PRECISION_ENTRY = ["nstopt", "precision"]
 PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
@@ -53,10 +55,17 @@ def core() -> ov.Core:
     return ov.Core()
 
 
+def config(precision: str) -> dict[str, str]:
+    """Return the options to compile a model of a precision with. Without the precision hint OpenVINO computes in BF16
+    where the CPU has it, which is not always what was asked for."""
+    hint = "bf16" if "bf16" in parts(precision) else "f32"
+    return {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+
+
 class OpenVINOBackend(Backend):
     name = "openvino"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}),
+        precisions=frozenset({"fp32", "bf16", "fp16", "int8", "int8-bf16"}),
         files=(MODEL, WEIGHTS),
         free_zero_point=frozenset({"Conv"}),
         # The fastest forms where they were measured: docs/performance.md.
@@ -68,14 +77,16 @@ class OpenVINOBackend(Backend):
     ) -> Built:
         try:
             graph = core().read_model(source.onnx)
-            core().compile_model(graph, "CPU", CONFIG)
+            graph.set_rt_info(precision, PRECISION_ENTRY)
+            if precision == "bf16":
+                keep_sums(graph)
             ov.save_model(graph, folder / MODEL, compress_to_fp16=False)
+            _compiled(folder / MODEL)
         except RuntimeError as error:
             raise BuildError(
                 f"OpenVINO {ov.__version__} cannot compile {source.onnx.name}: {_reason(error)}"
             ) from error
-        computes = "int8" if precision == "int8" else "fp32"
-        return Built(computes, _cpu(), {"openvino": ov.__version__.split("-")[0]})
+        return Built(self.computes(precision), _cpu(), {"openvino": ov.__version__.split("-")[0]})
 
     def load(self, folder: Path, shape: InputShape) -> Engine:
         return OpenVINOEngine(folder / MODEL, shape)
@@ -83,9 +94,22 @@ class OpenVINOBackend(Backend):
     def identity(self) -> str:
         return f"openvino {ov.__version__} {_cpu()}"
 
-    def compile(self, model: bytes) -> CompiledModel:
+    def require(self, precision: str, force: bool) -> None:
+        if "bf16" in parts(precision) and not is_native(core()):
+            raise DeviceError(
+                f"{precision} needs a CPU with BF16 arithmetic (AVX512-BF16 or AMX), and this one ({_cpu()}) would "
+                "only emulate it, slower than FP32: build fp32 or int8"
+            )
+
+    def require_built_for_here(self, manifest: Manifest) -> None:
+        self.require(manifest.precision.asked, force=False)
+
+    def computes(self, precision: str) -> str:
+        return "fp32" if precision == "fp16" else precision
+
+    def compile(self, model: bytes, precision: str) -> CompiledModel:
         try:
-            compiled = core().compile_model(core().read_model(model), "CPU", CONFIG)
+            compiled = core().compile_model(core().read_model(model), "CPU", config(precision))
         except RuntimeError as error:
             raise BuildError(f"OpenVINO {ov.__version__} cannot compile a graph: {_reason(error)}") from error
         request: Any = compiled.create_infer_request()
@@ -104,7 +128,7 @@ class OpenVINOEngine(Engine):
         super().__init__(shape)
         self._path = path
         try:
-            self._model = core().compile_model(core().read_model(path), "CPU", CONFIG)
+            self._model = _compiled(path)
             self._request: Any = self._model.create_infer_request()
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO on {platform.machine()} cannot load {path}: {_reason(error)}") from error
@@ -124,7 +148,7 @@ class OpenVINOEngine(Engine):
         try:
             graph = core().read_model(self._path)
             graph.reshape(list(images.shape))
-            model = core().compile_model(graph, "CPU", {**CONFIG, "PERF_COUNT": "YES"})
+            model = core().compile_model(graph, "CPU", {**config(_precision(graph)), "PERF_COUNT": "YES"})
             request: Any = model.create_infer_request()
             for run in range(1, PROFILE_WARMUP + runs + 1):
                 request.infer([images])
@@ -144,6 +168,16 @@ class OpenVINOEngine(Engine):
 
     def close(self) -> None:
         del self._request, self._model
+
+
+def _compiled(path: Path) -> ov.CompiledModel:
+    graph = core().read_model(path)
+    return core().compile_model(graph, "CPU", config(_precision(graph)))
+
+
+def _precision(graph: ov.Model) -> str:
+    """Return the precision that a model of a bundle was built in."""
+    return str(graph.get_rt_info(PRECISION_ENTRY).astype(str)) if graph.has_rt_info(PRECISION_ENTRY) else "fp32"
 
 
 def _cpu() -> str:
@@ -169,8 +203,14 @@ def _work(kernel: Any) -> Work | None:
         sum(prod(tensor.get_shape()) * tensor.get_element_type().size for tensor in tensors)
         for tensors in (read, written)
     )
-    int8 = macs > 0 and all(tensor.get_element_type().size == 1 for tensor in read[:2])
-    return Work(macs, bytes_read, bytes_written, int8)
+    return Work(macs, bytes_read, bytes_written, _type([tensor.get_element_type() for tensor in read[:2]]))
+
+
+def _type(multiplied: list[ov.Type]) -> str:
+    """Return the type that a kernel multiplies in, by those of its input and its weights."""
+    if all(one.size == 1 for one in multiplied):
+        return "int8"
+    return "bf16" if multiplied[0] == ov.Type.bf16 else "fp32"
 
 
 def _reason(error: Exception) -> str:

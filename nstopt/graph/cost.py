@@ -21,6 +21,8 @@ FREE = frozenset(
     {"Constant", "ConstantOfShape", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
 )
 MATRIX_PRODUCTS = frozenset({"Gemm", "MatMul"})
+# Types that are multiplied, by bytes of a number.
+TYPES = {1: "int8", 2: "fp16", 4: "fp32"}
 
 
 class LayerCost(NamedTuple):
@@ -84,7 +86,7 @@ def _cost(node: onnx.NodeProto, tensors: Mapping[str, _Tensor], integers: Mappin
         macs=macs,
         bytes_read=sum(tensor.bytes for tensor in read),
         bytes_written=sum(tensor.bytes for tensor in written),
-        int8=macs > 0 and all(tensors[name].item_bytes == 1 for name in multiplied),
+        type=TYPES.get(max(tensors[name].item_bytes for name in multiplied), "fp32") if macs else "fp32",
     )
     shape = written[0].shape if written else ()
     return LayerCost(node.name or node.output[0], node.op_type, shape, work)

@@ -12,13 +12,14 @@ class Work(NamedTuple):
     """Work of a layer.
 
     `macs`: multiply-adds of convolutions and matrix products, 0 for all other operators. Bytes are those of the tensors
-    that the layer reads and writes, weights included, each counted once. `int8`: True if it multiplies 8-bit integers.
+    that the layer reads and writes, weights included, each counted once. `type`: the type that it multiplies in, fp32,
+    bf16, fp16 or int8.
     """
 
     macs: int
     bytes_read: int
     bytes_written: int
-    int8: bool = False
+    type: str = "fp32"
 
     @property
     def bytes_moved(self) -> int:

@@ -6,7 +6,7 @@ import datetime
 import tempfile
 import time
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +15,27 @@ import onnx
 from nstopt.bundle import FORMAT_VERSION, Bundle, new_bundle
 from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
-from nstopt.calib.picture_sets import PictureSet
+from nstopt.calib.picture_sets import MAX_VALIDATION, PictureSet
 from nstopt.calib.quality import drift, judge
-from nstopt.engines.base import Backend, BuildOptions, Engine, Source
+from nstopt.engines.base import Backend, BuildOptions, Engine, Source, take_turns
 from nstopt.errors import BuildError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fulfills_contract, read_onnx
 from nstopt.files import sha256_file
-from nstopt.manifest import BackendInfo, DriftInfo, Manifest, NetInfo, PrecisionInfo, QualityInfo
+from nstopt.manifest import BackendInfo, DriftInfo, Manifest, NetInfo, PrecisionInfo, QualityInfo, RivalInfo
 from nstopt.ort import session
 from nstopt.pictures.files import Picture
 from nstopt.pipeline.fingerprint import fingerprint
+from nstopt.pipeline.levels import level_cost
 from nstopt.pipeline.lower import LoweredModel, finish, int8_inputs, lower
 from nstopt.pipeline.spec import BuildSpec, choose_pictures, require_backend, require_exported_for
 from nstopt.pipeline.tune import make_tuner
 from nstopt.precisions import is_quantized
 from nstopt.progress import Progress, Silent
+
+# Needs no calibration, and is as fast as INT8 on some CPUs.
+RIVAL = "bf16"
+REMEMBERED = MAX_VALIDATION
 
 
 def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
@@ -62,6 +67,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             built = backend.build(source, spec.shape, spec.precision, draft.folder, options)
         with backend.load(draft.folder, spec.shape) as engine:
             quality, drifted = _measure_quality(spec, engine, lowered.reference, validation, clip, progress)
+            rival = _rival(spec, backend, lowered, engine, quality, validation) if lowered.calibration else None
         _require_quality(spec, quality, lowered)
         return draft.commit(
             Manifest(
@@ -77,6 +83,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
                 tuning=tuple(tuner.chosen.values()) if tuner else (),
                 search=lowered.search,
                 drift=drifted,
+                rival=rival,
                 fingerprint=fingerprint(spec, backend, calibration),
                 created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             )
@@ -97,7 +104,7 @@ def calibration_of(spec: BuildSpec, backend: Backend, pictures: PictureSet) -> C
     """Return the inputs of the INT8 search of a build, whose candidates run on `backend`."""
 
     def render(model: onnx.ModelProto, images: Sequence[Picture]) -> tuple[list[Picture], float]:
-        run, name = backend.compile(model.SerializeToString()), model.graph.input[0].name
+        run, name = backend.compile(model.SerializeToString(), spec.precision), model.graph.input[0].name
         results, times_ms = [], []
         for image in images:
             feed = {name: _repeated(image, spec)}
@@ -115,6 +122,7 @@ def calibration_of(spec: BuildSpec, backend: Backend, pictures: PictureSet) -> C
         judge=f"{backend.identity()} {spec.precision}",
         target=spec.search_target(),
         finish=partial(finish, precision=spec.precision),
+        level_cost=level_cost(backend, spec.precision),
     )
 
 
@@ -159,11 +167,50 @@ def _measure_quality(
     return quality, drift(clip.source, clip.sha256, frames, ours, exact)
 
 
+def _rival(
+    spec: BuildSpec,
+    backend: Backend,
+    lowered: LoweredModel,
+    engine: Engine,
+    quality: QualityInfo,
+    validation: PictureSet,
+) -> RivalInfo | None:
+    """Return the BF16 engine of the net if it is faster than this INT8 `engine` and closer to FP32, else None."""
+    if not backend.is_native(RIVAL):
+        return None
+    with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
+        source = Source(Path(temporary) / "model.onnx")
+        onnx.save(lowered.rewritten, source.onnx)
+        backend.build(source, spec.shape, RIVAL, Path(temporary))
+        with backend.load(Path(temporary), spec.shape) as rival:
+            picture = _repeated(next(iter(validation.load(spec.sizes.first))), spec)
+            rival_ms, int8_ms = take_turns([partial(rival, picture), partial(engine, picture)])
+            if rival_ms >= int8_ms:
+                return None
+            found, _ = _measure_quality(spec, rival, lowered.reference, validation, None, Silent())
+    if found.psnr_db_mean <= quality.psnr_db_mean:
+        return None
+    return RivalInfo(RIVAL, rival_ms, int8_ms, found.psnr_db_mean, found.psnr_db_worst)
+
+
 def _exact(spec: BuildSpec, reference: onnx.ModelProto) -> Stylize:
     """Return the FP32 graph as a function of one picture."""
-    opened = session(reference.SerializeToString())
+    return _remembered(reference.SerializeToString(deterministic=True), spec.judged_batch)
+
+
+@lru_cache(maxsize=2)
+def _remembered(reference: bytes, batch: int) -> Stylize:
+    """Return a graph as a function of one picture that remembers its last results: the engines of a net are judged one
+    after the other on the same pictures."""
+    opened = session(reference)
     name = opened.get_inputs()[0].name
-    return lambda picture: np.asarray(opened.run(None, {name: _repeated(picture, spec)})[0][0], np.uint8)
+
+    @lru_cache(maxsize=REMEMBERED)
+    def stylize(raw: bytes, shape: tuple[int, ...]) -> Picture:
+        picture = np.frombuffer(raw, np.uint8).reshape(1, *shape)
+        return np.asarray(opened.run(None, {name: np.repeat(picture, batch, axis=0)})[0][0], np.uint8)
+
+    return lambda picture: stylize(picture.tobytes(), picture.shape)
 
 
 def _require_quality(spec: BuildSpec, quality: QualityInfo, lowered: LoweredModel) -> None:

@@ -25,7 +25,7 @@ from nstopt.graph.passes import Rewritten, rewrite
 from nstopt.graph.rule import Event, Layer
 from nstopt.graph.specialize import specialize
 from nstopt.manifest import CalibrationInfo, CandidateInfo, InputShape
-from nstopt.precisions import is_quantized, parts
+from nstopt.precisions import between, is_quantized
 
 Choose = Callable[[Layer], str]
 # (graph to quantize, the FP32 reference) → INT8 graph.
@@ -80,7 +80,7 @@ def lower(
     quantized = quantize(rewritten.model, reference)
     return lowered._replace(
         model=finish(quantized.model, precision),
-        layers={name: between(precision) if level == "fp32" else level for name, level in quantized.layers.items()},
+        layers=quantized.layers,
         calibration=quantized.calibration,
         search=quantized.search,
     )
@@ -97,11 +97,6 @@ def finish(int8: onnx.ModelProto, precision: str) -> onnx.ModelProto:
     """Return an INT8 graph with its operators between the quantized convolutions in the precision that was asked
     for."""
     return to_int8_fp16(int8) if between(precision) == "fp16" else int8
-
-
-def between(precision: str) -> str:
-    """Return the precision between quantized convolutions: `int8-fp16` → `fp16`, `int8` → `fp32`."""
-    return parts(precision)[1] if len(parts(precision)) > 1 else "fp32"
 
 
 def int8_inputs(backend: Backend, symmetric: bool = False) -> Int8Inputs:

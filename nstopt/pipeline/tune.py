@@ -23,7 +23,7 @@ def make_tuner(spec: BuildSpec, backend: Backend, progress: Progress) -> Tuner:
         shape = [dim.dim_value for dim in port.type.tensor_type.shape.dim]
         feed = {port.name: np.random.default_rng(0).uniform(0, 8, shape).astype(np.float32)}
         lowered = [to_precision(model, spec.precision, inputs).SerializeToString() for model in models]
-        return backend.measure(lowered, feed)
+        return backend.measure(lowered, spec.precision, feed)
 
     return Tuner(
         precision=spec.precision,

@@ -91,8 +91,8 @@ def _costs(model: onnx.ModelProto) -> Iterator[LayerCost]:
         if node.input and node.input[0] in integers and node.op_type == "Pad":
             integers.add(node.output[0])
             work = Work(0, work.bytes_read, work.bytes_written // float_bytes)
-        elif work.macs and {node.input[0], node.input[1]} <= integers and not work.int8:
-            work = work._replace(bytes_read=work.bytes_read // float_bytes, int8=True)
+        elif work.macs and {node.input[0], node.input[1]} <= integers and work.type != "int8":
+            work = work._replace(bytes_read=work.bytes_read // float_bytes, type="int8")
         yield cost._replace(work=work)
 
 

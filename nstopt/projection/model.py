@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nstopt.gpu.facts import OPS_PER_MULTIPLY_ADD, Architecture, Gpu
 from nstopt.graph.work import Work
 from nstopt.pictures.size import Size
-from nstopt.precisions import require_known
+from nstopt.precisions import between, is_quantized, require_known
 from nstopt.projection.kernels import (
     MOVING,
     MULTIPLYING,
@@ -147,7 +147,9 @@ def graph_of(workload: Workload) -> onnx.ModelProto:
     require_known(workload.precision)
     shape = InputShape.of(workload.batch, workload.size)
     backend, generation = engines.backend(workload.backend), workload.generation
-    graph = lower(read_onnx(workload.model), shape, backend, workload.precision, generation=generation).model
+    # BF16 is a hint to the backend: in the graph, it moves the bytes of FP16.
+    precision = workload.precision.replace("bf16", "fp16")
+    graph = lower(read_onnx(workload.model), shape, backend, precision, generation=generation).model
     return onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True)
 
 
@@ -163,13 +165,11 @@ def floors_ms(found: Sequence[Kernel], device: DeviceModel, precision: str) -> d
 
 
 def _rate(kernel: Kernel, device: DeviceModel, precision: str) -> float:
-    peaks = device.peaks
-    if precision == "fp16":
-        return device.fp16_macs_per_ms
     takes_int8 = kernel.kind != TRANSPOSED or device.int8_transposed
-    if kernel.work.int8 and peaks.int8_macs_per_ms and takes_int8:
-        return peaks.int8_macs_per_ms
-    return device.fp16_macs_per_ms if precision == "int8-fp16" else peaks.fp32_macs_per_ms
+    if kernel.work.type == "int8" and device.peaks.int8_macs_per_ms and takes_int8:
+        return device.peaks.int8_macs_per_ms
+    exact = between(precision) if is_quantized(precision) else precision
+    return device.fp16_macs_per_ms if exact == "fp16" else device.peaks.macs_per_ms(exact)
 
 
 def project(workload: Workload, device: DeviceModel, efficiency: Efficiency, target: str) -> Projected:

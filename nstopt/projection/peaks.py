@@ -3,7 +3,7 @@
     floor = max(MACs / peak rate of its precision, bytes / bandwidth)
 
 The backend runs small nets (probes.py) and reports how long their layers took. Multiplying: the fastest of three 3x3
-convolutions of 128 channels at 64x64, in FP32 and in INT8. Moving: an addition of two tensors, of about 2, 8 and 34 MB
+convolutions of 128 channels at 64x64, in FP32, in INT8 and, where the device has it, in BF16. Moving: an addition of two tensors, of about 2, 8 and 34 MB
 each, since small tensors stay in a cache. A layer is given the bandwidth measured at the size nearest to its own, on a
 logarithmic scale.
 
@@ -45,12 +45,15 @@ def measure_peaks(backend: str) -> Peaks:
     """
     from nstopt.projection import probes
 
-    fp32, int8 = (
-        _best_macs_per_ms(_profile(probes.multiply_net(int8), backend, probes.MULTIPLY_SIDE)) for int8 in (False, True)
-    )
+    def best(precision: str) -> float | None:
+        net = probes.multiply_net(int8=precision == "int8")
+        return _best_macs_per_ms(_profile(net, backend, probes.MULTIPLY_SIDE, precision))
+
+    fp32, int8 = best("fp32"), best("int8")
+    bf16 = best("bf16") if engines.backend(backend).is_native("bf16") else None
     assert fp32 is not None
     moves = [_profile(probes.move_net(channels), backend, probes.MOVE_SIDE) for channels in MOVE_CHANNELS]
-    return Peaks(fp32, int8, tuple(_bandwidth(layers) for layers in moves))
+    return Peaks(fp32, int8, tuple(_bandwidth(layers) for layers in moves), bf16)
 
 
 def _best_macs_per_ms(layers: Iterable[LayerTime]) -> float | None:
@@ -70,7 +73,7 @@ def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
     return Bandwidth(move.work.bytes_moved, move.work.bytes_moved / float(np.percentile(move.samples_ms, 25)))
 
 
-def _profile(model: onnx.ModelProto, backend: str, side: int) -> list[LayerTime]:
+def _profile(model: onnx.ModelProto, backend: str, side: int, precision: str = "fp32") -> list[LayerTime]:
     import onnx
 
     from nstopt.engines.base import Source
@@ -81,6 +84,6 @@ def _profile(model: onnx.ModelProto, backend: str, side: int) -> list[LayerTime]
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         source = Source(Path(folder) / "probe.onnx")
         onnx.save(model, source.onnx)
-        build_raw(source, found, InputShape.of(1, Size(side, side)), "fp32", Path(folder) / "probe.nst")
+        build_raw(source, found, InputShape.of(1, Size(side, side)), precision, Path(folder) / "probe.nst")
         with engines.load(Path(folder) / "probe.nst") as engine:
             return engine.profile(noise(Size(side, side), 1), RUNS)

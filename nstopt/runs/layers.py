@@ -21,20 +21,25 @@ class Bandwidth(msgspec.Struct, frozen=True):
 
 
 class Peaks(msgspec.Struct, frozen=True):
-    """Best rates of a device. `int8_macs_per_ms` is None if the backend does not multiply in INT8."""
+    """Best rates of a device. The rate of a type is None if the backend does not multiply in it."""
 
     fp32_macs_per_ms: float
     int8_macs_per_ms: float | None
     bandwidths: tuple[Bandwidth, ...]
+    bf16_macs_per_ms: float | None = None
+
+    def macs_per_ms(self, type_: str) -> float:
+        """Return the rate of a type, or of FP32, in which a device computes what it has no arithmetic for."""
+        rates = {"int8": self.int8_macs_per_ms, "bf16": self.bf16_macs_per_ms}
+        return rates.get(type_) or self.fp32_macs_per_ms
 
     def floor_ms(self, work: Work) -> float:
         """Return the shortest time for `work` in milliseconds: multiplying or moving, whichever takes longer.
 
         The bandwidth is the one measured nearest to the bytes moved, on a logarithmic scale.
         """
-        rate = self.int8_macs_per_ms if work.int8 and self.int8_macs_per_ms else self.fp32_macs_per_ms
         nearest = min(self.bandwidths, key=lambda one: abs(math.log(one.bytes_moved / max(work.bytes_moved, 1))))
-        return max(work.macs / rate, work.bytes_moved / nearest.bytes_per_ms)
+        return max(work.macs / self.macs_per_ms(work.type), work.bytes_moved / nearest.bytes_per_ms)
 
 
 class LayerRow(msgspec.Struct, frozen=True):

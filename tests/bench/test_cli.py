@@ -47,7 +47,7 @@ def test_a_sweep_a_report_and_a_baseline(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["bench", str(tiny_onnx), "--res", "32", "--batch", "1,2", "--val", str(photos)]
-    command += ["--runs", "3", "--target", "gtx-1060", "--json", "run.json"]
+    command += ["--precision", "fp32", "--runs", "3", "--target", "gtx-1060", "--json", "run.json"]
     result = run(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     made = read_run(Path("run.json"))

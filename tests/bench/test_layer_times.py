@@ -74,7 +74,7 @@ def build(tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     ("work", "floor_ms"),
     [
         (Work(1_000, 10, 10), 10.0),
-        (Work(1_000, 10, 10, int8=True), 2.5),
+        (Work(1_000, 10, 10, type="int8"), 2.5),
         (Work(0, 600, 400), 100.0),
         (Work(0, 100_000, 0), 50_000.0),
         (Work(0, 0, 0), 0.0),
@@ -86,7 +86,7 @@ def test_the_floor_is_the_larger_of_multiplying_and_moving(work: Work, floor_ms:
 
 def test_without_int8_the_fp32_peak_is_the_floor() -> None:
     assert msgspec.structs.replace(PEAKS, int8_macs_per_ms=None).floor_ms(
-        Work(1_000, 0, 0, int8=True)
+        Work(1_000, 0, 0, type="int8")
     ) == pytest.approx(10.0)
 
 
@@ -119,8 +119,8 @@ def test_layers_of_openvino_have_their_name_and_work_in_the_graph(build: Build) 
 def test_the_work_of_int8_layers_is_int8(build: Build) -> None:
     with engines.load(build("openvino", "int8")) as engine:
         profile = engine.profile(noise(SIZE, 1), runs=1)
-    is_int8 = [layer.work.int8 for layer in profile if layer.work and layer.work.macs]
-    assert is_int8 == [True] * 8
+    types = [layer.work.type for layer in profile if layer.work and layer.work.macs]
+    assert types == ["int8"] * 8
 
 
 def test_layers_of_onnxruntime_have_their_name_and_work_in_the_graph(build: Build) -> None:

@@ -11,13 +11,16 @@ import importlib.util
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from conftest import SMALL, int8_spec
 
 from cpp.data import prepare, prepare_plans, prepare_variants
 from nstopt.bundle import Bundle
+from nstopt.engines.openvino import core
+from nstopt.engines.openvino_bf16 import is_native
 from nstopt.pictures.size import Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
@@ -88,10 +91,17 @@ def any_bundle(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
-def data(any_bundle: Bundle, int8_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the C++ tests read."""
+def data(
+    any_bundle: Bundle, int8_bundle: Bundle, tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder that the C++ tests read. It has BF16 engines where the CPU computes in BF16."""
     folder = tmp_path_factory.mktemp("cpp")
     pictures = [(any_bundle, 1, 33, 51), (any_bundle, 3, *SMALL), (any_bundle, 2, 17, 90), (int8_bundle, 1, *SMALL)]
+    if is_native(core()):
+        for precision in ("bf16", "int8-bf16"):
+            pictures.append(
+                (build_engine(replace(int8_spec(tiny_onnx, folder / "built", photos), precision=precision)), 1, *SMALL)
+            )
     prepare(folder, pictures)
     prepare_variants(folder, any_bundle)
     prepare_plans(folder)

@@ -118,7 +118,7 @@ def test_default_forms_exist(backend: str, generation: Architecture | None) -> N
 def test_backends_measure(backend: str) -> None:
     model = CHOICES["few-outputs"].example(SHAPES["few-outputs"])
     feed = {"input": np.ones([dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim], np.float32)}
-    times = engines.backend(backend).measure([model.SerializeToString()] * 2, feed, rounds=1)
+    times = engines.backend(backend).measure([model.SerializeToString()] * 2, "fp32", feed)
     assert len(times) == 2
     assert min(times) > 0
     assert backend in engines.backend(backend).identity()

@@ -85,7 +85,7 @@ def _precise(model: Any, precision: str, size: Sequence[int]) -> bytes:
     judge = engines.backend("onnxruntime")
 
     def render(candidate: Any, images: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], float]:
-        run = judge.compile(candidate.SerializeToString())
+        run = judge.compile(candidate.SerializeToString(), precision)
         return [run({"image": image[None]})[0][0] for image in images], 1.0
 
     calibration = Calibration(

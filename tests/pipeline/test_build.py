@@ -144,7 +144,7 @@ def test_the_torchscript_file_of_another_export_is_not_taken(tiny_onnx: Path, ph
 
 
 def test_what_cannot_be_asked_for(tiny_onnx: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="unknown precision 'int4'; there are: fp32, fp16, int8"):
+    with pytest.raises(BuildError, match="unknown precision 'int4'; there are: fp32, bf16, fp16, int8"):
         build_engine(BuildSpec(tiny_onnx, tmp_path, precision="int4"))
     with pytest.raises(CalibrationError, match=r"tiny\.onnx: INT8 needs pictures"):
         build_engine(BuildSpec(tiny_onnx, tmp_path, precision="int8"))

@@ -85,7 +85,7 @@ def test_a_convolution_behind_a_padding_of_integers_is_int8(between: str) -> Non
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     found = kernels(model)
     (convolution,) = (kernel.work for kernel in found if kernel.kind == MULTIPLYING)
-    assert convolution.int8
+    assert convolution.type == "int8"
     padded = 16 * (SIDE + 2) ** 2
     assert padded in [kernel.work.bytes_written for kernel in found if kernel.kind == MOVING]
     assert convolution.bytes_read < 2 * padded + 16 * 16 * 9 * FLOAT

@@ -28,23 +28,26 @@ from nstopt.projection.model import (
 from nstopt.runs.layers import Bandwidth, Peaks
 
 # 100 MACs per ms in FP32, 400 in INT8, 200 in FP16; 10 bytes per ms.
-DEVICE = DeviceModel("a device", Peaks(100.0, 400.0, (Bandwidth(1, 10.0),)), 200.0, False, 0.0)
+DEVICE = DeviceModel("a device", Peaks(100.0, 400.0, (Bandwidth(1, 10.0),), 250.0), 200.0, False, 0.0)
 SIZE = Size(64, 64)
 
 
-def kernel(kind: str, macs: int, moved: int = 0, int8: bool = False) -> Kernel:
-    return Kernel("k", kind, Work(macs, moved, 0, int8), frozenset())
+def kernel(kind: str, macs: int, moved: int = 0, type_: str = "fp32") -> Kernel:
+    return Kernel("k", kind, Work(macs, moved, 0, type_), frozenset())
 
 
 @pytest.mark.parametrize(
     ("one", "precision", "expected"),
     [
         (kernel(MULTIPLYING, 1000), "fp32", {MULTIPLYING: 10.0}),
-        (kernel(MULTIPLYING, 1000, int8=True), "int8", {MULTIPLYING: 2.5}),
-        (kernel(TRANSPOSED, 1000, int8=True), "int8", {TRANSPOSED: 10.0}),
-        (kernel(MULTIPLYING, 1000, int8=True), "int8-fp16", {MULTIPLYING: 2.5}),
-        (kernel(TRANSPOSED, 1000, int8=True), "int8-fp16", {TRANSPOSED: 5.0}),
+        (kernel(MULTIPLYING, 1000, type_="int8"), "int8", {MULTIPLYING: 2.5}),
+        (kernel(TRANSPOSED, 1000, type_="int8"), "int8", {TRANSPOSED: 10.0}),
+        (kernel(MULTIPLYING, 1000, type_="int8"), "int8-fp16", {MULTIPLYING: 2.5}),
+        (kernel(TRANSPOSED, 1000, type_="int8"), "int8-fp16", {TRANSPOSED: 5.0}),
         (kernel(MULTIPLYING, 1000), "fp16", {MULTIPLYING: 5.0}),
+        (kernel(MULTIPLYING, 1000), "bf16", {MULTIPLYING: 4.0}),
+        (kernel(MULTIPLYING, 1000), "int8-bf16", {MULTIPLYING: 4.0}),
+        (kernel(MULTIPLYING, 1000, type_="int8"), "int8-bf16", {MULTIPLYING: 2.5}),
         (kernel(MULTIPLYING, 1000, 500), "fp32", {MOVING: 50.0}),
         (kernel(NORMS, 0, 50), "fp32", {NORMS: 5.0}),
     ],

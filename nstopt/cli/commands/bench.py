@@ -11,7 +11,7 @@ import typer
 from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, errors, say, took
 from nstopt.cli.options.engine import EngineOptions, PeerOptions, PictureOptions
-from nstopt.cli.options.group import expand_groups
+from nstopt.cli.options.group import expand_groups, given_on_command_line
 from nstopt.cli.options.net import NetOptions
 from nstopt.cli.options.values import flat
 
@@ -88,8 +88,7 @@ def bench_command(
 
 def _check_alone(context: typer.Context) -> None:
     """Raise typer.BadParameter for an option that would have no effect."""
-    sources = ((name, context.get_parameter_source(name)) for name in context.params)
-    given = {name for name, source in sources if source is not None and source.name == "COMMANDLINE"}
+    given = given_on_command_line(context)
     for mode, allowed in GO_WITH.items():
         others = sorted(given - allowed - {mode})
         if mode in given and others:

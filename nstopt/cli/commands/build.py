@@ -10,20 +10,31 @@ import typer
 from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, say, took
 from nstopt.cli.options.engine import PictureOptions, PrecisionOptions, ShapeOptions
-from nstopt.cli.options.group import expand_groups
+from nstopt.cli.options.group import expand_groups, given_on_command_line
 
 if TYPE_CHECKING:
     from nstopt.bundle import Bundle
+    from nstopt.pipeline.spec import BuildSpec
+
+# Options of an engine that --fastest chooses by itself, or has none of.
+CHOSEN_BY_FASTEST = {"int8", "fp16", "bf16", "backend", "tune", "symmetric", "plot", "drift", "workspace", "force"}
 
 
 @expand_groups
 def build_command(
+    context: typer.Context,
     model: Annotated[Path | None, typer.Argument(help="ONNX file that nstopt export wrote.")] = None,
     *,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Bundle to write, a folder; default: nstopt-out/NAME.nst.")
     ] = None,
     backend: Annotated[str, typer.Option(help="openvino, onnxruntime, torchscript or tensorrt.")] = "openvino",
+    fastest: Annotated[
+        bool,
+        typer.Option(
+            "--fastest", help="Time all backends and precisions of this machine and keep the fastest with --min-psnr."
+        ),
+    ] = False,
     tune: Annotated[
         bool, typer.Option("--tune", help="Time the forms of each layer on this machine and take the fastest.")
     ] = False,
@@ -62,6 +73,11 @@ def build_command(
         symmetric=precision.symmetric,
         drift=drift,
     )
+    if fastest:
+        if others := sorted(given_on_command_line(context) & CHOSEN_BY_FASTEST):
+            raise typer.BadParameter(f"--fastest chooses the backend and the precision: leave --{others[0]} out")
+        keep_fastest(spec)
+        return
     if precision.plot:
         plot.check(precision.plot)  # before the work
     with Bar() as bar:
@@ -70,6 +86,19 @@ def build_command(
         plot.plot(bundle.manifest.search, precision.min_psnr, precision.plot)
         say(f"wrote {precision.plot}: the recipes tried")
     _show(bundle)
+
+
+def keep_fastest(spec: BuildSpec) -> None:
+    """Build the fastest engine of a net, and print what it was chosen from."""
+    from nstopt.bench.fastest import build_fastest, reasons
+    from nstopt.cli.render.fastest import contender_table
+
+    with Bar() as bar:
+        found = build_fastest(spec, bar)
+    console.print(contender_table(found.contenders))
+    for line in reasons(found.contenders):
+        say(f"left out: {line}")
+    _show(found.bundle)
 
 
 def _show(bundle: Bundle) -> None:

@@ -11,6 +11,7 @@ import typer
 from nstopt.cli.options.group import OptionGroup
 from nstopt.cli.options.values import CountList, NameList, SizeList, flat, parse_counts, parse_names, parse_sizes
 from nstopt.pictures.size import DEFAULT_SIZE, Size, Sizes
+from nstopt.precisions import PRECISIONS
 
 OneSize = Annotated[
     Size | None,
@@ -78,6 +79,12 @@ class PrecisionOptions(OptionGroup):
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Multiply in FP16; with --int8: FP16 between the INT8 convolutions.")
     ] = False
+    bf16: Annotated[
+        bool,
+        typer.Option(
+            "--bf16", help="Multiply in BF16, on CPUs that have it; with --int8: BF16 between the INT8 convolutions."
+        ),
+    ] = False
     min_psnr: Annotated[
         float, typer.Option(metavar="DB", help="Mean PSNR in dB that the engine must reach against FP32.")
     ] = 40.0
@@ -89,6 +96,8 @@ class PrecisionOptions(OptionGroup):
     ] = None
 
     def __post_init__(self) -> None:
+        if self.fp16 and self.bf16:
+            raise typer.BadParameter("--fp16 and --bf16 are two types for the same layers: give one of them")
         if self.symmetric and not self.int8:
             raise typer.BadParameter("--symmetric is a kind of INT8: give --int8 with it")
         if self.plot and not self.int8:
@@ -96,8 +105,8 @@ class PrecisionOptions(OptionGroup):
 
     @property
     def name(self) -> str:
-        """fp32, fp16, int8 or int8-fp16."""
-        return "-".join(name for name, chosen in (("int8", self.int8), ("fp16", self.fp16)) if chosen) or "fp32"
+        """The precision, one of `nstopt.precisions.PRECISIONS`."""
+        return "-".join(part for part in ("int8", "bf16", "fp16") if getattr(self, part)) or "fp32"
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ class EngineOptions(OptionGroup):
     ] = None
     precision: Annotated[
         NameList | None,
-        typer.Option(parser=parse_names, metavar="LIST", help="Nets only: some of fp32,fp16,int8,int8-fp16."),
+        typer.Option(parser=parse_names, metavar="LIST", help=f"Nets only: some of {','.join(PRECISIONS)}."),
     ] = None
     backend: Annotated[
         NameList | None,

@@ -21,6 +21,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter
 from typing import Annotated, Any, ClassVar, get_args, get_type_hints
 
+import typer
 from typer.models import OptionInfo
 
 
@@ -40,6 +41,12 @@ class OptionGroup:
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def given_on_command_line(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that the user gave, rather than left at their defaults."""
+    sources = ((name, context.get_parameter_source(name)) for name in context.params)
+    return {name for name, source in sources if source is not None and source.name == "COMMANDLINE"}
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -72,6 +72,12 @@ def build_notes(manifest: Manifest) -> list[str]:
         lines.append(f"note: the graph is {precision.asked}, which this device computes in {precision.computes}")
     if quality := manifest.quality:
         lines.append(f"against FP32 on {quality.pictures} other pictures of {quality.source}: {quality_line(quality)}")
+    if (rival := manifest.rival) and quality:
+        lines.append(
+            f"note: {rival.precision.upper()} is faster here and closer to FP32: {rival.latency_ms:.1f} against "
+            f"{rival.int8_latency_ms:.1f} ms, {rival.psnr_db_mean:.1f} against {quality.psnr_db_mean:.1f} dB; build it "
+            f"with --{rival.precision}"
+        )
     if drift := manifest.drift:
         lines.append(
             f"on {drift.frames} frames of {drift.source}: PSNR {drift.psnr_db_mean:.1f} dB mean, "

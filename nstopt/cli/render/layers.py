@@ -48,11 +48,12 @@ def _next(layers: Layers) -> Text:
 
 def _method(layers: Layers) -> Text:
     peaks = layers.peaks
-    int8 = f"{peaks.int8_macs_per_ms / 1e6:.0f} GMAC/s INT8" if peaks.int8_macs_per_ms else "no INT8"
+    others = (("BF16", peaks.bf16_macs_per_ms), ("INT8", peaks.int8_macs_per_ms))
+    also = ", ".join(f"{rate / 1e6:.0f} GMAC/s {name}" if rate else f"no {name}" for name, rate in others)
     rates = ", ".join(f"{one.bytes_per_ms / 1e6:.0f} ({one.bytes_moved / 1e6:.0f} MB)" for one in peaks.bandwidths)
     return Text(
         f"Floor: MACs or bytes at the best rates that {layers.backend} has just reached here: "
-        f"{peaks.fp32_macs_per_ms / 1e6:.0f} GMAC/s FP32, {int8}; GB/s by bytes moved: {rates}. "
+        f"{peaks.fp32_macs_per_ms / 1e6:.0f} GMAC/s FP32, {also}; GB/s by bytes moved: {rates}. "
         f"{NOT_COMPARED}: not a layer of the graph; the backend inserted it.",
         style="dim",
     )

@@ -27,7 +27,7 @@ from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import Architecture, architecture_of
 from nstopt.manifest import InputShape, Manifest
 from nstopt.pictures.size import Sizes
-from nstopt.precisions import PRECISIONS, is_quantized
+from nstopt.precisions import is_quantized
 
 PLAN, LAYERS = "engine.plan", "layers.json"
 
@@ -38,7 +38,7 @@ class TensorRTBackend(Backend):
 
     name = "tensorrt"
     capabilities = Capabilities(
-        precisions=frozenset(PRECISIONS),
+        precisions=frozenset({"fp32", "fp16", "int8", "int8-fp16"}),
         files=(PLAN, LAYERS),
         unsigned=False,
         # Predicted, not measured: docs/gpu.md gives the reasons.
@@ -84,7 +84,7 @@ class TensorRTBackend(Backend):
             return {**self.capabilities.forms, "transposed-conv": "phase"}
         return self.capabilities.forms
 
-    def compile(self, model: bytes) -> CompiledModel:
+    def compile(self, model: bytes, precision: str) -> CompiledModel:
         device = require_gpu("compile a graph")
         from nstopt.engines.tensorrt.lowering import precision_of
         from nstopt.engines.tensorrt.session import Session

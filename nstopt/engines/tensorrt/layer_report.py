@@ -43,7 +43,7 @@ def _work(layer: Mapping[str, Any]) -> Work | None:
         macs = convolution_macs([count], _dims(read[0]), _dims(written[0]), transposed)
     int8 = macs > 0 and _item_bytes(read[0]) == 1
     stored = count * (1 if int8 else _item_bytes(read[0]) if read else 4)
-    return Work(macs, sum(map(_bytes, read)) + stored, sum(map(_bytes, written)), int8)
+    return Work(macs, sum(map(_bytes, read)) + stored, sum(map(_bytes, written)), "int8" if int8 else "fp32")
 
 
 def _dims(tensor: Mapping[str, Any]) -> list[int]:

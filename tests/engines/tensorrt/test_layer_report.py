@@ -37,7 +37,7 @@ def test_kind_and_work_of_kernels() -> None:
         "Bindings": ["image", "stylized"],
     }  # fmt: skip
     found = read_layers(json.dumps(report))
-    assert found["conv"] == ("Convolution", Work(16 * 8 * 9 * 600, 4800 + 1152, 16 * 600 * 4, int8=True))
+    assert found["conv"] == ("Convolution", Work(16 * 8 * 9 * 600, 4800 + 1152, 16 * 600 * 4, type="int8"))
     assert found["up"] == ("Deconvolution", Work(16 * 8 * 9 * 600, (4800 + 1152) * 4, 16 * 2400 * 4))
     assert found["relu"] == ("PWN", Work(0, 128 * 4, 128 * 2))
     assert found["Reformatting CopyNode"] == ("Reformat", None)
