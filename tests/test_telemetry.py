@@ -7,8 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = """
 from nstopt.engines import onnxruntime, openvino
+"""
+QUANTIZE = """
+from pathlib import Path
+from nstopt.bench.peers import Peer, PeerSubject
+from nstopt.bench.peers.in_openvino import write_nncf_model
+from nstopt.nets import load_net
+from nstopt.pictures.size import Size
+from nstopt.samples import SAMPLE
+subject = PeerSubject(Peer("nncf", SAMPLE), load_net(SAMPLE).source_sha256, Size(64, 64), 1)
+write_nncf_model(subject, Path("nncf.xml"))
 """
 IMPORT = """
 import os, sys
@@ -21,11 +33,22 @@ assert not {name for name in changed if sys.modules[name] is None or "telemetry"
 
 
 def test_the_runtimes_keep_nothing_to_send(tmp_path: Path) -> None:
-    """Each would leave an identity of the machine in the home folder."""
+    check_home_stays_empty(RUN, tmp_path)
+
+
+def test_nncf_keeps_nothing_to_send(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    check_home_stays_empty(QUANTIZE, tmp_path)
+
+
+def check_home_stays_empty(program: str, folder: Path) -> None:
+    """Each library would leave an identity of the machine in the home folder."""
+    (folder / "home").mkdir()
+    (folder / "work").mkdir()
     hidden = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "CI")
-    home = {name: value for name, value in os.environ.items() if name not in hidden} | {"HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", RUN], env=home, check=True)
-    assert list(tmp_path.rglob("*")) == []
+    home = {name: value for name, value in os.environ.items() if name not in hidden} | {"HOME": str(folder / "home")}
+    subprocess.run([sys.executable, "-c", program], env=home, cwd=folder / "work", check=True)
+    assert list((folder / "home").rglob("*")) == []
 
 
 def test_importing_nstopt_changes_nothing_in_the_host_program() -> None:

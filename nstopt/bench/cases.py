@@ -93,7 +93,7 @@ def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:
         family=net.family,
         backend=kind.backend,
         precision=kind.precision,
-        computes=kind.precision,
+        computes=kind.computes() if kind.computes else kind.precision,
         height=size.height,
         width=size.width,
         batch=batch,

@@ -18,7 +18,7 @@ import psutil
 from nstopt.gpu.driver import devices
 from nstopt.runs.record import GPU_BACKENDS, Machine
 
-PACKAGES = ("nstopt", "numpy", "openvino", "onnxruntime", "torch")
+PACKAGES = ("nstopt", "numpy", "openvino", "nncf", "onnxruntime", "torch")
 # Load average per core, and share of all CPU time used by others, from which a note is due.
 BUSY_SHARE = 0.5
 OTHERS_SHARE = 0.1

@@ -51,7 +51,7 @@ def _markdown_rows(run: RunFile) -> Iterator[tuple[str, ...]]:
         yield (
             "measured",
             record.net,
-            record.label if record.is_peer else f"{record.backend} {_precision(record)}",
+            _name(record),
             f"{record.size}{batch}",
             f"{record.latency_ms.p50:.1f}",
             f"{record.fps:.1f}",
@@ -72,10 +72,9 @@ def _markdown_rows(run: RunFile) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _precision(record: Record) -> str:
-    if record.computes == record.precision:
-        return record.precision
-    return f"{record.precision} (computes {record.computes})"
+def _name(record: Record) -> str:
+    name = record.label if record.is_peer else f"{record.backend} {record.precision}"
+    return name if record.computes == record.precision else f"{name} (computes {record.computes})"
 
 
 def _measured(record: Record) -> dict[str, object]:

@@ -15,15 +15,20 @@ from nstopt import engines
 from nstopt.bench.cases import plan_cases
 from nstopt.bench.harness import BenchSpec, run
 from nstopt.bench.peers import ELSEWHERE, PEERS, Peer, PeerSubject, named
-from nstopt.bench.peers.from_export import write_nncf, write_raw_export, write_raw_tensorrt
+from nstopt.bench.peers.from_export import write_raw_export, write_raw_tensorrt
+from nstopt.bench.peers.in_openvino import write_nncf_model, write_raw_model
 from nstopt.bench.subject import Stylize
+from nstopt.engines.openvino import core
 from nstopt.errors import BuildError, CheckpointError, DeviceError
 from nstopt.export.contract import PictureModule
 from nstopt.nets import load_net
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size
+from nstopt.samples import SAMPLE
 
 SIZE = Size(32, 48)
+# OpenVINO's names of the precisions that it may choose by itself.
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
 @pytest.fixture
@@ -59,6 +64,25 @@ def test_torch_eager_computes_the_net_under_the_contract_of_engines(checkpoint: 
     np.testing.assert_array_equal(out, expected)
 
 
+@pytest.mark.parametrize("name", ["torch-bf16", "torch-compile-bf16"])
+def test_peers_in_bf16_compute_the_net_under_autocast(
+    name: str, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's compiler is left out, since it takes a minute."""
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: module)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    net = load_net(checkpoint)
+    pictures = noise(SIZE, batch=2)
+    out = np.empty_like(pictures)
+    PeerSubject(Peer(name, checkpoint), net.source_sha256, SIZE, 2).open()(pictures, out)
+    with torch.inference_mode():
+        fp32 = PictureModule(net)(torch.from_numpy(pictures)).numpy()
+        with torch.autocast("cpu", torch.bfloat16):
+            expected = PictureModule(net)(torch.from_numpy(pictures)).numpy()
+    np.testing.assert_array_equal(out, expected)
+    assert (out != fp32).any()
+
+
 def difference(stylize: Stylize, checkpoint: Path) -> int:
     """Return the largest difference from the net on two pictures, in gray levels."""
     pictures = noise(SIZE, batch=2)
@@ -81,6 +105,38 @@ def test_a_raw_export_computes_the_net(checkpoint: Path, tmp_path: Path) -> None
     with engines.load(tmp_path / "raw.nst") as engine:
         assert engine.manifest.rewrites == ()
         assert difference(engine, checkpoint) <= 1
+
+
+def test_openvino_runs_with_its_defaults_and_the_record_says_what_they_compute(
+    checkpoint: Path, tmp_path: Path, make_bundle: MakeBundle
+) -> None:
+    sha256 = load_net(checkpoint).source_sha256
+    _, plain, forced = plan_cases(
+        [make_bundle(source_sha256=sha256)],
+        [SIZE],
+        peers=[Peer("openvino", checkpoint), Peer("openvino-fp32", checkpoint)],
+    )
+    assert (plain.info.precision, forced.info.precision, forced.info.computes) == ("fp32", "fp32", "fp32")
+    pictures = noise(SIZE, batch=1)
+    out = np.empty_like(pictures)
+    plain.subject.open()(pictures, out)
+    write_raw_model(PeerSubject(Peer("openvino", checkpoint), sha256, SIZE, 1), tmp_path / "raw.xml")
+    hint = HINTS[plain.info.computes]
+    hinted = core().compile_model(tmp_path / "raw.xml", "CPU", {"INFERENCE_PRECISION_HINT": hint})
+    np.testing.assert_array_equal(out, hinted(pictures)[0])
+    in_fp32 = core().compile_model(tmp_path / "raw.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert (hint == "f32") == np.array_equal(out, in_fp32(pictures)[0])
+
+
+@pytest.mark.parametrize("name", ["nncf", "nncf-fp32"])
+def test_nncf_stays_near_the_net(name: str) -> None:
+    pytest.importorskip("nncf")
+    subject = PeerSubject(Peer(name, SAMPLE), load_net(SAMPLE).source_sha256, Size(64, 64), 2)
+    pictures = noise(subject.size, batch=2)
+    out, expected = np.empty_like(pictures), np.empty_like(pictures)
+    subject.open()(pictures, out)
+    PeerSubject(Peer("torch", SAMPLE), subject.source_sha256, subject.size, 2).open()(pictures, expected)
+    assert 0.5 < np.abs(out.astype(int) - expected).mean() < 4  # quantized, and nothing else
 
 
 def test_torch_compile_without_a_compiler_says_what_it_needs(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,4 +198,4 @@ def test_a_missing_nncf_is_named(checkpoint: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "nncf", None)
     subject = PeerSubject(Peer("nncf", checkpoint), load_net(checkpoint).source_sha256, SIZE, 1)
     with pytest.raises(DeviceError, match=r"a comparison with NNCF needs nncf, .* pip install 'nstopt\[peers\]'"):
-        write_nncf(subject, tmp_path / "nncf.nst")
+        write_nncf_model(subject, tmp_path / "nncf.nst")

@@ -198,6 +198,14 @@ def test_markdown_names_the_machine_once_and_marks_projections(full_run: RunFile
     assert "| projected | wave | GeForce GTX 1060 6 GB, tensorrt int8 | 512x512 | 9.0–21.0 | 48–111 | ≥60 |  |" in text
 
 
+@pytest.mark.usefixtures("without_charts")
+def test_a_peer_is_shown_with_what_it_computes_in(make_record: MakeRecord, make_run: MakeRun) -> None:
+    peer = make_record(label="OpenVINO", is_peer=True, bundle=None, precision="fp32", computes="bf16")
+    run = make_run(make_record(), peer)
+    assert "OpenVINO (computes bf16)" in tables.to_markdown([run])
+    assert "OpenVINO (computes bf16)" in page.render([run])
+
+
 def test_png_charts(full_run: RunFile) -> None:
     small = msgspec.structs.replace(full_run.layers[0], height=48, width=48)
     figures = page.figures([msgspec.structs.replace(full_run, layers=(*full_run.layers, small))])

@@ -17,7 +17,6 @@ import numpy as np
 from nstopt.bench.peers.peer import PeerSubject, picture_module
 from nstopt.bench.subject import Stylize
 from nstopt.errors import DeviceError
-from nstopt.extras import require
 
 if TYPE_CHECKING:
     from nstopt.pictures.files import Picture
@@ -29,11 +28,12 @@ def from_bundle(write: Callable[[PeerSubject, Path], None], subject: PeerSubject
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         path = Path(folder) / "raw.nst"
-        _in_other_process(write, subject, path)
+        in_other_process(write, subject, path)
         return engines.load(path)
 
 
-def _in_other_process(write: Callable[[PeerSubject, Path], None], subject: PeerSubject, path: Path) -> None:
+def in_other_process(write: Callable[[PeerSubject, Path], None], subject: PeerSubject, path: Path) -> None:
+    """Call `write` in a process of its own. Raises what `write` raises."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
         other.submit(write, subject, path).result()
 
@@ -50,7 +50,7 @@ def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
     if provider not in onnxruntime.get_available_providers():
         raise refused
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
-        _in_other_process(_save_raw_onnx, subject, Path(folder) / "raw.onnx")
+        in_other_process(save_raw_onnx, subject, Path(folder) / "raw.onnx")
         providers = [(provider, {"use_tf32": "0"})]
         session = onnxruntime.InferenceSession(Path(folder) / "raw.onnx", providers=providers)
     if session.get_providers()[0] != provider:  # it falls back to the CPU in silence
@@ -71,7 +71,7 @@ def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         source = Source(Path(folder) / "raw.onnx")
-        _save_raw_onnx(subject, source.onnx)
+        save_raw_onnx(subject, source.onnx)
         build_raw(source, engines.backend(backend), subject.shape, "fp32", path)
 
 
@@ -97,11 +97,12 @@ def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
     WITH_OWN_NORMS.require("fp16", force=True)
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         source = Source(Path(folder) / "raw.onnx")
-        _save_raw_onnx(subject, source.onnx, fp16=True)
+        save_raw_onnx(subject, source.onnx, fp16=True)
         build_raw(source, WITH_OWN_NORMS, subject.shape, "fp16", path)
 
 
-def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None:
+def save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None:
+    """Export the peer's net for its size and batch, without our rewrites; with `fp16`, converted to FP16."""
     import onnx
 
     from nstopt.export.to_onnx import name_dimensions, to_onnx
@@ -113,27 +114,3 @@ def _save_raw_onnx(subject: PeerSubject, path: Path, fp16: bool = False) -> None
 
         model = to_fp16(specialize(model, subject.shape))
     onnx.save(model, path)
-
-
-def write_nncf(subject: PeerSubject, path: Path) -> None:
-    """Quantize the raw export with NNCF's performance preset on scikit-image's photographs, into an OpenVINO bundle.
-
-    Raises DeviceError if NNCF is not installed.
-    """
-    require("nncf", "a comparison with NNCF")
-    import nncf
-    import openvino as ov
-
-    from nstopt import engines
-    from nstopt.calib.picture_sets import demo
-    from nstopt.engines.base import Source
-    from nstopt.pipeline.raw import build_raw
-
-    pictures = (np.repeat(picture[None], subject.batch, axis=0) for picture in demo().load(subject.size))
-    with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
-        _save_raw_onnx(subject, Path(folder) / "raw.onnx")
-        model = ov.Core().read_model(Path(folder) / "raw.onnx")
-        data = nncf.Dataset(list(pictures))
-        quantized = nncf.quantize(model, data, preset=nncf.QuantizationPreset.PERFORMANCE)
-        ov.save_model(quantized, Path(folder) / "quantized.xml", compress_to_fp16=False)
-        build_raw(Source(Path(folder) / "quantized.xml"), engines.backend("openvino"), subject.shape, "int8", path)

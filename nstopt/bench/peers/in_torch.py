@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from nstopt.pictures.files import Picture
 
 
-def torch_eager(subject: PeerSubject) -> Stylize:
-    return _torch(picture_module(subject))
+def torch_eager(subject: PeerSubject, half: bool = False) -> Stylize:
+    """Run on the CPU; with `half`, in torch's own mixed precision (autocast)."""
+    return _torch(picture_module(subject), half=half)
 
 
 def torch_channels_last(subject: PeerSubject) -> Stylize:
@@ -42,7 +43,7 @@ def _cuda_module(subject: PeerSubject) -> Any:
     return picture_module(subject).cuda()
 
 
-def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylize:
+def torch_compile(subject: PeerSubject, device: str = "cpu", half: bool = False) -> Stylize:
     """Compile the net at once. torch does so at the first call, which would otherwise count as warm-up.
 
     Raises BuildError if torch cannot compile it.
@@ -51,7 +52,7 @@ def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylize:
     import torch
 
     module = _cuda_module(subject) if device == "cuda" else picture_module(subject)
-    stylize = _torch(torch.compile(module, dynamic=False), device)
+    stylize = _torch(torch.compile(module, dynamic=False), device, half)
     pictures = np.zeros((subject.batch, *subject.size, 3), np.uint8)
     try:
         stylize(pictures, np.empty_like(pictures))
@@ -59,18 +60,22 @@ def torch_compile(subject: PeerSubject, device: str = "cpu") -> Stylize:
         reason = str(error).strip().splitlines()
         raise BuildError(
             f"torch.compile cannot compile {subject.peer.checkpoint}: {reason[0] if reason else type(error).__name__}; "
-            "it needs a C++ compiler (g++) and Python's headers: install them, or leave torch-compile out of --compare"
+            "it needs a C++ compiler (g++) and Python's headers: install them, or leave "
+            f"{subject.peer.name} out of --compare"
         ) from error
     return stylize
 
 
 def _torch(module: Any, device: str = "cpu", half: bool = False) -> Stylize:
-    """Wrap a module. Copies to the device and back are part of a call, as they are in an engine's."""
+    """Wrap a module. Copies to the device and back are part of a call, as they are in an engine's. With `half`, torch
+    computes what may be less precise in FP16 on a GPU and in BF16 on a CPU."""
     import torch
+
+    dtype = torch.float16 if device == "cuda" else torch.bfloat16
 
     @torch.inference_mode()
     def stylize(pictures: Picture, out: Picture) -> None:
-        with torch.autocast(device, torch.float16, enabled=half):
+        with torch.autocast(device, dtype, enabled=half):
             np.copyto(out, module(torch.from_numpy(pictures).to(device)).cpu().numpy())
 
     return stylize

@@ -44,12 +44,14 @@ class PeerSubject:
 
 
 class Kind(NamedTuple):
-    """Kind of a peer: label in tables, library, precision it computes in, and the function that opens it."""
+    """Kind of a peer: label in tables, library, precision of its graph, and the function that opens it. `computes`
+    tells what this machine computes the graph in; without it, that is the graph's precision."""
 
     label: str
     backend: str
     precision: str
     open: Callable[[PeerSubject], Stylize]
+    computes: Callable[[], str] | None = None
 
 
 def picture_module(subject: PeerSubject) -> Any:

@@ -156,8 +156,9 @@ class PeerOptions(OptionGroup):
             parser=parse_names,
             metavar="PEERS",
             help="Peers to time in turns with the engines: all, or some of "
-            "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino (FP32, from the raw export); "
-            "nncf (INT8, where it is installed); on an NVIDIA GPU: "
+            "torch,torch-channels-last,torch-compile,torchscript,onnxruntime,openvino,openvino-fp32; "
+            "on a CPU with BF16, which openvino uses by itself: torch-bf16,torch-compile-bf16; "
+            "with NNCF installed: nncf,nncf-fp32 (INT8); on an NVIDIA GPU: "
             "torch-cuda,torch-cuda-fp16,torch-compile-cuda,onnxruntime-cuda,tensorrt-raw (FP16).",
         ),
     ] = None
