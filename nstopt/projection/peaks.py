@@ -3,9 +3,9 @@
     floor = max(MACs / peak rate of its precision, bytes / bandwidth)
 
 The backend runs small nets (probes.py) and reports how long their layers took. Multiplying: the fastest of three 3x3
-convolutions of 128 channels at 64x64, in FP32, in INT8 and, where the device has it, in BF16. Moving: an addition of two tensors, of about 2, 8 and 34 MB
-each, since small tensors stay in a cache. A layer is given the bandwidth measured at the size nearest to its own, on a
-logarithmic scale.
+convolutions of 128 channels at 64x64, in FP32, in INT8 and, where the device has it, in BF16. Moving: an addition of
+two tensors, of about 2, 8 and 34 MB each, since small tensors stay in a cache. A layer is given the bandwidth measured
+at the size nearest to its own, on a logarithmic scale.
 
 A floor is thus the time that this library reached on this device on a layer that suits it. A layer may be slightly
 faster, by noise, by data in a cache, or by an algorithm that multiplies less.
