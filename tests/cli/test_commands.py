@@ -211,3 +211,17 @@ def test_compare(folder: Path, cli: Cli, make_bundle: MakeBundle) -> None:
     Path("empty").mkdir(exist_ok=True)
     ran = cli("compare", free, "net.nst", "--images", "empty")
     assert (ran.code, ran.err) == (1, "error: empty: no pictures in this folder\n")
+
+
+def test_optimize_goes_from_a_checkpoint_to_the_fastest_engine(folder: Path, cli: Cli) -> None:
+    ran = cli("optimize", "net.pth", "--res", "48x64", "--val", "one", "-o", "fast.nst")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[0] == "exported nstopt-out/net.onnx"
+    assert lines[1].startswith("Engines on this machine")
+    (kept,) = [line.split() for line in lines if line.endswith("kept")]
+    assert "left out: onnxruntime fp16: this device computes it in fp32" in ran.out
+    assert "int8: net.onnx: INT8 needs pictures to find its ranges from" in ran.out.replace("nstopt-out/", "")
+    assert lines[-1] == "wrote fast.nst"
+    manifest = open_bundle(Path("fast.nst")).manifest
+    assert [manifest.backend.name, manifest.precision.asked] == kept[:2]

@@ -52,6 +52,8 @@ def build_command(
     shape: ShapeOptions,
 ) -> None:
     """Build an engine bundle, and measure how far its pictures are from FP32."""
+    if fastest and (others := sorted(given_on_command_line(context) & CHOSEN_BY_FASTEST)):
+        raise typer.BadParameter(f"--fastest chooses the backend and the precision: leave --{others[0]} out")
     from nstopt.calib import plot
     from nstopt.pipeline.build import build_engine
     from nstopt.pipeline.spec import BuildSpec
@@ -74,8 +76,6 @@ def build_command(
         drift=drift,
     )
     if fastest:
-        if others := sorted(given_on_command_line(context) & CHOSEN_BY_FASTEST):
-            raise typer.BadParameter(f"--fastest chooses the backend and the precision: leave --{others[0]} out")
         keep_fastest(spec)
         return
     if precision.plot:

@@ -18,6 +18,7 @@ from nstopt.manifest import (
     NetInfo,
     PrecisionInfo,
     QualityInfo,
+    RivalInfo,
 )
 from nstopt.pictures.size import Size
 
@@ -79,3 +80,11 @@ def test_notes_of_a_build(has_border: bool) -> None:
         "on 30 frames of clip.mp4: PSNR 38.2 dB mean, 36.4 worst; of the change from frame to frame 44.1",
     ]
     assert build_notes(FP32) == []
+
+
+def test_an_int8_engine_that_bf16_beats_is_never_built_without_a_word() -> None:
+    notes = build_notes(msgspec.structs.replace(INT8, rival=RivalInfo("bf16", 45.04, 49.96, 57.22, 55.1)))
+    assert (
+        "note: BF16 is faster here and closer to FP32: 45.0 against 50.0 ms, 57.2 against 41.5 dB; build it with --bf16"
+        in notes
+    )
