@@ -12,13 +12,12 @@ x does. Zeros stay zeros. Both forms are therefore exact at the border too.
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.reading import Convolution, Padding, constant, producer, read_convolution, read_padding, spatial
+from nstopt.graph.reading import Convolution, Padding, producer, read_convolution, read_padding, repeats, spatial
 from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
 
 KIND = "upsample-conv"
@@ -26,11 +25,6 @@ KIND = "upsample-conv"
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 # Rows of the 2x2 kernels of phase 0 (the lower pixel of the block before) and phase 1 (the upper pixel of this one).
 PHASES = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
-# Coordinate mappings and roundings that repeat each pixel if the scale is 2.
-REPEATING = [
-    ("asymmetric", "floor"),
-    *itertools.product(("half_pixel", "pytorch_half_pixel"), ("round_prefer_floor", "round_prefer_ceil")),
-]
 
 
 class Match(NamedTuple):
@@ -53,7 +47,7 @@ class UpsampleConv(Rule):
         conv, padding = read_convolution(node), read_padding(pad)
         if conv is None or conv.weight.shape[2:] != (3, 3) or not conv.is_basic:
             raise Declined("the convolution after the upsampling is not 3x3, or grouped, strided or dilated")
-        if not _doubles(resize):
+        if repeats(resize) != (2, 2):
             raise Declined("the upsampling is not a doubling by repeated pixels")
         mode = _edge_mode(conv, padding)
         if mode is None or (pad is not None and padding is None):
@@ -64,27 +58,6 @@ class UpsampleConv(Rule):
     def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
         build = _transposed_form if match.form == "transposed" else _phase_form
         return build(op, node, match), f"{match.form} form, 2.25x fewer multiplications"
-
-
-def _doubles(resize: ir.Node) -> bool:
-    """Return True if a Resize repeats each pixel twice in height and width."""
-    attributes = resize.attributes
-    if attributes.get_string("mode", "nearest") != "nearest":
-        return False
-    scales = constant(resize.inputs[2]) if len(resize.inputs) > 2 else None
-    if scales is not None and scales.size == 4:
-        ratio = [float(scale) for scale in scales]
-    else:
-        x, y = resize.inputs[0], resize.outputs[0]
-        before, after = spatial(x), spatial(y)
-        if before is None or after is None or x.shape[:2] != y.shape[:2]:  # type: ignore[union-attr,index]
-            return False
-        ratio = [1.0, 1.0, after[0] / before[0], after[1] / before[1]]
-    mapping = (
-        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
-        attributes.get_string("nearest_mode", "round_prefer_floor"),
-    )
-    return ratio == [1.0, 1.0, 2.0, 2.0] and mapping in REPEATING
 
 
 def _edge_mode(conv: Convolution, padding: Padding | None) -> str | None:
