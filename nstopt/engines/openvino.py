@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from math import prod
@@ -36,11 +37,15 @@ from nstopt.graph.work import Work, convolution_macs
 from nstopt.manifest import InputShape
 
 if TYPE_CHECKING:
+    from nstopt.gpu.facts import Architecture
     from nstopt.pictures.files import Picture
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 # Without the precision hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+# The fastest form of a doubling before a grouped convolution; in INT8 it is the plain one (docs/performance.md).
+# OpenVINO runs a transposed grouped convolution of INT8 inputs in FP32, and its kernel for BF16 is slow.
+UPSAMPLE_GROUPED = {"fp32": "transposed", "fp16": "transposed", "bf16": "early-pad"}
 PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
@@ -62,6 +67,11 @@ class OpenVINOBackend(Backend):
         # The fastest forms where they were measured: docs/performance.md.
         forms={"upsample-conv": "transposed", "few-outputs": "phase", "few-channel-norm": "means"},
     )
+
+    def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
+        if precision not in UPSAMPLE_GROUPED:
+            return self.capabilities.forms
+        return {**self.capabilities.forms, "upsample-grouped": UPSAMPLE_GROUPED[precision]}
 
     def build(
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS

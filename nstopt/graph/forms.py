@@ -34,7 +34,8 @@ class Choice(NamedTuple):
 
 
 CHOICES: dict[str, Choice] = {
-    upsample_conv.KIND: Choice((PLAIN, "transposed", "phase"), examples.upsample_conv),
+    upsample_conv.KIND: Choice((PLAIN, *upsample_conv.FORMS), examples.upsample_conv),
+    upsample_conv.GROUPED: Choice((PLAIN, *upsample_conv.FORMS), examples.upsample_grouped),
     transposed_conv.KIND: Choice((PLAIN, "phase"), examples.transposed_conv),
     subpixel_conv.KIND: Choice((PLAIN, "transposed"), examples.subpixel_conv),
     few_outputs.KIND: Choice((PLAIN, "phase", "split"), examples.few_outputs),

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.reading import producer, read_convolution, repeats
-from nstopt.graph.rule import Declined, Rule, Tape, initializer, layer_name
+from nstopt.graph.rule import Declined, Rule, Tape, repeat_pixels
 
 UNARY = ("Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Softplus", "Tanh")
 BINARY = ("Add", "Div", "Max", "Min", "Mul", "PRelu", "Sub")
@@ -51,10 +50,7 @@ class SinkUpsample(Rule):
 
     def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
         small = op.op(node.op_type, *match.inputs, _name=node.name, **node.attributes)
-        scales = initializer(op, node, np.array([1, 1, *match.factors], np.float32), "scales")
-        mapping = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        out = op.Resize(small, None, scales, mode="nearest", **mapping, _name=f"{layer_name(node)}.upsample")
-        return out, "moved before the upsampling"
+        return repeat_pixels(op, node, small, match.factors), "moved before the upsampling"
 
 
 def _is_pointwise(node: ir.Node) -> bool:
