@@ -43,9 +43,13 @@ if TYPE_CHECKING:
 MODEL, WEIGHTS = "model.xml", "model.bin"
 # Without the precision hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-# The fastest form of a doubling before a grouped convolution; in INT8 it is the plain one (docs/performance.md).
-# OpenVINO runs a transposed grouped convolution of INT8 inputs in FP32, and its kernel for BF16 is slow.
-UPSAMPLE_GROUPED = {"fp32": "transposed", "fp16": "transposed", "bf16": "early-pad"}
+# The fastest forms around grouped convolutions (docs/performance.md); in INT8 they stay plain. OpenVINO runs a transposed
+# grouped convolution of INT8 inputs in FP32, and its kernel for BF16 is slow.
+GROUPED_FORMS = {
+    "fp32": {"upsample-grouped": "transposed", "strided-reflection": "corrected"},
+    "fp16": {"upsample-grouped": "transposed"},
+    "bf16": {"upsample-grouped": "early-pad", "strided-reflection": "corrected"},
+}
 PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
@@ -69,9 +73,7 @@ class OpenVINOBackend(Backend):
     )
 
     def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
-        if precision not in UPSAMPLE_GROUPED:
-            return self.capabilities.forms
-        return {**self.capabilities.forms, "upsample-grouped": UPSAMPLE_GROUPED[precision]}
+        return {**self.capabilities.forms, **GROUPED_FORMS.get(precision, {})}
 
     def build(
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS

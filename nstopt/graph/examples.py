@@ -48,6 +48,21 @@ def upsample_grouped(shape: Shape) -> onnx.ModelProto:
     return _normed(nodes, constants, (1, group * inputs, height, width), group * outputs)
 
 
+def strided_reflection(shape: Shape) -> onnx.ModelProto:
+    """Make a reflection by 1, a grouped convolution of stride 2 and a norm. `shape`: groups, outputs and inputs of
+    each, 3, 3, height and width of x."""
+    group, outputs, inputs, rows, columns, height, width = shape
+    constants = {
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        "w": _weights(group * outputs, inputs, rows, columns),
+    }
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Conv", ["padded", "w"], ["c"], name="layer", group=group, strides=[2, 2]),
+    ]
+    return _normed(nodes, constants, (1, group * inputs, height, width), group * outputs)
+
+
 def transposed_conv(shape: Shape) -> onnx.ModelProto:
     """Make a transposed convolution to twice the size and a norm. `shape`: inputs, outputs, kernel, height and width of
     x."""

@@ -25,6 +25,7 @@ from nstopt.graph.rules.pad_into_conv import PadIntoConv
 from nstopt.graph.rules.pointwise_into_conv import PointwiseIntoConv
 from nstopt.graph.rules.sink_layout import SinkLayout
 from nstopt.graph.rules.sink_upsample import SinkUpsample
+from nstopt.graph.rules.strided_reflection import StridedReflection
 from nstopt.graph.rules.subpixel_conv import SubpixelConv
 from nstopt.graph.rules.transposed_conv import TransposedConv
 from nstopt.graph.rules.upsample_conv import UpsampleConv
@@ -46,6 +47,7 @@ PASSES: tuple[type[Rule], ...] = (
     SubpixelConv,
     TransposedConv,
     UpsampleConv,
+    StridedReflection,
     FewInputs,
     FewOutputs,
     FewChannelNorm,

@@ -80,6 +80,11 @@ class Convolution(NamedTuple):
         """Return True if the convolution is neither grouped, strided nor dilated."""
         return self.group == 1 and self.strides == (1, 1) and not self.is_dilated
 
+    @property
+    def by_group(self) -> Array:
+        """The weights of a Conv as [groups, outputs, inputs, height, width], with outputs and inputs of each group."""
+        return self.weight.reshape(self.group, -1, *self.weight.shape[1:])
+
 
 def read_convolution(node: ir.Node | None) -> Convolution | None:
     """Read a convolution. None if it is not two-dimensional in float32, its weight or bias is not constant, or its

@@ -24,7 +24,6 @@ from onnxscript import ir
 from nstopt.graph.reading import Convolution, Padding, producer, read_convolution, read_padding, repeats, spatial
 from nstopt.graph.rule import (
     PLAIN,
-    Array,
     Declined,
     Layer,
     Rule,
@@ -86,12 +85,7 @@ def _layer(conv: Convolution, source: ir.Value) -> Layer:
     group."""
     if conv.group == 1:
         return Layer.of(KIND, conv.weight.shape, spatial(source))
-    return Layer.of(GROUPED, _by_group(conv).shape, spatial(source))
-
-
-def _by_group(conv: Convolution) -> Array:
-    """Return the weights as [groups, outputs, inputs, 3, 3], with outputs and inputs of each group."""
-    return conv.weight.reshape(conv.group, -1, *conv.weight.shape[1:])
+    return Layer.of(GROUPED, conv.by_group.shape, spatial(source))
 
 
 def _edge_mode(conv: Convolution, padding: Padding | None) -> str | None:
@@ -104,7 +98,7 @@ def _edge_mode(conv: Convolution, padding: Padding | None) -> str | None:
 
 
 def _transposed_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
-    weight = np.einsum("ty,ux,goiyx->giotu", TRANSPOSED, TRANSPOSED, _by_group(match.conv))
+    weight = np.einsum("ty,ux,goiyx->giotu", TRANSPOSED, TRANSPOSED, match.conv.by_group)
     constants = weight_and_bias(op, node, weight.reshape(-1, *weight.shape[2:]), match.conv.bias, "transposed")
     source, pads = match.source, [1, 1, 1, 1]
     if match.mode == "edge":
