@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 MODEL, WEIGHTS = "model.xml", "model.bin"
 # Without the precision hint OpenVINO computes in BF16 where the CPU has it, which is not what was asked for.
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-# The fastest forms around grouped convolutions (docs/performance.md); in INT8 they stay plain. OpenVINO runs a transposed
-# grouped convolution of INT8 inputs in FP32, and its kernel for BF16 is slow.
+# The fastest forms around grouped convolutions (docs/performance.md); in INT8 they stay plain. OpenVINO runs a
+# transposed grouped convolution of INT8 inputs in FP32, and its kernel for BF16 is slow.
 GROUPED_FORMS = {
     "fp32": {"upsample-grouped": "transposed", "strided-reflection": "corrected"},
     "fp16": {"upsample-grouped": "transposed"},
