@@ -8,6 +8,7 @@ import platform
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from nstopt.ort import ORT_ERRORS, VERSION, session
 from nstopt.pictures.size import Size
 
 if TYPE_CHECKING:
+    from nstopt.gpu.facts import Architecture
     from nstopt.pictures.files import Picture
 
 MODEL = "model.onnx"
@@ -46,8 +48,12 @@ class ONNXRuntimeBackend(Backend):
         files=(MODEL,),
         free_zero_point=frozenset({"Conv", "ConvTranspose"}),
         # The fastest forms where they were measured: docs/performance.md.
-        forms={"upsample-conv": "transposed", "few-outputs": "phase"},
+        forms={"upsample-conv": "transposed", "upsample-grouped": "early-pad", "few-outputs": "phase"},
     )
+
+    def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
+        own = {"strided-reflection": "corrected"} if precision == "fp32" else {}
+        return {**self.capabilities.forms, **own}
 
     def build(
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
 from math import prod
@@ -38,11 +39,19 @@ from nstopt.manifest import InputShape, Manifest
 from nstopt.precisions import parts
 
 if TYPE_CHECKING:
+    from nstopt.gpu.facts import Architecture
     from nstopt.pictures.files import Picture
 
 MODEL, WEIGHTS = "model.xml", "model.bin"
 # Entry of a model that states which precision it was built in. It tells the type to compute in between convolutions.
 PRECISION_ENTRY = ["nstopt", "precision"]
+# The fastest forms around grouped convolutions (docs/performance.md); in INT8 they stay plain. OpenVINO runs a
+# transposed grouped convolution of INT8 inputs in FP32, and its kernel for BF16 is slow.
+GROUPED_FORMS = {
+    "fp32": {"upsample-grouped": "transposed", "strided-reflection": "corrected"},
+    "fp16": {"upsample-grouped": "transposed"},
+    "bf16": {"upsample-grouped": "early-pad", "strided-reflection": "corrected"},
+}
 PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
@@ -71,6 +80,9 @@ class OpenVINOBackend(Backend):
         # The fastest forms where they were measured: docs/performance.md.
         forms={"upsample-conv": "transposed", "few-outputs": "phase", "few-channel-norm": "means"},
     )
+
+    def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
+        return {**self.capabilities.forms, **GROUPED_FORMS.get(precision, {})}
 
     def build(
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS

@@ -21,11 +21,17 @@ LIFT_CHANNELS = 8
 
 def upsample_conv(shape: Shape) -> onnx.ModelProto:
     """Make a doubling, reflection by 1, convolution and norm. `shape`: outputs, inputs, 3, 3, height and width of x."""
-    outputs, inputs, rows, columns, height, width = shape
+    return upsample_grouped((1, *shape))
+
+
+def upsample_grouped(shape: Shape) -> onnx.ModelProto:
+    """Make the same with a grouped convolution. `shape`: groups, outputs and inputs of each, 3, 3, height and width of
+    x."""
+    group, outputs, inputs, rows, columns, height, width = shape
     constants = {
         "scales": np.array([1, 1, 2, 2], np.float32),
         "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
-        "w": _weights(outputs, inputs, rows, columns),
+        "w": _weights(group * outputs, inputs, rows, columns),
     }
     nodes = [
         helper.make_node(
@@ -37,9 +43,24 @@ def upsample_conv(shape: Shape) -> onnx.ModelProto:
             coordinate_transformation_mode="asymmetric",
         ),
         helper.make_node("Pad", ["up", "pads"], ["padded"], mode="reflect"),
-        helper.make_node("Conv", ["padded", "w"], ["c"], name="layer"),
+        helper.make_node("Conv", ["padded", "w"], ["c"], name="layer", group=group),
     ]
-    return _normed(nodes, constants, (1, inputs, height, width), outputs)
+    return _normed(nodes, constants, (1, group * inputs, height, width), group * outputs)
+
+
+def strided_reflection(shape: Shape) -> onnx.ModelProto:
+    """Make a reflection by 1, a grouped convolution of stride 2 and a norm. `shape`: groups, outputs and inputs of
+    each, 3, 3, height and width of x."""
+    group, outputs, inputs, rows, columns, height, width = shape
+    constants = {
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        "w": _weights(group * outputs, inputs, rows, columns),
+    }
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Conv", ["padded", "w"], ["c"], name="layer", group=group, strides=[2, 2]),
+    ]
+    return _normed(nodes, constants, (1, group * inputs, height, width), group * outputs)
 
 
 def transposed_conv(shape: Shape) -> onnx.ModelProto:

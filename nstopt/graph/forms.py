@@ -17,6 +17,7 @@ from nstopt.graph.rules import (
     few_channel_norm,
     few_inputs,
     few_outputs,
+    strided_reflection,
     subpixel_conv,
     transposed_conv,
     upsample_conv,
@@ -34,11 +35,13 @@ class Choice(NamedTuple):
 
 
 CHOICES: dict[str, Choice] = {
-    upsample_conv.KIND: Choice((PLAIN, "transposed", "phase"), examples.upsample_conv),
+    upsample_conv.KIND: Choice((PLAIN, *upsample_conv.FORMS), examples.upsample_conv),
+    upsample_conv.GROUPED: Choice((PLAIN, *upsample_conv.FORMS), examples.upsample_grouped),
     transposed_conv.KIND: Choice((PLAIN, "phase"), examples.transposed_conv),
     subpixel_conv.KIND: Choice((PLAIN, "transposed"), examples.subpixel_conv),
     few_outputs.KIND: Choice((PLAIN, "phase", "split"), examples.few_outputs),
     few_inputs.KIND: Choice((PLAIN, "phase"), examples.few_inputs),
+    strided_reflection.KIND: Choice((PLAIN, "corrected"), examples.strided_reflection, is_fp32_only=True),
     winograd.KIND: Choice((PLAIN, "winograd"), examples.wide_conv, is_fp32_only=True),
     few_channel_norm.KIND: Choice((PLAIN, "means"), examples.few_channel_norm),
 }

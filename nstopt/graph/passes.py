@@ -24,6 +24,8 @@ from nstopt.graph.rules.mean_square import MeanSquare
 from nstopt.graph.rules.pad_into_conv import PadIntoConv
 from nstopt.graph.rules.pointwise_into_conv import PointwiseIntoConv
 from nstopt.graph.rules.sink_layout import SinkLayout
+from nstopt.graph.rules.sink_upsample import SinkUpsample
+from nstopt.graph.rules.strided_reflection import StridedReflection
 from nstopt.graph.rules.subpixel_conv import SubpixelConv
 from nstopt.graph.rules.transposed_conv import TransposedConv
 from nstopt.graph.rules.upsample_conv import UpsampleConv
@@ -34,6 +36,7 @@ PASSES: tuple[type[Rule], ...] = (
     DropNoopPad,
     CropIntoTransposed,  # before another rule puts a node between the convolution and its crop
     SinkLayout,
+    SinkUpsample,  # before rules that look at the neighbors of convolutions
     AffineIntoConv,
     AffineOutOfConv,
     PointwiseIntoConv,
@@ -44,6 +47,7 @@ PASSES: tuple[type[Rule], ...] = (
     SubpixelConv,
     TransposedConv,
     UpsampleConv,
+    StridedReflection,
     FewInputs,
     FewOutputs,
     FewChannelNorm,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 from onnxscript import ir
 
 from nstopt.graph.rule import Array, Declined
+
+# Coordinate mappings and roundings of a Resize that repeat each pixel if the scale is a whole number.
+REPEATING = [
+    ("asymmetric", "floor"),
+    *itertools.product(("half_pixel", "pytorch_half_pixel"), ("round_prefer_floor", "round_prefer_ceil")),
+]
 
 
 def constant(value: ir.Value | None) -> Array | None:
@@ -72,6 +79,11 @@ class Convolution(NamedTuple):
     def is_basic(self) -> bool:
         """Return True if the convolution is neither grouped, strided nor dilated."""
         return self.group == 1 and self.strides == (1, 1) and not self.is_dilated
+
+    @property
+    def by_group(self) -> Array:
+        """The weights of a Conv as [groups, outputs, inputs, height, width], with outputs and inputs of each group."""
+        return self.weight.reshape(self.group, -1, *self.weight.shape[1:])
 
 
 def read_convolution(node: ir.Node | None) -> Convolution | None:
@@ -143,6 +155,29 @@ def read_padding(node: ir.Node | None) -> Padding | None:
         return None
     sides = (int(begin[2]), int(begin[3]), int(end[2]), int(end[3]))
     return Padding(source, node.attributes.get_string("mode", "constant"), sides)
+
+
+def repeats(resize: ir.Node) -> tuple[int, int] | None:
+    """Return how many times a Resize repeats each pixel in height and width; None if it does anything else."""
+    attributes = resize.attributes
+    mapping = (
+        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
+        attributes.get_string("nearest_mode", "round_prefer_floor"),
+    )
+    if attributes.get_string("mode", "nearest") != "nearest" or mapping not in REPEATING:
+        return None
+    scales = constant(resize.inputs[2]) if len(resize.inputs) > 2 else None
+    if scales is not None and scales.size == 4:
+        ratio = [float(scale) for scale in scales]
+    else:
+        x, y = resize.inputs[0], resize.outputs[0]
+        before, after = spatial(x), spatial(y)
+        if before is None or after is None or x.shape[:2] != y.shape[:2]:  # type: ignore[union-attr,index]
+            return None
+        ratio = [1.0, 1.0, after[0] / before[0], after[1] / before[1]]
+    rows, columns = ratio[2:]
+    is_repetition = ratio[:2] == [1, 1] and rows.is_integer() and columns.is_integer() and min(rows, columns) >= 1
+    return (int(rows), int(columns)) if is_repetition else None
 
 
 def pads_before(node: ir.Node) -> list[ir.Node]:

@@ -156,3 +156,13 @@ def phase_conv(
     constants = weight_and_bias(op, node, flat, None if bias is None else np.repeat(bias, 4), "phase")
     phases = op.Conv(source, *constants, _name=node.name, **attributes)
     return op.DepthToSpace(phases, blocksize=2, mode="CRD", _name=f"{node.name}.interleave")
+
+
+def repeat_pixels(
+    op: Tape, node: ir.Node, source: ir.Value | None, factors: tuple[int, int], rounding: str = "floor"
+) -> ir.Value:
+    """Add an upsampling of height and width. Pixel i of the result is pixel i / factor of `source`, rounded to a pixel
+    that exists."""
+    scales = initializer(op, node, np.array([1, 1, *factors], np.float32), "scales")
+    mapping = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": rounding}
+    return op.Resize(source, None, scales, mode="nearest", **mapping, _name=f"{layer_name(node)}.upsample")

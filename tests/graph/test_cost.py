@@ -41,6 +41,8 @@ def test_work_of_a_convolution() -> None:
     [
         ("y = Conv <group = 4> (x, w)", (8, 1, 3, 3), 8 * 9 * 8 * 10),
         ("y = ConvTranspose <strides = [2, 2]> (x, w)", (4, 6, 3, 3), 4 * 6 * 9 * 10 * 12),
+        ("y = ConvTranspose <strides = [2, 2], group = 4> (x, w)", (4, 1, 4, 4), 4 * 16 * 10 * 12),
+        ("y = ConvTranspose <strides = [2, 2], group = 2> (x, w)", (4, 3, 4, 4), 4 * 3 * 16 * 10 * 12),
         ("y = MatMul (x, w)", (12, 7), 4 * 10 * 7 * 12),
     ],
 )

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from nstopt.pictures.size import Size
 from .rules.equivalence import Graph, noise, operators
 
 EVEN, ODD, ANY = InputShape.of(1, Size(48, 64)), InputShape.of(2, Size(37, 51)), InputShape.of(None, None)
-FAMILIES = ("johnson", "fast-style", "reconet", "reconet-frn", "adain", "custom")
+FAMILIES = ("johnson", "fast-style", "reconet", "reconet-frn", "adain", "custom", "mobile")
 Export = Callable[[str], onnx.ModelProto]
 
 
@@ -55,6 +56,34 @@ def custom() -> onnx.ModelProto:
     x = g.Slice(x, np.array([0, 0]), np.array([-1, -1]), np.array([2, 3]))
     x = g.InstanceNormalization(g.Conv(g.Relu(x), noise(3, 8, 3, 3), pads=[1, 1, 1, 1]), noise(3), noise(3))
     y = g.Add(g.Mul(g.Tanh(x), np.array([[[[120]]]], np.float32)), np.float32(127))
+    return wrap_onnx(g.model(y), Convention(input_range=(-1, 1)), 4, None, None)
+
+
+def mobile() -> onnx.ModelProto:
+    """Make a net of depthwise and 1x1 convolutions: an inverted residual block, and two doublings, before a 1x1
+    convolution with norm and ReLU6 and before a depthwise one."""
+
+    def normed(x: str, channels: int) -> str:
+        norm = g.InstanceNormalization(x, noise(channels) / 4 + 1, noise(channels))
+        return g.Clip(norm, np.float32(0), np.float32(6))
+
+    def pointwise(x: str, inputs: int, outputs: int) -> str:
+        return g.Conv(x, noise(outputs, inputs, 1, 1), noise(outputs))
+
+    def depthwise(x: str, channels: int, stride: int = 1) -> str:
+        padded = g.Pad(x, np.array([0, 0, 1, 1, 0, 0, 1, 1]), mode="reflect")
+        return g.Conv(padded, noise(channels, 1, 3, 3), group=channels, strides=[stride, stride])
+
+    def doubled(x: str) -> str:
+        return g.Resize(x, None, np.array([1, 1, 2, 2], np.float32), mode="nearest")
+
+    g = Graph(("N", 3, "H", "W"))
+    x = normed(depthwise(normed(pointwise("x", 3, 8), 8), 8, 2), 8)
+    x = normed(depthwise(normed(pointwise(x, 8, 12), 12), 12, 2), 12)
+    x = g.Add(x, pointwise(normed(depthwise(normed(pointwise(x, 12, 12), 12), 12), 12), 12, 12))
+    x = normed(depthwise(normed(pointwise(doubled(x), 12, 8), 8), 8), 8)
+    x = normed(pointwise(depthwise(doubled(x), 8), 8, 8), 8)
+    y = g.Add(g.Mul(g.Conv(x, noise(3, 8, 3, 3), pads=[1, 1, 1, 1]), np.float32(5)), np.float32(127))
     return wrap_onnx(g.model(y), Convention(input_range=(-1, 1)), 4, None, None)
 
 
@@ -92,6 +121,8 @@ def exported(
             return onnx.load(export_family(family).onnx)
         if family == "custom":
             return custom()
+        if family == "mobile":
+            return mobile()
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return random_net(family, tmp_path_factory.mktemp("net"))
@@ -140,7 +171,7 @@ def test_default_forms(reference: Reference, family: str, shape: InputShape) -> 
     kinds = operators(result.model)
     assert "Resize" not in kinds
     # The last convolution takes its phase form if it is wide and the size is known.
-    is_wide = family in ("reconet", "reconet-frn", "custom")
+    is_wide = family in ("reconet", "reconet-frn", "custom", "mobile")
     assert kinds.count("DepthToSpace") == (is_wide and shape is not ANY)
     assert kinds[-1] == "Transpose"
     if "DepthToSpace" in kinds:
@@ -160,7 +191,7 @@ def test_plain_forms(reference: Reference, family: str) -> None:
     assert "DepthToSpace" not in kinds
 
 
-@pytest.mark.parametrize(("shape", "number"), [(EVEN, 1), (ODD, -1)], ids=["even", "odd"])
+@pytest.mark.parametrize(("shape", "number"), [(EVEN, 1), (ODD, 2), (EVEN, 3)], ids=["first", "second", "third"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_other_forms(reference: Reference, family: str, shape: InputShape, number: int) -> None:
     graph, pictures, expected = reference(family, shape)
@@ -168,12 +199,14 @@ def test_other_forms(reference: Reference, family: str, shape: InputShape, numbe
 
     def choose(layer: Layer) -> str:
         asked.add(layer.kind)
-        return CHOICES[layer.kind].forms[number]
+        forms = CHOICES[layer.kind].forms
+        return forms[min(number, len(forms) - 1)]
 
     result = rewrite(graph, choose)
     assert_same_pictures(result.model, pictures, expected)
-    assert "Resize" not in operators(result.model)
-    assert ("transposed-conv" if family == "fast-style" else "upsample-conv") in asked
+    assert ("Resize", "Pad") not in pairwise(operators(result.model))
+    kinds = {"fast-style": "transposed-conv", "mobile": "upsample-grouped"}
+    assert kinds.get(family, "upsample-conv") in asked
 
 
 def test_transposes_that_cancel_are_removed(reference: Reference) -> None:

@@ -20,6 +20,8 @@ from nstopt.precisions import PRECISIONS
 
 SHAPES = {
     "upsample-conv": (6, 5, 3, 3, 7, 9),
+    "upsample-grouped": (3, 4, 2, 3, 3, 7, 9),
+    "strided-reflection": (3, 4, 2, 3, 3, 8, 10),
     "transposed-conv": (5, 6, 4, 4, 7, 9),
     "subpixel-conv": (8, 5, 3, 3, 7, 9),
     "few-outputs": (3, 8, 9, 9, 12, 14),
@@ -112,6 +114,13 @@ def test_default_forms_exist(backend: str, generation: Architecture | None) -> N
     for precision in PRECISIONS:
         for kind, form in engines.backend(backend).forms(precision, generation).items():
             assert form in CHOICES[kind].forms
+
+
+def test_openvino_has_transposed_grouped_kernels_in_fp32_only() -> None:
+    forms = {precision: engines.backend("openvino").forms(precision) for precision in ("fp32", "bf16", "int8")}
+    found = {precision: form.get("upsample-grouped") for precision, form in forms.items()}
+    assert found == {"fp32": "transposed", "bf16": "early-pad", "int8": None}
+    assert all(form["upsample-conv"] == "transposed" for form in forms.values())
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])

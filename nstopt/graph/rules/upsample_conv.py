@@ -4,33 +4,42 @@
 
     ⇒ transposed:  x ─ Pad(1) ─ ConvTranspose 4x4 stride 2, C → D
       phase:       x ─ Pad(1) ─ Conv 2x2, C → 4D ─ DepthToSpace(2) ─ Slice(cut one pixel all around)
+      early-pad:   x ─ Pad(1 at top and left) ─ Resize(nearest x2, rounded up) ─ Conv 3x3, C → D
 
-Both multiply 2.25 times less often. Of the three rows that a row of the result reads, two are the same row of x, so
-their weights are added. A reflection by 1 on the doubled grid repeats the pixel at its edge, as an edge padding by 1 of
-x does. Zeros stay zeros. Both forms are therefore exact at the border too.
+The first two multiply 2.25 times less often. Of the three rows that a row of the result reads, two are the same row of
+x, so their weights are added. A reflection by 1 on the doubled grid repeats the pixel at its edge, as an edge padding
+by 1 of x does. Zeros stay zeros. Both forms are therefore exact at the border too.
+
+The third pads a quarter of the pixels, for convolutions whose padding takes longer than their arithmetic: depthwise
+ones. Row i of the upsampling is row ceil(i / 2) of the padded x; the first and the last row of x thus come three times.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
 from onnxscript import ir
 
-from nstopt.graph.reading import Convolution, Padding, constant, producer, read_convolution, read_padding, spatial
-from nstopt.graph.rule import PLAIN, Declined, Layer, Rule, Tape, initializer, phase_conv, weight_and_bias
+from nstopt.graph.reading import Convolution, Padding, producer, read_convolution, read_padding, repeats, spatial
+from nstopt.graph.rule import (
+    PLAIN,
+    Declined,
+    Layer,
+    Rule,
+    Tape,
+    initializer,
+    phase_conv,
+    repeat_pixels,
+    weight_and_bias,
+)
 
 KIND = "upsample-conv"
+GROUPED = "upsample-grouped"
 # Row t of the 4x4 kernel is the sum of these rows of the 3x3 kernel.
 TRANSPOSED = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], np.float32)
 # Rows of the 2x2 kernels of phase 0 (the lower pixel of the block before) and phase 1 (the upper pixel of this one).
 PHASES = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
-# Coordinate mappings and roundings that repeat each pixel if the scale is 2.
-REPEATING = [
-    ("asymmetric", "floor"),
-    *itertools.product(("half_pixel", "pytorch_half_pixel"), ("round_prefer_floor", "round_prefer_ceil")),
-]
 
 
 class Match(NamedTuple):
@@ -51,40 +60,32 @@ class UpsampleConv(Rule):
         if resize is None or resize.inputs[0] is None:
             return None
         conv, padding = read_convolution(node), read_padding(pad)
-        if conv is None or conv.weight.shape[2:] != (3, 3) or not conv.is_basic:
-            raise Declined("the convolution after the upsampling is not 3x3, or grouped, strided or dilated")
-        if not _doubles(resize):
+        if conv is not None and pad is None and not any(conv.pads):
+            return None  # nothing pads, as in what the early-pad form leaves
+        if conv is None or conv.weight.shape[2:] != (3, 3) or conv.strides != (1, 1) or conv.is_dilated:
+            raise Declined("the convolution after the upsampling is not 3x3, or strided or dilated")
+        if repeats(resize) != (2, 2):
             raise Declined("the upsampling is not a doubling by repeated pixels")
         mode = _edge_mode(conv, padding)
         if mode is None or (pad is not None and padding is None):
             raise Declined("the padding between upsampling and convolution is not by 1 all around")
-        form = self.context.choose(Layer.of(KIND, conv.weight.shape, spatial(resize.inputs[0])))
+        form = self.context.choose(_layer(conv, resize.inputs[0]))
+        if form == "early-pad" and mode != "edge":
+            raise Declined("early-pad form is for reflections; the convolution pads zeros itself")
         return None if form == PLAIN else Match(resize.inputs[0], mode, conv, form)
 
     def replace(self, op: Tape, node: ir.Node, match: Match) -> tuple[ir.Value, str]:
-        build = _transposed_form if match.form == "transposed" else _phase_form
-        return build(op, node, match), f"{match.form} form, 2.25x fewer multiplications"
+        build = FORMS[match.form]
+        gain = "padded before the upsampling" if match.form == "early-pad" else "2.25x fewer multiplications"
+        return build(op, node, match), f"{match.form} form, {gain}"
 
 
-def _doubles(resize: ir.Node) -> bool:
-    """Return True if a Resize repeats each pixel twice in height and width."""
-    attributes = resize.attributes
-    if attributes.get_string("mode", "nearest") != "nearest":
-        return False
-    scales = constant(resize.inputs[2]) if len(resize.inputs) > 2 else None
-    if scales is not None and scales.size == 4:
-        ratio = [float(scale) for scale in scales]
-    else:
-        x, y = resize.inputs[0], resize.outputs[0]
-        before, after = spatial(x), spatial(y)
-        if before is None or after is None or x.shape[:2] != y.shape[:2]:  # type: ignore[union-attr,index]
-            return False
-        ratio = [1.0, 1.0, after[0] / before[0], after[1] / before[1]]
-    mapping = (
-        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
-        attributes.get_string("nearest_mode", "round_prefer_floor"),
-    )
-    return ratio == [1.0, 1.0, 2.0, 2.0] and mapping in REPEATING
+def _layer(conv: Convolution, source: ir.Value) -> Layer:
+    """Return the layer that forms are chosen for. A grouped one's shape starts with groups, outputs and inputs of each
+    group."""
+    if conv.group == 1:
+        return Layer.of(KIND, conv.weight.shape, spatial(source))
+    return Layer.of(GROUPED, conv.by_group.shape, spatial(source))
 
 
 def _edge_mode(conv: Convolution, padding: Padding | None) -> str | None:
@@ -97,12 +98,12 @@ def _edge_mode(conv: Convolution, padding: Padding | None) -> str | None:
 
 
 def _transposed_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
-    weight = np.einsum("ty,ux,oiyx->iotu", TRANSPOSED, TRANSPOSED, match.conv.weight)
-    constants = weight_and_bias(op, node, weight, match.conv.bias, "transposed")
+    weight = np.einsum("ty,ux,goiyx->giotu", TRANSPOSED, TRANSPOSED, match.conv.by_group)
+    constants = weight_and_bias(op, node, weight.reshape(-1, *weight.shape[2:]), match.conv.bias, "transposed")
     source, pads = match.source, [1, 1, 1, 1]
     if match.mode == "edge":
-        source, pads = _edge_pad(op, node, match.source), [3, 3, 3, 3]
-    return op.ConvTranspose(source, *constants, strides=[2, 2], pads=pads, _name=node.name)
+        source, pads = _edge_pad(op, node, match.source, 1), [3, 3, 3, 3]
+    return op.ConvTranspose(source, *constants, strides=[2, 2], pads=pads, group=match.conv.group, _name=node.name)
 
 
 def _phase_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
@@ -110,12 +111,21 @@ def _phase_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
     weight = np.einsum("aty,bux,oiyx->oabitu", PHASES, PHASES, match.conv.weight)
     source, pads = match.source, [1, 1, 1, 1]
     if match.mode == "edge":
-        source, pads = _edge_pad(op, node, match.source), [0, 0, 0, 0]
-    doubled = phase_conv(op, node, source, weight, match.conv.bias, pads=pads)
+        source, pads = _edge_pad(op, node, match.source, 1), [0, 0, 0, 0]
+    doubled = phase_conv(op, node, source, weight, match.conv.bias, pads=pads, group=match.conv.group)
     begin, end = initializer(op, node, [1, 1], "begin"), initializer(op, node, [-1, -1], "end")
     return op.Slice(doubled, begin, end, initializer(op, node, [2, 3], "axes"), _name=f"{node.name}.cut")
 
 
-def _edge_pad(op: Tape, node: ir.Node, source: ir.Value) -> ir.Value:
-    amounts = initializer(op, node, [0, 0, 1, 1, 0, 0, 1, 1], "edge")
+def _early_pad_form(op: Tape, node: ir.Node, match: Match) -> ir.Value:
+    doubled = repeat_pixels(op, node, _edge_pad(op, node, match.source, 0), (2, 2), rounding="ceil")
+    return op.Conv(doubled, *node.inputs[1:], _name=node.name, **node.attributes)
+
+
+def _edge_pad(op: Tape, node: ir.Node, source: ir.Value, end: int) -> ir.Value:
+    """Repeat the first row and column of `source`, and the last ones if `end` is 1."""
+    amounts = initializer(op, node, [0, 0, 1, 1, 0, 0, end, end], "edge")
     return op.Pad(source, amounts, mode="edge", _name=f"{node.name}.pad")
+
+
+FORMS = {"transposed": _transposed_form, "phase": _phase_form, "early-pad": _early_pad_form}

@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from nstopt.graph.passes import apply
+from nstopt.graph.rule import Context, Layer
 from nstopt.graph.rules.upsample_conv import UpsampleConv
 
 from .equivalence import (
@@ -51,7 +53,7 @@ PADDINGS: dict[str, tuple[Array | None, str, tuple[int, ...]]] = {
 
 @random_graphs
 @given(
-    convolutions(kernels=pairs(3, 3)),
+    convolutions(kernels=pairs(3, 3), groups=st.integers(1, 3)),
     st.sampled_from(sorted(PADDINGS)),
     st.sampled_from(EXACT),
     st.booleans(),
@@ -70,6 +72,39 @@ def test_random_graphs(conv: RandomConv, padding: str, mapping: tuple[str, str],
     assert "Resize" not in operators(after)
 
 
+@random_graphs
+@given(
+    convolutions(kernels=pairs(3, 3), groups=st.integers(1, 3)),
+    st.sampled_from(["reflect", "edge"]),
+    st.sampled_from(EXACT),
+)
+def test_padding_before_the_upsampling(conv: RandomConv, mode: str, mapping: tuple[str, str]) -> None:
+    g = Graph(conv.dims)
+    x = g.Resize("x", None, DOUBLE, coordinate_transformation_mode=mapping[0], nearest_mode=mapping[1])
+    y = conv._replace(pads=NO_PADS).add(g, g.Pad(x, BY_ONE, mode=mode))
+    assert operators(applied(g.model(y), UpsampleConv, "early-pad")) == ["Pad", "Resize", "Conv"]
+
+
+def test_zeros_are_not_padded_before_the_upsampling() -> None:
+    g = Graph((1, 2, 3, 5))
+    y = g.Conv(g.Resize("x", None, DOUBLE), noise(3, 2, 3, 3), pads=[1, 1, 1, 1])
+    declined(g.model(y), UpsampleConv, "the convolution pads zeros itself", "early-pad")
+
+
+def test_layers_of_one_group_and_of_several_are_of_two_kinds() -> None:
+    asked = []
+
+    def choose(layer: Layer) -> str:
+        asked.append(str(layer))
+        return "plain"
+
+    g = Graph((1, 6, 7, 9))
+    for weight, group in ((noise(4, 6, 3, 3), 1), (noise(12, 2, 3, 3), 3)):
+        y = g.Conv(g.Resize("x", None, DOUBLE), weight, pads=[1, 1, 1, 1], group=group)
+        apply(g.model(y), UpsampleConv, Context(choose))
+    assert asked == ["upsample-conv 4x6x3x3x7x9", "upsample-grouped 3x4x2x3x3x7x9"]
+
+
 @pytest.mark.parametrize("mapping", INEXACT)
 def test_declines_other_mappings(mapping: tuple[str, str]) -> None:
     g = Graph((1, 2, 3, 5))
@@ -78,7 +113,7 @@ def test_declines_other_mappings(mapping: tuple[str, str]) -> None:
     declined(g.model(y), UpsampleConv, "not a doubling by repeated pixels", "phase")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", [*FORMS, "early-pad"])
 def test_any_size_with_other_readers_of_all_tensors_between(form: str) -> None:
     g = Graph(("N", 2, "H", "W"))
     up = g.Resize("x", None, DOUBLE, mode="nearest")
@@ -130,20 +165,18 @@ def test_declines_computed_sizes() -> None:
         ((3, 2, 3, 1), {"pads": [1, 1, 1, 1]}),
         ((3, 2, 3, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
         ((3, 2, 3, 3), {"pads": [1, 1, 1, 1], "dilations": [2, 1]}),
-        ((4, 1, 3, 3), {"pads": [1, 1, 1, 1], "group": 2}),
         ((3, 2, 3, 3), {"auto_pad": "SAME_UPPER"}),
     ],
 )
 def test_declines_other_convolutions(weight: tuple[int, ...], attributes: dict[str, object]) -> None:
     g = Graph((1, 2, 5, 4))
     y = g.Conv(g.Resize("x", None, DOUBLE), noise(*weight), **attributes)
-    declined(g.model(y), UpsampleConv, "not 3x3, or grouped, strided or dilated", "phase")
+    declined(g.model(y), UpsampleConv, "not 3x3, or strided or dilated", "phase")
 
 
 @pytest.mark.parametrize(
     ("amounts", "mode", "fill", "own"),
     [
-        (None, "constant", 0, [0, 0, 0, 0]),
         (None, "constant", 0, [1, 1, 1, 2]),
         ([0, 0, 1, 1, 0, 0, 1, 1], "reflect", 0, [1, 1, 1, 1]),
         ([0, 0, 2, 2, 0, 0, 2, 2], "reflect", 0, [0, 0, 0, 0]),
@@ -174,5 +207,6 @@ def test_ignores_the_plain_form_and_other_convolutions() -> None:
     g = Graph((1, 2, 5, 4))
     w = noise(3, 2, 3, 3)
     declined(g.model(g.Conv(g.Resize("x", None, DOUBLE), w, pads=[1, 1, 1, 1])), UpsampleConv, form="plain")
+    declined(g.model(g.Conv(g.Resize("x", None, DOUBLE), w)), UpsampleConv, form="phase")
     declined(g.model(g.Conv(g.Relu(g.Resize("x", None, DOUBLE)), w)), UpsampleConv, form="phase")
     declined(g.model(g.Conv("x", w)), UpsampleConv, form="phase")
