@@ -29,6 +29,7 @@ SMALL = Size(48, 64)
 LAST = "decoder.layers.4.layers.0.layers.1"
 FAMILIES: dict[str, Callable[[], layouts.State]] = {
     "fast-style": lambda: layouts.fast_style(blocks=1),
+    "separable": lambda: layouts.vivid(layouts.separable_johnson(blocks=1, kernel=3), "deconv3.conv2d", 40, 127),
     "instance norm": lambda: layouts.vivid(layouts.reconet(frn=False, blocks=1), LAST, 0.2, 0),
     "frn": lambda: layouts.vivid(layouts.reconet(frn=True, blocks=1), LAST, 0.2, 0),
 }

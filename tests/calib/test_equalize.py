@@ -10,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 from nstopt.calib.equalize import equalize, factors, streams
 from nstopt.calib.quality import psnr_db
+from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.nodes import initializers
+from nstopt.graph.passes import rewrite
 from nstopt.pictures.files import Picture
 
 from .conftest import MakeGraph, histograms, render
@@ -49,6 +51,21 @@ def test_activations_are_divided(make_rewritten: MakeGraph, small_pictures: list
     for name in before:
         divisor = s if name in stream.tensors else 1
         np.testing.assert_allclose(after[name].high, before[name].high / divisor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["plain", "transposed", "phase", "early-pad"])
+def test_streams_of_separable_nets_pass_doublings_in_all_forms(
+    make_graph: MakeGraph, small_pictures: list[Picture], form: str
+) -> None:
+    model = rewrite(make_graph("separable"), choose_by_kind({"upsample-grouped": form})).model
+    known = histograms(model, small_pictures[:1])
+    found = streams(model.graph)
+    # encoder 4, residual stream 1, inside the block 3, decoder 4; none passes the four phases of a channel
+    assert len(found) == {"phase": 8}.get(form, 12)
+    chosen = [(stream, s) for stream in found if (s := factors(model.graph, stream, known, 0.5)) is not None]
+    equal = equalize(model, chosen)
+    for before, after in zip(render(model, small_pictures[:1])[0], render(equal, small_pictures[:1])[0], strict=True):
+        assert psnr_db(before, after) > 60
 
 
 def test_residual_blocks_share_one_stream(make_rewritten: MakeGraph) -> None:

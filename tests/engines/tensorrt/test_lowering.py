@@ -65,7 +65,11 @@ def max_difference(left: onnx.ModelProto, right: onnx.ModelProto, shape: InputSh
     return int(np.abs(results[0].astype(int) - results[1]).max())
 
 
-@pytest.mark.parametrize(("family", "shape"), [("fast-style", ODD), ("frn", ANY)], ids=["fast-style-odd", "frn-any"])
+@pytest.mark.parametrize(
+    ("family", "shape"),
+    [("fast-style", ODD), ("frn", ANY), ("separable", EVEN)],
+    ids=["fast-style-odd", "frn-any", "separable-even"],
+)
 def test_a_lowered_net_gives_the_same_pictures(export_family: Export, family: str, shape: InputShape) -> None:
     model = rewritten(export_family(family), shape)
     int8 = to_int8(model)
