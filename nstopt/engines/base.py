@@ -63,10 +63,11 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """Options of a build besides the graph: the limit in MiB of the memory that kernels work in (None: no limit), and
-    the receiver of progress."""
+    """Options of a build besides the graph: the limit in MiB of the memory that kernels work in (None: no limit), the
+    number of convolutions in a BF16 engine that pass FP32 on to their norms, and the receiver of progress."""
 
     workspace_mib: int | None = None
+    fp32_sums: int = 0
     progress: Progress = Silent()  # noqa: RUF009
 
 

@@ -91,7 +91,7 @@ class OpenVINOBackend(Backend):
             graph = core().read_model(source.onnx)
             graph.set_rt_info(precision, PRECISION_ENTRY)
             if precision == "bf16":
-                keep_sums(graph)
+                keep_sums(graph, options.fp32_sums)
             ov.save_model(graph, folder / MODEL, compress_to_fp16=False)
             _compiled(folder / MODEL)
         except RuntimeError as error:

@@ -3,7 +3,7 @@
 With the hint `bf16`, OpenVINO multiplies in BF16 and writes BF16 between layers. Sums, scales, shifts and the
 statistics of norms are FP32 by themselves, and so is everything behind the last convolution. What remains is the sum
 that a convolution rounds to BF16 before its norm: half of the error. So convolutions pass FP32 on to their norm: the
-last one, and those that write few pixels, where the larger tensor costs little time.
+last one always, and others as far as the build asks for it, since the larger tensors cost time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from openvino import opset13
 CONVOLUTIONS = ("Convolution", "GroupConvolution")
 TRANSPOSED = ("ConvolutionBackpropData", "GroupConvolutionBackpropData")
 NORM = "MVN"
-# A tensor is small if it has at most this share of the picture's pixels. FP32 sums of a fast-style net cost 9% of its
-# time where they are small, and 25% everywhere (docs/performance.md).
-SMALL = 1 / 16
-# Sides of the picture that shares are computed for where the model takes any size.
+# What a bias is before OpenVINO folds constants.
+BIASES = ("Constant", "Reshape")
+# Pictures that sizes are compared for where the model takes any.
 NOMINAL = (1, 256, 256, 3)
 # OpenVINO keeps the type of a layer that has this entry.
 KEEP_TYPE = "precise_0"
@@ -34,37 +33,51 @@ def is_native(core: ov.Core) -> bool:
     return bool(core.get_property("CPU", "INFERENCE_PRECISION_HINT") == ov.Type.bf16)
 
 
-def keep_sums(model: ov.Model) -> None:
-    """Mark the convolutions of an FP32 model that are to write FP32 in spite of the hint.
+def keep_sums(model: ov.Model, count: int) -> None:
+    """Mark the convolutions of an FP32 model that are to write FP32 in spite of the hint: the last one, and `count` of
+    those that norms read, first those that write the fewest numbers.
 
     A convolution writes the type of the last operator that is fused into it. So it gets an operator that changes
     nothing, a clamp to all finite numbers, which keeps its type, as does the norm that reads it."""
-    shares = dict(_shares_of_picture(model))
-    inner = _before_convolutions(model)
-    for node in model.get_ordered_ops():
-        if node.get_type_name() not in CONVOLUTIONS:
-            continue
-        readers = list(node.output(0).get_target_inputs())
-        norms = [reader.get_node() for reader in readers if reader.get_node().get_type_name() == NORM]
-        feeds_norms = len(norms) == len(readers) and shares[node.get_friendly_name()] <= SMALL
-        if feeds_norms or node.get_friendly_name() not in inner:
-            largest = float(np.finfo(np.float32).max)
-            clamp = opset13.clamp(node, -largest, largest)
-            for one in (clamp, *norms):
-                one.get_rt_info()[KEEP_TYPE] = ""
-            for reader in readers:
-                reader.replace_source_output(clamp.output(0))
+    sums = [_sum_of(node) for node in model.get_ordered_ops() if node.get_type_name() in CONVOLUTIONS]
+    inner, sizes = _before_convolutions(model), dict(_sizes(model))
+    normed = [node for node in sums if all(one.get_type_name() == NORM for one in _readers(node))]
+    smallest = sorted(normed, key=lambda node: sizes[node.get_friendly_name()])[:count]
+    last = [node for node in sums if node.get_friendly_name() not in inner]
+    for node in (*smallest, *(one for one in last if one not in smallest)):
+        norms = [reader for reader in _readers(node) if reader.get_type_name() == NORM]
+        ports = list(node.output(0).get_target_inputs())
+        largest = float(np.finfo(np.float32).max)
+        clamp = opset13.clamp(node, -largest, largest)
+        for one in (clamp, *norms):
+            one.get_rt_info()[KEEP_TYPE] = ""
+        for port in ports:
+            port.replace_source_output(clamp.output(0))
 
 
-def _shares_of_picture(model: ov.Model) -> Iterator[tuple[str, float]]:
-    """Yield each convolution's name and the pixels that it writes, as a share of the picture's."""
+def _sum_of(convolution: Any) -> Any:
+    """Return the node that gives the whole sum of a convolution: the addition of its bias, or the convolution."""
+    readers = _readers(convolution)
+    if len(readers) == 1 and readers[0].get_type_name() == "Add":
+        others = {port.get_node().get_type_name() for port in readers[0].input_values()}
+        return readers[0] if others <= {*BIASES, *CONVOLUTIONS} else convolution
+    return convolution
+
+
+def _readers(node: Any) -> list[Any]:
+    """Return the nodes that read a node's numbers, not only their shape."""
+    readers = (port.get_node() for port in node.output(0).get_target_inputs())
+    return [reader for reader in readers if reader.get_type_name() != "ShapeOf"]
+
+
+def _sizes(model: ov.Model) -> Iterator[tuple[str, int]]:
+    """Yield the name of each convolution's sum and its count of numbers."""
     if model.is_dynamic():
         model = model.clone()
         model.reshape(list(NOMINAL))
-    _, height, width, _ = model.input(0).get_shape()
     for node in model.get_ordered_ops():
         if node.get_type_name() in CONVOLUTIONS:
-            yield node.get_friendly_name(), prod(node.get_output_shape(0)[2:]) / (height * width)
+            yield _sum_of(node).get_friendly_name(), prod(node.get_output_shape(0))
 
 
 def _before_convolutions(model: ov.Model) -> set[str]:

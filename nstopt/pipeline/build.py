@@ -6,6 +6,7 @@ import datetime
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from nstopt.files import sha256_file
 from nstopt.manifest import BackendInfo, DriftInfo, Manifest, NetInfo, PrecisionInfo, QualityInfo, RivalInfo
 from nstopt.ort import session
 from nstopt.pictures.files import Picture
+from nstopt.pipeline.bf16 import centered, choose_fp32_sums
 from nstopt.pipeline.fingerprint import fingerprint
 from nstopt.pipeline.levels import level_cost
 from nstopt.pipeline.lower import LoweredModel, finish, int8_inputs, lower
@@ -35,7 +37,8 @@ from nstopt.progress import Progress, Silent
 
 # Needs no calibration, and is as fast as INT8 on some CPUs.
 RIVAL = "bf16"
-REMEMBERED = MAX_VALIDATION
+# Pictures whose FP32 results are remembered: the validation set, and scikit-image's photographs.
+REMEMBERED = MAX_VALIDATION + 6
 
 
 def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
@@ -59,11 +62,15 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
         choose = tuner.choose if tuner else None
         quantize = partial(_calibrated, spec=spec, backend=backend, pictures=calibration, progress=progress)
         lowered = lower(raw, spec.shape, backend, spec.precision, choose=choose, quantize=quantize)
+        options = BuildOptions(spec.workspace_mib, progress=progress)
+        if spec.precision == "bf16":
+            lowered = lowered._replace(model=centered(spec, lowered.model))
+            exact = _exact(spec, lowered.reference)
+            options = replace(options, fp32_sums=choose_fp32_sums(spec, backend, lowered.model, exact, progress))
         progress.step(f"compiling with {spec.backend}")
         with tempfile.TemporaryDirectory() as temporary:
             source = Source(Path(temporary) / "model.onnx", torchscript)
             onnx.save(lowered.model, source.onnx)
-            options = BuildOptions(spec.workspace_mib, progress)
             built = backend.build(source, spec.shape, spec.precision, draft.folder, options)
         with backend.load(draft.folder, spec.shape) as engine:
             quality, drifted = _measure_quality(spec, engine, lowered.reference, validation, clip, progress)
