@@ -58,7 +58,7 @@ def test_all_engines_that_are_good_enough_can_be_kept(spec: BuildSpec, monkeypat
     again = build_fastest(spec, keep_all=True)
     made = {bundle.path: bundle.manifest.created for bundle in bundles}
     kept = [one.bundle for one in again.contenders if one.bundle and one.bundle.path in made]
-    assert kept  # built once, unless the other backend is the faster one this time
+    assert kept or not is_native(core())  # FP32 alone may be faster on the other backend this time
     assert all(made[bundle.path] == bundle.manifest.created for bundle in kept)
 
 
@@ -68,7 +68,9 @@ def test_int8_without_pictures_is_left_out(spec: BuildSpec) -> None:
 
 
 def test_a_quality_that_nothing_reaches(spec: BuildSpec) -> None:
-    with pytest.raises(BuildError, match=r"tiny.onnx: no engine reaches 120 dB: .*fp32: the FP32 engine gives .*wanted 120"):
+    with pytest.raises(
+        BuildError, match=r"tiny.onnx: no engine reaches 120 dB: .*fp32: the FP32 engine gives .*wanted 120"
+    ):
         build_fastest(replace(spec, min_psnr_db=120, calib=None))
     assert not list(spec.folder.iterdir())
 
