@@ -50,7 +50,11 @@ PRECISION_ENTRY = ["nstopt", "precision"]
 GROUPED_FORMS = {
     "fp32": {"upsample-grouped": "transposed", "strided-reflection": "corrected"},
     "fp16": {"upsample-grouped": "transposed"},
-    "bf16": {"upsample-grouped": "early-pad", "strided-reflection": "corrected"},
+    "bf16": {
+        "upsample-grouped": "early-pad",
+        "strided-reflection": "corrected",
+        "separable-doubling": "dense",
+    },
 }
 PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off

@@ -48,6 +48,32 @@ def upsample_grouped(shape: Shape) -> onnx.ModelProto:
     return _normed(nodes, constants, (1, group * inputs, height, width), group * outputs)
 
 
+def separable_doubling(shape: Shape) -> onnx.ModelProto:
+    """Make a doubling, reflection by 1, depthwise convolution, 1x1 convolution and norm. `shape`: outputs, inputs, 3, 3,
+    height and width of x."""
+    outputs, inputs, rows, columns, height, width = shape
+    constants = {
+        "scales": np.array([1, 1, 2, 2], np.float32),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        "w": _weights(inputs, 1, rows, columns),
+        "pointwise": _weights(outputs, inputs, 1, 1),
+    }
+    nodes = [
+        helper.make_node(
+            "Resize",
+            ["x", "", "scales"],
+            ["up"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        helper.make_node("Pad", ["up", "pads"], ["padded"], mode="reflect"),
+        helper.make_node("Conv", ["padded", "w"], ["d"], name="depthwise", group=inputs),
+        helper.make_node("Conv", ["d", "pointwise"], ["c"], name="layer"),
+    ]
+    return _normed(nodes, constants, (1, inputs, height, width), outputs)
+
+
 def strided_reflection(shape: Shape) -> onnx.ModelProto:
     """Make a reflection by 1, a grouped convolution of stride 2 and a norm. `shape`: groups, outputs and inputs of
     each, 3, 3, height and width of x."""

@@ -17,6 +17,7 @@ from nstopt.graph.rules import (
     few_channel_norm,
     few_inputs,
     few_outputs,
+    merge_separable,
     strided_reflection,
     subpixel_conv,
     transposed_conv,
@@ -36,6 +37,7 @@ class Choice(NamedTuple):
 
 CHOICES: dict[str, Choice] = {
     upsample_conv.KIND: Choice((PLAIN, *upsample_conv.FORMS), examples.upsample_conv),
+    merge_separable.KIND: Choice((PLAIN, "dense"), examples.separable_doubling),
     upsample_conv.GROUPED: Choice((PLAIN, *upsample_conv.FORMS), examples.upsample_grouped),
     transposed_conv.KIND: Choice((PLAIN, "phase"), examples.transposed_conv),
     subpixel_conv.KIND: Choice((PLAIN, "transposed"), examples.subpixel_conv),

@@ -21,6 +21,7 @@ from nstopt.graph.rules.few_channel_norm import FewChannelNorm
 from nstopt.graph.rules.few_inputs import FewInputs
 from nstopt.graph.rules.few_outputs import FewOutputs
 from nstopt.graph.rules.mean_square import MeanSquare
+from nstopt.graph.rules.merge_separable import MergeSeparable
 from nstopt.graph.rules.pad_into_conv import PadIntoConv
 from nstopt.graph.rules.pointwise_into_conv import PointwiseIntoConv
 from nstopt.graph.rules.sink_layout import SinkLayout
@@ -46,6 +47,7 @@ PASSES: tuple[type[Rule], ...] = (
     # Rewrites to another form of a layer, chosen for the backend.
     SubpixelConv,
     TransposedConv,
+    MergeSeparable,  # UpsampleConv takes what it leaves
     UpsampleConv,
     StridedReflection,
     FewInputs,

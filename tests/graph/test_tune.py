@@ -21,6 +21,7 @@ from nstopt.precisions import PRECISIONS
 SHAPES = {
     "upsample-conv": (6, 5, 3, 3, 7, 9),
     "upsample-grouped": (3, 4, 2, 3, 3, 7, 9),
+    "separable-doubling": (6, 5, 3, 3, 7, 9),
     "strided-reflection": (3, 4, 2, 3, 3, 8, 10),
     "transposed-conv": (5, 6, 4, 4, 7, 9),
     "subpixel-conv": (8, 5, 3, 3, 7, 9),
