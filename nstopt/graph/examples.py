@@ -49,7 +49,7 @@ def upsample_grouped(shape: Shape) -> onnx.ModelProto:
 
 
 def separable_doubling(shape: Shape) -> onnx.ModelProto:
-    """Make a doubling, reflection by 1, depthwise convolution, 1x1 convolution and norm. `shape`: outputs, inputs, 3, 3,
+    """Make a doubling, reflection by 1, depthwise and 1x1 convolution and norm. `shape`: outputs, inputs, 3, 3,
     height and width of x."""
     outputs, inputs, rows, columns, height, width = shape
     constants = {
