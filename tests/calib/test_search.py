@@ -16,7 +16,7 @@ from nstopt.calib.int8 import quantized_tensors
 from nstopt.calib.observe import Histogram
 from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.recipe import Recipe, RecipeBuilder
-from nstopt.calib.search import EXPONENTS, Candidate, QualityTarget, Search
+from nstopt.calib.search import EXPONENTS, LEVEL_COST, Candidate, QualityTarget, Search
 from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.graph.nodes import clone, convolutions, initializers, multiplying, producers
 from nstopt.pictures.files import Picture
@@ -83,9 +83,9 @@ def chain() -> tuple[onnx.ModelProto, CalibrationStats]:
 BLACK = [np.zeros((64, 64, 3), np.uint8)] * 2
 
 
-def fake_search(fake: FakeRender | None = None) -> Search:
+def fake_search(fake: FakeRender | None = None, level_cost: Mapping[str, float] = LEVEL_COST) -> Search:
     model, stats = chain()
-    return Search(model, stats, INPUTS, fake or FakeRender(), BLACK, reference=BLACK)
+    return Search(model, stats, INPUTS, fake or FakeRender(), BLACK, reference=BLACK, level_cost=level_cost)
 
 
 def test_layers_that_became_superfluous_are_lowered() -> None:
@@ -121,6 +121,17 @@ def test_a_target_out_of_reach_gives_the_closest_candidate() -> None:
     best = search.run(QualityTarget(200, 200), Silent())
     assert best.score == max(candidate.score for candidate in search.tried)
     assert set(best.recipe.levels.values()) == {"fp32"}
+
+
+@pytest.mark.parametrize(
+    ("int8x2", "bf16", "used"),
+    [(2.0, 1.0, "bf16"), (2.0, 2.0, "bf16"), (1.5, 2.0, "int8x2"), (1.0, 1.5, "bf16")],
+)
+def test_a_level_is_worth_what_it_costs_here(int8x2: float, bf16: float, used: str) -> None:
+    """Two INT8 convolutions are tried only between INT8 and the exact type: one that costs no more is exact."""
+    search = fake_search(level_cost={"int8": 1.0, "int8x2": int8x2, "bf16": bf16})
+    best = search.run(QualityTarget(mean_db=34, worst_db=33), Silent())
+    assert set(best.recipe.levels.values()) == {used}
 
 
 def test_candidates_are_finished_before_they_are_rendered() -> None:
