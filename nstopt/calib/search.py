@@ -153,7 +153,7 @@ class Search:
         """Return the levels beyond INT8, the cheapest first, without those that the exact one beats in time too."""
         *_, exact = self._level_cost
         cost = self._level_cost
-        return [level for level in cost if level == exact or cost["int8"] < cost[level] < cost[exact]]
+        return [level for level in cost if level == exact or (level != "int8" and cost[level] < cost[exact])]
 
     def _with_level(self, candidate: Candidate, layer: str, level: str) -> Candidate:
         levels = {**candidate.recipe.levels, layer: level}

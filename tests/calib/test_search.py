@@ -125,7 +125,7 @@ def test_a_target_out_of_reach_gives_the_closest_candidate() -> None:
 
 @pytest.mark.parametrize(
     ("int8x2", "bf16", "used"),
-    [(2.0, 1.0, "bf16"), (2.0, 2.0, "bf16"), (1.5, 2.0, "int8x2"), (1.0, 1.5, "bf16")],
+    [(2.0, 1.0, "bf16"), (2.0, 2.0, "bf16"), (1.5, 2.0, "int8x2"), (1.0, 1.5, "int8x2")],
 )
 def test_a_level_is_worth_what_it_costs_here(int8x2: float, bf16: float, used: str) -> None:
     """Two INT8 convolutions are tried only between INT8 and the exact type: one that costs no more is exact."""
