@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from nstopt.calib import cache
 from nstopt.calib.coverage import KINDS, kinds
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.ranges import Int8Inputs
-from nstopt.calib.search import LEVEL_COST, Candidate, Finish, QualityTarget, Render, Search
+from nstopt.calib.search import LEVEL_COST, Candidate, Finish, LevelCost, QualityTarget, Render, Search
 from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.errors import CalibrationError
 from nstopt.graph.nodes import multiplying
@@ -51,7 +51,7 @@ class Calibration:
     judge: str
     target: QualityTarget
     finish: Finish = lambda model: model
-    level_cost: Mapping[str, float] = field(default_factory=lambda: LEVEL_COST)
+    level_cost: LevelCost = field(default_factory=lambda: LEVEL_COST)
 
 
 class Quantized(NamedTuple):

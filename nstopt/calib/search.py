@@ -26,7 +26,7 @@ from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.recipe import Recipe, RecipeBuilder
 from nstopt.calib.statistics import CalibrationStats
 from nstopt.graph.cost import costs
-from nstopt.graph.nodes import multiplying
+from nstopt.graph.nodes import CONVOLUTIONS, multiplying
 from nstopt.pictures.files import Picture
 from nstopt.progress import Progress
 
@@ -34,8 +34,10 @@ from nstopt.progress import Progress
 Render = Callable[[onnx.ModelProto, Sequence[Picture]], tuple[list[Picture], float]]
 Finish = Callable[[onnx.ModelProto], onnx.ModelProto]
 EXPONENTS = (None, 0.25, 0.5, 0.75, 1.0)
-# Time per multiply-add of a layer's levels, relative to INT8, where it was not measured. The last level is exact.
-LEVEL_COST: Mapping[str, float] = {"int8": 1, "int8x2": 2, "fp32": 4}
+# Time per multiply-add of a layer's levels, relative to INT8, by its operator. The last level is exact.
+LevelCost = Mapping[str, Mapping[str, float]]
+# The costs where none were measured.
+LEVEL_COST: LevelCost = {operator: {"int8": 1, "int8x2": 2, "fp32": 4} for operator in CONVOLUTIONS}
 # Smallest gain in dB for which a change is kept; smaller ones are chance.
 MIN_GAIN_DB = 0.03
 
@@ -70,8 +72,8 @@ class Search:
     """Search over the INT8 graphs of one FP32 `model`, from its calibration `stats`.
 
     Candidates are rendered on `pictures`, uint8 [H, W, 3], and compared with `reference`, one picture each; None stands
-    for what `model` itself renders. `finish` is applied to a candidate's INT8 graph before it is rendered. `level_cost`
-    has the levels of a layer, the exact one last, and the time each takes per multiply-add.
+    for what `model` itself renders. `finish` is applied to a candidate's INT8 graph before it is rendered. A layer
+    whose exact level costs less than INT8 by `level_cost` is never quantized.
     """
 
     def __init__(
@@ -83,20 +85,23 @@ class Search:
         pictures: Sequence[Picture],
         reference: Sequence[Picture] | None = None,
         finish: Finish = lambda model: model,
-        level_cost: Mapping[str, float] = LEVEL_COST,
+        level_cost: LevelCost = LEVEL_COST,
     ) -> None:
-        self._level_cost = level_cost
         self._builder = RecipeBuilder(model, stats, inputs)
         self._render, self._pictures, self._finish = render, pictures, finish
         self._reference = render(model, pictures)[0] if reference is None else reference
-        self._layers = [node.name for node in multiplying(model.graph)]
+        self._cost = {node.name: level_cost[node.op_type] for node in multiplying(model.graph)}
+        self._layers = list(self._cost)
+        *_, self._exact = level_cost["Conv"]
+        self._never = {name: self._exact for name, cost in self._cost.items() if cost[self._exact] < cost["int8"]}
         self._macs = {layer.name: max(layer.work.macs, 1) for layer in costs(model)}
         self.tried: list[Candidate] = []
 
     def run(self, target: QualityTarget, progress: Progress) -> Candidate:
         """Return the cheapest candidate found that meets the target, or the closest one if none does."""
         progress.step("searching the equalization")
-        best = max((self.evaluate(self._builder.start(exponent)) for exponent in EXPONENTS), key=lambda c: c.mean_db)
+        starts = (replace(self._builder.start(exponent), levels=self._never) for exponent in EXPONENTS)
+        best = max(map(self.evaluate, starts), key=lambda c: c.mean_db)
         progress.step("searching ranges and rounding")
         best = self._improve(best, [replace(best.recipe, gptq=False)])
         best = self._improve(best, [replace(best.recipe, min_max=frozenset(self._builder.tensors))])
@@ -111,7 +116,7 @@ class Search:
                 break
             progress.step(f"searching layers that need {level}")
             best = self._raise_levels(best, level, target)
-        if target.is_met(best) and best.recipe.levels:
+        if target.is_met(best) and best.recipe.levels != self._never:
             progress.step("searching layers that need less")
             best = self._lower_levels(best, target)
         return best
@@ -150,10 +155,14 @@ class Search:
         ]
 
     def _levels_to_raise(self) -> list[str]:
-        """Return the levels beyond INT8, the cheapest first, without those that the exact one beats in time too."""
-        *_, exact = self._level_cost
-        cost = self._level_cost
-        return [level for level in cost if level == exact or (level != "int8" and cost[level] < cost[exact])]
+        """Return the levels beyond INT8, the exact one last, without those that are worth it for no layer."""
+        levels = dict.fromkeys(level for cost in self._cost.values() for level in cost if level != "int8")
+        return [level for level in levels if any(self._is_worth(layer, level) for layer in self._layers)]
+
+    def _is_worth(self, layer: str, level: str) -> bool:
+        """Return True if a layer may be raised to a level: the exact one, or one that takes less time."""
+        cost = self._cost[layer]
+        return layer not in self._never and (level == self._exact or cost[level] < cost[self._exact])
 
     def _with_level(self, candidate: Candidate, layer: str, level: str) -> Candidate:
         levels = {**candidate.recipe.levels, layer: level}
@@ -166,13 +175,14 @@ class Search:
         Multiply-adds stand for time: measured milliseconds change from run to run, and the same pictures shall give the
         same engine.
         """
-        alone = {layer: self._with_level(best, layer, level) for layer in self._layers}
+        layers = [layer for layer in self._layers if self._is_worth(layer, level)]
+        alone = {layer: self._with_level(best, layer, level) for layer in layers}
         start = best
 
         def worth(layer: str) -> float:
             return (alone[layer].score - start.score) / self._macs[layer]
 
-        for layer in sorted(self._layers, key=worth, reverse=True):
+        for layer in sorted(layers, key=worth, reverse=True):
             if target.is_met(best) or alone[layer].score < start.score + MIN_GAIN_DB:
                 break
             candidate = self._with_level(best, layer, level) if best is not start else alone[layer]
@@ -187,12 +197,11 @@ class Search:
         """
         levels = best.recipe.levels
 
-        cost = self._level_cost
-
         def extra_cost(layer: str) -> float:
-            return self._macs[layer] * (cost[levels[layer]] - cost["int8"])
+            return self._macs[layer] * (self._cost[layer][levels[layer]] - self._cost[layer]["int8"])
 
         for layer in sorted(levels, key=extra_cost, reverse=True):
+            cost = self._cost[layer]
             cheaper = [level for level in cost if cost[level] < cost[levels[layer]]]
             lowered = (self._with_level(best, layer, level) for level in cheaper)
             best = next(filter(target.is_met, lowered), best)

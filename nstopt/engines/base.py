@@ -153,13 +153,14 @@ class Backend(ABC):
         over many models. Raises BuildError."""
         raise BuildError(f"the {self.name} backend takes no ONNX model: choose another --backend")
 
-    def measure(self, models: Sequence[bytes], precision: str, feed: Feed) -> list[float]:
-        """Median milliseconds of a run of each model, all of one precision."""
-        return take_turns([functools.partial(self.compile(model, precision), feed) for model in models])
+    def measure(self, models: Sequence[bytes], precision: str, feed: Feed, rounds: int = 10) -> list[float]:
+        """Milliseconds of a run of each model, all of one precision, as `take_turns` measures them."""
+        return take_turns([functools.partial(self.compile(model, precision), feed) for model in models], rounds)
 
 
 def take_turns(runs: Sequence[Callable[[], object]], rounds: int = 10) -> list[float]:
-    """Return the median milliseconds of each function. They take turns, so that noise of the machine affects all."""
+    """Return the milliseconds of each function: the first quartile, which other work on the machine hardly changes.
+    They take turns, so that what changes affects all."""
     samples: list[list[float]] = [[] for _ in runs]
     for round_ in range(rounds + 2):
         for run, times in zip(runs, samples, strict=True):
@@ -168,7 +169,7 @@ def take_turns(runs: Sequence[Callable[[], object]], rounds: int = 10) -> list[f
             run()
             if round_ >= 2:
                 times.append((time.perf_counter() - begin) * 1e3)
-    return [statistics.median(times) for times in samples]
+    return [float(np.percentile(times, 25)) for times in samples]
 
 
 class InferRequest:

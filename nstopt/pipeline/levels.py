@@ -9,30 +9,39 @@ import numpy as np
 import onnx
 
 from nstopt.calib.placeholder import quantize_with_placeholders
-from nstopt.calib.search import LEVEL_COST
+from nstopt.calib.search import LEVEL_COST, LevelCost
 from nstopt.engines.base import Backend
-from nstopt.graph.examples import wide_conv
+from nstopt.graph.examples import transposed_conv, wide_conv
 from nstopt.pipeline.lower import finish, int8_inputs
 from nstopt.precisions import between
 
-# The residual convolutions of a style net at 256x256, which have most of its multiply-adds.
-SHAPE = (128, 128, 3, 3, 64, 64)
+# A residual convolution of a style net at 256x256, and its last doubling, each with the norm behind it.
+EXAMPLES = {
+    "Conv": wide_conv((128, 128, 3, 3, 64, 64)),
+    "ConvTranspose": transposed_conv((64, 32, 4, 4, 128, 128)),
+}
+
+ROUNDS = 40
 
 
 @functools.cache
-def level_cost(backend: Backend, precision: str) -> Mapping[str, float]:
-    """Return the time of each level relative to INT8, the exact level last.
+def level_cost(backend: Backend, precision: str) -> LevelCost:
+    """Return the time of each level relative to INT8 by operator, the exact level last.
 
-    It is measured on a convolution and rounded to halves, so that noise does not change the engine. A backend that does
-    not compute INT8 in INT8 here stands for one that does, and gets the usual costs."""
+    It is measured and rounded to halves, so that noise does not change the engine. A backend that does not compute INT8
+    in INT8 here stands for one that does, and gets the usual costs."""
     exact = between(precision)
-    usual = {"int8": 1.0, "int8x2": LEVEL_COST["int8x2"], exact: LEVEL_COST["fp32"]}
+    usual = {"int8": 1.0, "int8x2": 2.0, exact: LEVEL_COST["Conv"]["fp32"]}
     if not backend.is_native(precision):
-        return usual
-    model = onnx.shape_inference.infer_shapes(wide_conv(SHAPE))
+        return dict.fromkeys(EXAMPLES, usual)
+    return {operator: _measured(backend, precision, model, list(usual)) for operator, model in EXAMPLES.items()}
+
+
+def _measured(backend: Backend, precision: str, model: onnx.ModelProto, levels: list[str]) -> Mapping[str, float]:
+    model = onnx.shape_inference.infer_shapes(model)
     inputs = int8_inputs(backend)
-    graphs = [finish(quantize_with_placeholders(model, inputs, {"layer": level}), precision) for level in usual]
+    graphs = [finish(quantize_with_placeholders(model, inputs, {"layer": level}), precision) for level in levels]
     port = model.graph.input[0]
     feed = {port.name: np.ones([dim.dim_value for dim in port.type.tensor_type.shape.dim], np.float32)}
-    times = backend.measure([graph.SerializeToString() for graph in graphs], precision, feed)
-    return {level: max(round(2 * time / times[0]) / 2, 1.0) for level, time in zip(usual, times, strict=True)}
+    times = backend.measure([graph.SerializeToString() for graph in graphs], precision, feed, ROUNDS)
+    return {level: round(2 * time / times[0]) / 2 for level, time in zip(levels, times, strict=True)}

@@ -16,7 +16,7 @@ from nstopt.calib.int8 import quantized_tensors
 from nstopt.calib.observe import Histogram
 from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.recipe import Recipe, RecipeBuilder
-from nstopt.calib.search import EXPONENTS, LEVEL_COST, Candidate, QualityTarget, Search
+from nstopt.calib.search import EXPONENTS, LEVEL_COST, Candidate, LevelCost, QualityTarget, Search
 from nstopt.calib.statistics import CalibrationStats, collect
 from nstopt.graph.nodes import clone, convolutions, initializers, multiplying, producers
 from nstopt.pictures.files import Picture
@@ -83,7 +83,7 @@ def chain() -> tuple[onnx.ModelProto, CalibrationStats]:
 BLACK = [np.zeros((64, 64, 3), np.uint8)] * 2
 
 
-def fake_search(fake: FakeRender | None = None, level_cost: Mapping[str, float] = LEVEL_COST) -> Search:
+def fake_search(fake: FakeRender | None = None, level_cost: LevelCost = LEVEL_COST) -> Search:
     model, stats = chain()
     return Search(model, stats, INPUTS, fake or FakeRender(), BLACK, reference=BLACK, level_cost=level_cost)
 
@@ -129,9 +129,18 @@ def test_a_target_out_of_reach_gives_the_closest_candidate() -> None:
 )
 def test_a_level_is_worth_what_it_costs_here(int8x2: float, bf16: float, used: str) -> None:
     """Two INT8 convolutions are tried only between INT8 and the exact type: one that costs no more is exact."""
-    search = fake_search(level_cost={"int8": 1.0, "int8x2": int8x2, "bf16": bf16})
+    search = fake_search(level_cost={"Conv": {"int8": 1.0, "int8x2": int8x2, "bf16": bf16}})
     best = search.run(QualityTarget(mean_db=34, worst_db=33), Silent())
     assert set(best.recipe.levels.values()) == {used}
+
+
+def test_a_layer_that_is_faster_without_int8_is_never_quantized() -> None:
+    """The transposed convolutions of OpenVINO, which write FP32 in INT8 engines with BF16 between."""
+    cost = {"Conv": {"int8": 1.0, "int8x2": 2.0, "bf16": 0.5}}
+    search = fake_search(level_cost=cost)
+    best = search.run(QualityTarget(mean_db=34, worst_db=33), Silent())
+    assert best.recipe.levels == dict.fromkeys(WRONG, "bf16")
+    assert all(candidate.recipe.levels == best.recipe.levels for candidate in search.tried)
 
 
 def test_candidates_are_finished_before_they_are_rendered() -> None:
