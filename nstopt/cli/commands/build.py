@@ -54,8 +54,6 @@ def build_command(
     """Build an engine bundle, and measure how far its pictures are from FP32."""
     if fastest and (others := sorted(given_on_command_line(context) & CHOSEN_BY_FASTEST)):
         raise typer.BadParameter(f"--fastest chooses the backend and the precision: leave --{others[0]} out")
-    from nstopt.calib import plot
-    from nstopt.pipeline.build import build_engine
     from nstopt.pipeline.spec import BuildSpec
 
     spec = BuildSpec(
@@ -77,14 +75,22 @@ def build_command(
     )
     if fastest:
         keep_fastest(spec)
-        return
-    if precision.plot:
-        plot.check(precision.plot)  # before the work
+    else:
+        _build(spec, precision.plot)
+
+
+def _build(spec: BuildSpec, plotted: Path | None) -> None:
+    """Build one engine, print what came out, and draw the recipes tried if `plotted` names a file."""
+    from nstopt.calib import plot
+    from nstopt.pipeline.build import build_engine
+
+    if plotted:
+        plot.check(plotted)  # before the work
     with Bar() as bar:
         bundle = build_engine(spec, bar)
-    if precision.plot:
-        plot.plot(bundle.manifest.search, precision.min_psnr, precision.plot)
-        say(f"wrote {precision.plot}: the recipes tried")
+    if plotted:
+        plot.plot(bundle.manifest.search, spec.min_psnr_db, plotted)
+        say(f"wrote {plotted}: the recipes tried")
     _show(bundle)
 
 
