@@ -35,6 +35,8 @@ from nstopt.precisions import PRECISIONS, is_quantized
 from nstopt.progress import Progress, Silent
 
 ROUNDS, RUNS = 5, 2
+# Engines that take so many times as long as the fastest one are timed in one round only.
+SLOW = 2.0
 # INT8 is calibrated if it takes at most this share of the time of the fastest other engine. Levels beyond INT8, which
 # the search may add, only make it slower.
 WORTH_CALIBRATING = 0.97
@@ -188,10 +190,15 @@ class _Race:
                 for one in contenders
                 if one.bundle
             ]
-            for round_ in range(ROUNDS + 1):
+            for process, samples in zip(processes, samples_ms, strict=True):
+                process.run(2)  # not counted
+                samples += process.run(RUNS)
+            fastest_ms = min(map(min, samples_ms), default=0.0)
+            for _ in range(ROUNDS - 1):
                 for process, samples in zip(processes, samples_ms, strict=True):
-                    process.run(1)  # not counted: the caches hold another one's data
-                    samples += process.run(RUNS) if round_ else []
+                    if min(samples) < SLOW * fastest_ms:
+                        process.run(1)  # not counted: the caches hold another one's data
+                        samples += process.run(RUNS)
             peaks = [process.peak_memory_mib() for process in processes]
         found = [
             one._replace(latency_ms=float(np.percentile(samples, 25)), peak_mib=peak)
@@ -241,12 +248,12 @@ def _without_dominated(timed: Sequence[Contender]) -> list[Contender]:
 
 
 def _timed_once_more(race: _Race, exact: Sequence[Contender], quantized: Sequence[Contender]) -> list[Contender]:
-    """Time the engines that are good enough once more if INT8 is among them: it has its layers' levels only now."""
-    everyone = [*exact, *quantized]
-    if not any(one.is_ready for one in quantized):
-        return everyone
-    ready = race.timed([one for one in everyone if one.is_ready])
-    return [*ready, *(one for one in everyone if not one.is_ready)]
+    """Time INT8, which has its layers' levels only now, once more in turns with the fastest of the others."""
+    rivals = [one for one in quantized if one.is_ready]
+    if rivals:
+        rivals += sorted((one for one in exact if one.is_ready), key=_latency)[:1]
+    again = {str(one): one for one in race.timed(rivals)} if rivals else {}
+    return [again.get(str(one), one) for one in (*exact, *quantized)]
 
 
 def _latency(one: Contender) -> float:
