@@ -217,7 +217,7 @@ class _Race:
                 bundle = open_bundle(spec.bundle_path())
             else:
                 draft = self._folder / f"{one.backend}-{one.precision}.nst"
-                bundle = build_engine(replace(spec, output=draft), self._progress)
+                bundle = build_engine(replace(spec, output=draft), self._progress, find_rival=False)
         except BuildError as error:
             return one._replace(reason=str(error).removeprefix(f"{spec.model}: "))
         return one._replace(bundle=bundle, quality=bundle.manifest.quality)

@@ -41,9 +41,10 @@ RIVAL = "bf16"
 REMEMBERED = MAX_VALIDATION + 6
 
 
-def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
-    """Build the engine bundle of an exported net. Raises BuildError, CalibrationError, DeviceError, MediaError, or
-    BundleError if the bundle cannot be written; nothing is left under its name then."""
+def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: bool = True) -> Bundle:
+    """Build the engine bundle of an exported net. With `find_rival`, an INT8 engine is compared with a BF16 one where
+    the device has BF16. Raises BuildError, CalibrationError, DeviceError, MediaError, or BundleError if the bundle
+    cannot be written; nothing is left under its name then."""
     progress = progress or Silent()
     backend = require_backend(spec)
     raw, info = read_export(spec.model)
@@ -74,7 +75,9 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None) -> Bundle:
             built = backend.build(source, spec.shape, spec.precision, draft.folder, options)
         with backend.load(draft.folder, spec.shape) as engine:
             quality, drifted = _measure_quality(spec, engine, lowered.reference, validation, clip, progress)
-            rival = _rival(spec, backend, lowered, engine, quality, validation) if lowered.calibration else None
+            rival = None
+            if lowered.calibration and find_rival:
+                rival = _rival(spec, backend, lowered, engine, quality, validation)
         _require_quality(spec, quality, lowered)
         return draft.commit(
             Manifest(
