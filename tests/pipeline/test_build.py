@@ -21,10 +21,13 @@ from onnx import numpy_helper
 import nstopt
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.calib.picture_sets import from_folder, split
+from nstopt.engines.openvino import core
+from nstopt.engines.openvino_bf16 import is_native
 from nstopt.errors import BuildError, CalibrationError, ExportError
 from nstopt.export.exporter import ExportSpec, export_net
 from nstopt.manifest import InputShape, NetInfo
 from nstopt.pictures.size import Size, Sizes
+from nstopt.pipeline import build
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
 
@@ -214,3 +217,24 @@ def test_symmetric_int8_on_a_cpu(tiny_onnx: Path, photos: Path, tmp_path: Path) 
     assert drift.flicker_psnr_db > 15
     assert bundle.manifest.calibration
     assert sum(bundle.manifest.calibration.coverage.values()) > 0
+
+
+@pytest.mark.skipif(not is_native(core()), reason="this CPU has no BF16 arithmetic")
+@pytest.mark.parametrize(("bf16_ms", "int8_ms"), [(1.0, 2.0), (2.0, 1.0)])
+def test_an_int8_engine_names_the_bf16_engine_that_beats_it(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bf16_ms: float, int8_ms: float
+) -> None:
+    monkeypatch.setattr(build, "take_turns", lambda runs: [bf16_ms, int8_ms])
+    manifest = build_engine(int8_spec(tiny_onnx, tmp_path, photos)).manifest
+    assert manifest.quality
+    if bf16_ms > int8_ms:
+        assert manifest.rival is None
+    else:
+        assert manifest.rival
+        assert (manifest.rival.precision, manifest.rival.latency_ms, manifest.rival.int8_latency_ms) == (
+            "bf16",
+            1.0,
+            2.0,
+        )
+        assert manifest.rival.psnr_db_mean > manifest.quality.psnr_db_mean
+    assert build_engine(int8_spec(tiny_onnx, tmp_path, photos), find_rival=False).manifest.rival is None
