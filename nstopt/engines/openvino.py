@@ -32,7 +32,7 @@ from nstopt.engines.base import (
     LayerTime,
     Source,
 )
-from nstopt.engines.openvino_bf16 import is_native, keep_sums
+from nstopt.engines.openvino_bf16 import is_native, keep_sums, write_bf16
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs
 from nstopt.manifest import InputShape, Manifest
@@ -96,6 +96,8 @@ class OpenVINOBackend(Backend):
             graph.set_rt_info(precision, PRECISION_ENTRY)
             if precision == "bf16":
                 keep_sums(graph, options.fp32_sums)
+            elif precision == "int8-bf16":
+                write_bf16(graph)
             ov.save_model(graph, folder / MODEL, compress_to_fp16=False)
             _compiled(folder / MODEL)
         except RuntimeError as error:
@@ -125,7 +127,10 @@ class OpenVINOBackend(Backend):
 
     def compile(self, model: bytes, precision: str) -> CompiledModel:
         try:
-            compiled = core().compile_model(core().read_model(model), "CPU", config(precision))
+            graph = core().read_model(model)
+            if precision == "int8-bf16":
+                write_bf16(graph)
+            compiled = core().compile_model(graph, "CPU", config(precision))
         except RuntimeError as error:
             raise BuildError(f"OpenVINO {ov.__version__} cannot compile a graph: {_reason(error)}") from error
         request: Any = compiled.create_infer_request()

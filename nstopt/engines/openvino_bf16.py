@@ -46,13 +46,26 @@ def keep_sums(model: ov.Model, count: int) -> None:
     last = [node for node in sums if node.get_friendly_name() not in inner]
     for node in (*smallest, *(one for one in last if one not in smallest)):
         norms = [reader for reader in _readers(node) if reader.get_type_name() == NORM]
-        ports = list(node.output(0).get_target_inputs())
-        largest = float(np.finfo(np.float32).max)
-        clamp = opset13.clamp(node, -largest, largest)
-        for one in (clamp, *norms):
+        for one in (_clamp(node), *norms):
             one.get_rt_info()[KEEP_TYPE] = ""
-        for port in ports:
-            port.replace_source_output(clamp.output(0))
+
+
+def write_bf16(model: ov.Model) -> None:
+    """Let the INT8 transposed convolutions of a model write BF16. By themselves they write FP32, which OpenVINO then
+    converts in a pass of its own; a fused operator gives its type to what they write."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in TRANSPOSED and node.input_value(1).get_node().get_type_name() != "Constant":
+            _clamp(node)
+
+
+def _clamp(node: Any) -> Any:
+    """Put an operator that changes nothing behind a node, a clamp to all finite numbers, and return it."""
+    ports = list(node.output(0).get_target_inputs())
+    largest = float(np.finfo(np.float32).max)
+    clamp = opset13.clamp(node, -largest, largest)
+    for port in ports:
+        port.replace_source_output(clamp.output(0))
+    return clamp
 
 
 def _sum_of(convolution: Any) -> Any:

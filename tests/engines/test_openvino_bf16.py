@@ -13,6 +13,7 @@ import nstopt
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines import openvino
+from nstopt.engines.base import Source
 from nstopt.engines.openvino import MODEL, PRECISION_ENTRY, core
 from nstopt.engines.openvino_bf16 import is_native, keep_sums
 from nstopt.errors import DeviceError
@@ -119,3 +120,16 @@ def test_other_precisions_leave_the_hint_alone() -> None:
     hints = {name: openvino.config(name)["INFERENCE_PRECISION_HINT"] for name in ("fp32", "fp16", "int8")}
     assert set(hints.values()) == {"f32"}
     assert openvino.config("int8-bf16")["INFERENCE_PRECISION_HINT"] == "bf16"
+
+
+@needs_bf16
+def test_transposed_convolutions_of_int8_write_bf16(tiny_onnx: Path, tmp_path: Path) -> None:
+    backend = engines.backend("openvino")
+    lowered = lower(onnx.load(tiny_onnx), InputShape.of(1, SMALL), backend, "int8-bf16")
+    source = Source(tmp_path / "model.onnx")
+    onnx.save(lowered.model, source.onnx)
+    backend.build(source, InputShape.of(1, SMALL), "int8-bf16", tmp_path)
+    written = {name: out for name, (_, out) in kernel_types(tmp_path / MODEL).items()}
+    transposed = [node.name for node in lowered.model.graph.node if node.op_type == "ConvTranspose"]
+    assert len(transposed) == 2
+    assert {written[name] for name in transposed} == {"bf16"}
