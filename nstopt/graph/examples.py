@@ -17,6 +17,10 @@ Shape = tuple[int, ...]
 Constants = Mapping[str, Any]
 BYTES: Constants = {"low": np.float32(0), "high": np.float32(255)}
 LIFT_CHANNELS = 8
+DOUBLING_CONSTANTS: Constants = {
+    "scales": np.array([1, 1, 2, 2], np.float32),
+    "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+}
 
 
 def upsample_conv(shape: Shape) -> onnx.ModelProto:
@@ -28,23 +32,8 @@ def upsample_grouped(shape: Shape) -> onnx.ModelProto:
     """Make the same with a grouped convolution. `shape`: groups, outputs and inputs of each, 3, 3, height and width of
     x."""
     group, outputs, inputs, rows, columns, height, width = shape
-    constants = {
-        "scales": np.array([1, 1, 2, 2], np.float32),
-        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
-        "w": _weights(group * outputs, inputs, rows, columns),
-    }
-    nodes = [
-        helper.make_node(
-            "Resize",
-            ["x", "", "scales"],
-            ["up"],
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric",
-        ),
-        helper.make_node("Pad", ["up", "pads"], ["padded"], mode="reflect"),
-        helper.make_node("Conv", ["padded", "w"], ["c"], name="layer", group=group),
-    ]
+    constants = {**DOUBLING_CONSTANTS, "w": _weights(group * outputs, inputs, rows, columns)}
+    nodes = [*_doubling(), helper.make_node("Conv", ["padded", "w"], ["c"], name="layer", group=group)]
     return _normed(nodes, constants, (1, group * inputs, height, width), group * outputs)
 
 
@@ -52,26 +41,26 @@ def separable_doubling(shape: Shape) -> onnx.ModelProto:
     """Make a doubling, reflection by 1, depthwise and 1x1 convolution and norm. `shape`: outputs, inputs, 3, 3,
     height and width of x."""
     outputs, inputs, rows, columns, height, width = shape
-    constants = {
-        "scales": np.array([1, 1, 2, 2], np.float32),
-        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
-        "w": _weights(inputs, 1, rows, columns),
-        "pointwise": _weights(outputs, inputs, 1, 1),
-    }
+    weights = {"w": _weights(inputs, 1, rows, columns), "pointwise": _weights(outputs, inputs, 1, 1)}
     nodes = [
-        helper.make_node(
-            "Resize",
-            ["x", "", "scales"],
-            ["up"],
-            mode="nearest",
-            nearest_mode="floor",
-            coordinate_transformation_mode="asymmetric",
-        ),
-        helper.make_node("Pad", ["up", "pads"], ["padded"], mode="reflect"),
+        *_doubling(),
         helper.make_node("Conv", ["padded", "w"], ["d"], name="depthwise", group=inputs),
         helper.make_node("Conv", ["d", "pointwise"], ["c"], name="layer"),
     ]
-    return _normed(nodes, constants, (1, inputs, height, width), outputs)
+    return _normed(nodes, {**DOUBLING_CONSTANTS, **weights}, (1, inputs, height, width), outputs)
+
+
+def _doubling() -> list[onnx.NodeProto]:
+    """Make the doubling of `x` and its reflection by 1, `padded`, which read DOUBLING_CONSTANTS."""
+    resize = helper.make_node(
+        "Resize",
+        ["x", "", "scales"],
+        ["up"],
+        mode="nearest",
+        nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )
+    return [resize, helper.make_node("Pad", ["up", "pads"], ["padded"], mode="reflect")]
 
 
 def strided_reflection(shape: Shape) -> onnx.ModelProto:
