@@ -92,9 +92,14 @@ def build_fastest(spec: BuildSpec, progress: Progress | None = None, keep_all: b
         runnable, left_out = _contenders(spec, info)
         if not runnable:
             raise BuildError(f"{spec.model}: no backend runs here: {'; '.join(one.reason for one in left_out)}")
-        timed = race.timed([race.with_placeholders(one) for one in runnable])
-        exact = [race.built(one) for one in _without_dominated(timed) if not is_quantized(one.precision)]
-        quantized = race.calibrated([one for one in timed if is_quantized(one.precision)], exact)
+        compiled = [race.with_placeholders(one) for one in runnable]
+        timed = race.timed([one for one in compiled if not is_quantized(one.precision)])
+        exact = [race.built(one) for one in _without_dominated(timed)]
+        # A finished BF16 engine is slower than it was when first timed: some of its sums are FP32 now.
+        against = [one for one in compiled if is_quantized(one.precision)]
+        again = race.timed([*(one for one in exact if one.is_ready), *against]) if against else []
+        exact = _updated(exact, again)
+        quantized = race.calibrated([one for one in again if is_quantized(one.precision)], exact)
         final = _timed_once_more(race, exact, quantized)
         ready = [one for one in final if one.is_ready]
         if not ready:
@@ -252,8 +257,13 @@ def _timed_once_more(race: _Race, exact: Sequence[Contender], quantized: Sequenc
     rivals = [one for one in quantized if one.is_ready]
     if rivals:
         rivals += sorted((one for one in exact if one.is_ready), key=_latency)[:1]
-    again = {str(one): one for one in race.timed(rivals)} if rivals else {}
-    return [again.get(str(one), one) for one in (*exact, *quantized)]
+    return _updated([*exact, *quantized], race.timed(rivals) if rivals else [])
+
+
+def _updated(contenders: Sequence[Contender], timed: Sequence[Contender]) -> list[Contender]:
+    """Replace the contenders that were timed again."""
+    again = {str(one): one for one in timed}
+    return [again.get(str(one), one) for one in contenders]
 
 
 def _latency(one: Contender) -> float:
