@@ -18,7 +18,7 @@ from nstopt.errors import MediaError
 from nstopt.media.sizes import common_sizes
 from nstopt.media.stylize import stylize
 from nstopt.pictures.files import Picture, cover, resize
-from nstopt.pictures.flow import Flow, Mask, estimate, warp
+from nstopt.pictures.flow import Flow, Mask, boundaries, estimate, warp
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pictures.video import frames
 from nstopt.progress import Progress, Silent
@@ -40,11 +40,14 @@ class Clip:
 
 
 class Flicker(NamedTuple):
-    """`warping_error` and `contrast` (standard deviation of the pictures' values), both in gray levels. Pictures of low
-    contrast have a low error too, so neither number means much without the other."""
+    """The flicker of a clip. `warping_error` and `contrast` (standard deviation of the pictures' values) are in gray
+    levels; `e_warp` (Lai et al.) and `e_stab` (ReCoNet) are the published measures, for values in 0..1. Pictures of low
+    contrast have low errors too, so no error means much without the contrast."""
 
     warping_error: float
     contrast: float
+    e_warp: float
+    e_stab: float
 
     @property
     def share(self) -> float:
@@ -101,24 +104,38 @@ def _resize(channel: np.ndarray[tuple[int, ...], np.dtype[np.float32]], width: i
 
 
 def flicker(clip: Clip, stylize: Callable[[Picture], Picture], progress: Progress | None = None) -> Flicker:
-    """Measure the flicker of the clip after `stylize`, which maps a frame, uint8 RGB [H, W, 3], to another one.
+    """Measure the flicker of the clip after `stylize`, which maps a frame, uint8 RGB [H, W, 3], to another one. It is
+    called once for each frame, in order.
 
-    The warping error is e_stab = sqrt(1/(T-1) sum_t 1/D sum M_t ||O_t - W_t(O_{t-1})||^2) with D the number of values
-    of a frame: Gao et al. 2018, arXiv:1807.01197, equation 7. Here D counts only the values that the mask M_t keeps, so
-    that clips with more occlusion do not appear calmer.
+    All errors come from the squares S_t = ||O_t - W_t(O_{t-1})||^2 / 3 of each pixel, M_t of which are visible:
+
+    - e_stab = sqrt(mean_t mean M_t S_t), over all pixels, values in 0..1: Gao et al. 2018, arXiv:1807.01197, eq. 7.
+    - warping error = sqrt(mean_t (sum M_t S_t / sum M_t)), in gray levels: e_stab over the visible pixels alone, so
+      that clips with more occlusion do not appear calmer.
+    - E_warp = mean_t (sum N_t S_t / sum N_t), values in 0..1, no root: Lai et al. 2018, arXiv:1808.00449, section 4.
+      Their mask N_t leaves out motion boundaries too. The mean over the channels is that of the authors' program.
     """
     track = (progress or Silent()).track(clip.pictures, len(clip.pictures), "stylizing")
     stylized = [stylize(picture) for picture in track]
     errors = [
-        _error(frame, before, flow, visible)
+        _errors(frame, before, flow, visible)
         for (before, frame), flow, visible in zip(itertools.pairwise(stylized), clip.flows, clip.visible, strict=True)
     ]
-    return Flicker(float(np.sqrt(np.mean(errors))), float(np.mean([picture.std() for picture in stylized])))
+    over_visible, over_all, without_boundaries = np.mean(errors, axis=0)
+    return Flicker(
+        warping_error=float(np.sqrt(over_visible)),
+        contrast=float(np.mean([picture.std() for picture in stylized])),
+        e_warp=float(without_boundaries) / 255**2,
+        e_stab=float(np.sqrt(over_all)) / 255,
+    )
 
 
-def _error(frame: Picture, before: Picture, flow: Flow, visible: Mask) -> float:
-    """Return the mean square of the difference that the flow does not explain, over the visible pixels."""
-    if not visible.any():
-        return 0.0
+def _errors(frame: Picture, before: Picture, flow: Flow, visible: Mask) -> tuple[float, float, float]:
+    """Return the mean squares, in gray levels, of the difference that the flow does not explain: over the visible
+    pixels, over all pixels with invisible ones as zeros, and over the visible ones away from motion boundaries."""
     squares = np.square(frame.astype(np.float32) - warp(before, flow)).mean(axis=2)
-    return float(squares[visible].mean())
+    return _mean(squares, visible), float((squares * visible).mean()), _mean(squares, visible & ~boundaries(flow))
+
+
+def _mean(squares: np.ndarray[tuple[int, ...], np.dtype[np.float32]], mask: Mask) -> float:
+    return float(squares[mask].mean()) if mask.any() else 0.0

@@ -43,12 +43,22 @@ def visible(backward: Flow, forward: Flow) -> Mask:
     A visible pixel lies inside the frame before, and the flow back and forth again leads close to where it started:
 
     |w_b + w_f(x + w_b)|^2 < 0.01 (|w_b|^2 + |w_f|^2) + 0.5. Ruder et al. 2016, arXiv:1604.08610, section 4.2; their
-    condition on motion boundaries is left out.
+    condition on motion boundaries is `boundaries`.
     """
     there = np.stack([_sample(channel, backward) for channel in forward])
     error = np.square(backward + there).sum(axis=0)
     length = np.square(backward).sum(axis=0) + np.square(there).sum(axis=0)
     mask: Mask = (error < 0.01 * length + 0.5) & inside(backward)
+    return mask
+
+
+def boundaries(flow: Flow) -> Mask:
+    """Mask of the pixels where the motion changes abruptly, at the outlines of moving things, bool [H, W].
+
+    |grad u|^2 + |grad v|^2 > 0.01 |w|^2 + 0.002. Ruder et al. 2016, section 4.2.
+    """
+    slopes = sum(np.square(slope) for channel in flow for slope in np.gradient(channel))
+    mask: Mask = slopes > 0.01 * np.square(flow).sum(axis=0) + 0.002
     return mask
 
 

@@ -12,8 +12,9 @@ from train.test_systems import write_clip
 from nstopt.errors import BundleError, MediaError
 from nstopt.media.flicker import Clip, Flicker, flicker, measure, read_clip
 from nstopt.pictures.files import Picture
-from nstopt.pictures.flow import Flow
+from nstopt.pictures.flow import Flow, inside, warp
 from nstopt.pictures.size import Size, Sizes
+from nstopt.train.warp import random_flow
 
 
 @pytest.fixture
@@ -41,6 +42,47 @@ def test_flicker_is_measured_in_gray_levels(moving: Clip) -> None:
     assert found.warping_error == pytest.approx(10, abs=1e-2)
 
 
+def test_a_clip_made_by_a_known_flow_has_only_rounding_errors(photographs: list[Picture]) -> None:
+    """Rounding to gray levels has the variance 1/12, whatever a stylizer of single pixels does that keeps distances."""
+    random = np.random.default_rng(0)
+    flows = [random_flow(60, random) for _ in range(3)]
+    pictures = [photographs[0][:, :60]]
+    for flow in flows:
+        pictures.append(warp(pictures[-1], flow).round().astype(np.uint8))
+    clip = Clip("warped", tuple(pictures), tuple(flows), tuple(inside(flow) for flow in flows))
+    found = flicker(clip, lambda picture: 255 - picture)
+    assert found.warping_error == pytest.approx(np.sqrt(1 / 12), rel=0.1)
+    assert found.e_warp == pytest.approx(1 / 12 / 255**2, rel=0.1)
+    assert found.e_stab == pytest.approx(found.warping_error / 255, rel=0.1)
+
+
+def test_noise_has_twice_its_variance(moving: Clip) -> None:
+    """Two frames' noise of variance 64 differs by a variance of 128; two columns of 30 do not count."""
+    random = np.random.default_rng(1)
+    found = flicker(moving, lambda picture: (picture + random.normal(0, 8, picture.shape)).round().astype(np.uint8))
+    assert found.warping_error == pytest.approx(np.sqrt(128), rel=0.03)
+    assert found.e_warp == pytest.approx(128 / 255**2, rel=0.05)
+    assert found.e_stab == pytest.approx(np.sqrt(128 * 28 / 30) / 255, rel=0.03)
+
+
+def test_pixels_at_motion_boundaries_count_except_in_e_warp(moving: Clip) -> None:
+    """The upper half of the scene stands still and flickers where it meets the other half, which moves."""
+    still = tuple(np.concatenate([moving.pictures[0][:10], one[10:]]) for one in moving.pictures)
+    flow = moving.flows[0].copy()
+    flow[0, :10] = 0
+    clip = Clip("halves", still, (flow,) * 3, moving.visible)
+    lighter = iter((0, 10, 0, 10))
+
+    def flash(picture: Picture) -> Picture:
+        flashed = picture.copy()
+        flashed[9:11] += np.uint8(next(lighter))
+        return flashed
+
+    found = flicker(clip, flash)
+    assert found.e_warp == pytest.approx(0, abs=1e-8)
+    assert found.warping_error == pytest.approx(np.sqrt(100 * 2 / 20), rel=0.01)
+
+
 def test_only_visible_pixels_count(moving: Clip) -> None:
     def paint(picture: Picture) -> Picture:
         painted = picture.copy()
@@ -51,8 +93,8 @@ def test_only_visible_pixels_count(moving: Clip) -> None:
 
 
 def test_share_is_error_over_contrast() -> None:
-    assert Flicker(3.0, 30.0).share == pytest.approx(0.1)
-    assert Flicker(0.0, 0.0).share == 0
+    assert Flicker(3.0, 30.0, 0.0, 0.0).share == pytest.approx(0.1)
+    assert Flicker(0.0, 0.0, 0.0, 0.0).share == 0
 
 
 def test_a_clip_is_read_with_its_flow(tmp_path: Path) -> None:

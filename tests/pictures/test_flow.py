@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nstopt.pictures.flow import Flow, estimate, inside, visible, warp
+from nstopt.pictures.flow import Flow, boundaries, estimate, inside, visible, warp
 
 
 def shift(right: float, down: float, height: int = 6, width: int = 8) -> Flow:
@@ -43,6 +43,14 @@ def test_visible_is_where_going_back_and_forth_ends_where_it_began() -> None:
     forward[0, 2, 3] = 4  # what is at (2, 2) now claims to come from (3, 2), which says that it went elsewhere
     assert not visible(backward, forward)[2, 2]
     assert visible(backward, forward).sum() == 6 * 7 - 1
+
+
+def test_boundaries_are_where_the_motion_changes() -> None:
+    flow = shift(0, 0)
+    flow[0, :, 5:] = 3
+    expected = np.zeros((6, 8), bool)
+    expected[:, 4:6] = True
+    np.testing.assert_array_equal(boundaries(flow), expected)
 
 
 def test_estimate_finds_a_shift() -> None:

@@ -39,7 +39,8 @@ def comparison_table(found: Sequence[PictureDifference]) -> Table:
 
 def flicker_table(clip: str, found: Sequence[tuple[str, Flicker]]) -> Table:
     """Return the flicker of the clip itself and of each engine. Nets of different contrast are compared by `share`."""
-    made = table(clip, ">warping error", ">contrast", ">share", fold=True)
+    made = table(clip, ">warping error", ">contrast", ">share", ">E_warp", ">e_stab", fold=True)
     for name, one in found:
-        made.add_row(name, f"{one.warping_error:.2f}", f"{one.contrast:.1f}", f"{one.share:.3f}")
+        measured = f"{one.warping_error:.2f}", f"{one.contrast:.1f}", f"{one.share:.3f}"
+        made.add_row(name, *measured, f"{one.e_warp:.5f}", f"{one.e_stab:.4f}")
     return made
