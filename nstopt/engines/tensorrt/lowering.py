@@ -5,6 +5,8 @@
 
     int8 weights ─ DequantizeLinear   ⇒   float weights ─ QuantizeLinear ─ DequantizeLinear
 
+    x ─ Q ─ DQ ─ Pad ─ Conv   ⇒   x ─ Pad ─ Q ─ DQ ─ Conv             (graph/rules/pad_before_quantizers.py)
+
     InstanceNormalization, ReduceL2   ⇒   forms that move less memory (graph/rules/native_norm.py, square_by_channel.py)
 
 TensorRT takes uint8 at graph inputs and outputs only. The parser of 8.x takes no int8 constants; it recognizes a
@@ -23,6 +25,7 @@ from nstopt.graph.nodes import attribute, cast_to, clone, initializers
 from nstopt.graph.passes import apply
 from nstopt.graph.rule import Context
 from nstopt.graph.rules.native_norm import NativeNorm
+from nstopt.graph.rules.pad_before_quantizers import PadBeforeQuantizers
 from nstopt.graph.rules.square_by_channel import SquareByChannel
 
 # Operators that move values without changing them, so that they commute with a Cast.
@@ -60,7 +63,7 @@ def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
     _move_casts_to_the_ends(model.graph)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    for rule in () if own_norms else NORMS:
+    for rule in (PadBeforeQuantizers,) if own_norms else (PadBeforeQuantizers, *NORMS):
         model = apply(model, rule, Context(lambda layer: "plain"))
     return model
 

@@ -14,6 +14,7 @@ from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.engines.tensorrt.lowering import ready
 from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import convolutions, name_convolutions
+from nstopt.graph.nodes import multiplying as by_weights
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
 from nstopt.manifest import InputShape
@@ -57,6 +58,7 @@ def exported(export_family: Export, family: str, shape: InputShape) -> onnx.Mode
 
 
 def precise(model: onnx.ModelProto, precision: str) -> onnx.ModelProto:
+    """INT8 has offsets wherever a convolution takes one, so that its zero padding is a Pad."""
     if precision.startswith("int8"):
         return to_int8(model) if precision == "int8" else to_int8_fp16(to_int8(model))
     return to_fp16(model) if precision == "fp16" else model
@@ -79,6 +81,14 @@ def test_every_convolution_computes_in_the_type_of_the_graph(compiled: Compiled,
     assert {kernel.reads[0].type for kernel in multiplying(log)} == {TYPES[precision]}
     if precision == "int8-fp16":
         assert {kernel.writes[0].type for kernel in multiplying(log)} == {"Half"}
+
+
+@pytest.mark.parametrize("family", ["instance norm", "separable"])
+def test_two_int8_convolutions_for_one(export_family: Export, family: str) -> None:
+    model = rewrite(exported(export_family, family, FIXED), phases).model
+    log = compile_for(ready(to_int8(model, "int8x2").SerializeToString(), TURING), "int8")
+    assert len(multiplying(log)) == 2 * len(by_weights(model.graph))
+    assert {kernel.reads[0].type for kernel in multiplying(log)} == {"Int8"}
 
 
 @pytest.mark.parametrize(("generation", "precision"), GENERATIONS)

@@ -13,7 +13,7 @@ from made import by_default
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.int8_fp16 import to_int8_fp16
-from nstopt.calib.ranges import QuantParams, symmetric
+from nstopt.calib.ranges import SYMMETRIC, Distribution, QuantParams, min_max_range, symmetric
 from nstopt.engines.tensorrt import BACKEND
 from nstopt.engines.tensorrt.lowering import precision_of, prepare, ready
 from nstopt.engines.tensorrt.validation import violations
@@ -21,7 +21,7 @@ from nstopt.errors import BuildError
 from nstopt.export.exporter import Exported
 from nstopt.gpu.facts import architectures
 from nstopt.graph.forms import choose_by_kind
-from nstopt.graph.nodes import name_convolutions
+from nstopt.graph.nodes import convolutions, dequantized, multiplying, name_convolutions, producers
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
 from nstopt.manifest import InputShape
@@ -31,6 +31,8 @@ from nstopt.pictures.size import Size
 PASCAL = (6, 1)
 EVEN, ODD, ANY = InputShape.of(1, Size(48, 64)), InputShape.of(2, Size(37, 51)), InputShape.of(1, None)
 Export = Callable[[str], Exported]
+# Values of all activations.
+VALUES = Distribution(np.array([-20.0, 60.0]), np.ones(2), -20.0, 60.0)
 # The forms that the backend chooses for INT8 on Pascal.
 phases = choose_by_kind(BACKEND.forms("int8", architectures()["pascal"]))
 
@@ -41,7 +43,16 @@ def rewritten(exported: Exported, shape: InputShape) -> onnx.ModelProto:
     return rewrite(model, phases).model
 
 
-def to_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, level: str = "int8") -> onnx.ModelProto:
+    """INT8 with an offset wherever the convolutions that read a tensor take one."""
+    tensors = quantized_tensors(model.graph).items()
+    ranges = {name: min_max_range(VALUES, SYMMETRIC.scheme(readers)) for name, readers in tensors}
+    assert any(one.offset for one in ranges.values())
+    return quantize(model, ranges, {node.name: level for node in multiplying(model.graph)})
+
+
+def to_symmetric_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """INT8 without offsets, so that convolutions keep their own zero padding."""
     return quantize(model, {name: symmetric(60.0) for name in quantized_tensors(model.graph)})
 
 
@@ -73,13 +84,35 @@ def max_difference(left: onnx.ModelProto, right: onnx.ModelProto, shape: InputSh
 def test_a_lowered_net_gives_the_same_pictures(export_family: Export, family: str, shape: InputShape) -> None:
     model = rewritten(export_family(family), shape)
     int8 = to_int8(model)
-    for before in (model, int8, to_fp16(model), to_int8_fp16(int8)):
+    others = (to_int8(model, "int8x2"), to_symmetric_int8(model))
+    for before in (model, int8, to_fp16(model), to_int8_fp16(int8), *others):
         after = prepare(before)
         assert list(violations(after, PASCAL)) == []
         assert max_difference(before, after, shape) <= 1
         kinds = [node.op_type for node in after.graph.node]
         assert kinds[0] == kinds[-1] == "Cast"
         assert kinds.count("QuantizeLinear") == kinds.count("DequantizeLinear")
+
+
+@pytest.mark.parametrize("family", ["fast-style", "instance norm", "separable", "frn"])
+def test_quantizers_stand_right_before_the_convolutions(export_family: Export, family: str) -> None:
+    """TensorRT 8 runs a convolution in INT8 only there; a Pad between would keep it in FP32."""
+    model = rewritten(export_family(family), EVEN)
+    int8, twice = to_int8(model), to_int8(model, "int8x2")
+    assert "Pad" in [node.op_type for node in int8.graph.node]
+    for before in (int8, twice, to_int8_fp16(int8)):
+        after = prepare(before)
+        made_by = producers(after.graph)
+        for node in multiplying_in_int8(after):
+            source = made_by[node.input[0]]
+            source = made_by[source.input[0]] if source.op_type == "Cast" else source
+            assert source.op_type == "DequantizeLinear", node.name
+        assert len(multiplying_in_int8(after)) == len(multiplying_in_int8(before)) > 7
+
+
+def multiplying_in_int8(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    restored = dequantized(model.graph)
+    return [node for node in convolutions(model.graph) if node.input[1] in restored]
 
 
 def test_weights_keep_their_integers(frn_int8: onnx.ModelProto) -> None:
