@@ -4,6 +4,7 @@
       manifest.json          the net, how the engine was built, its quality, and the SHA-256 of every other file
       manifest.json.sha256   SHA-256 of the manifest itself, in the format that `sha256sum -c` reads
       model.xml, model.bin   OpenVINO's files; other backends have model.onnx, model.ts or engine.plan
+      graph.onnx             the lowered graph, where the backend's own files are not that
 
 A bundle is written to a temporary sibling folder and renamed, so that a kill leaves the old bundle or the new one. Its
 hashes are checked before native code reads any of its files: an object of type `Bundle` has passed that check.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nstopt.bundle import open_bundle
+from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import Backend, Engine
-from nstopt.errors import BuildError
+from nstopt.errors import BuildError, BundleError
 from nstopt.extras import explain_missing_packages
+
+if TYPE_CHECKING:
+    import onnx
 
 BACKENDS = {
     "openvino": "nstopt.engines.openvino",
@@ -42,3 +46,18 @@ def load(path: str | Path) -> Engine:
     engine = found.load(bundle.path, manifest.shape)
     engine.name, engine.manifest = bundle.path.name, manifest
     return engine
+
+
+def lowered_graph(bundle: Bundle) -> onnx.ModelProto:
+    """Return the graph that a bundle's engine was compiled from, for `Backend.compile`. Raises BundleError if the
+    bundle has none."""
+    import onnx
+
+    name = bundle.manifest.backend.name
+    file = backend(name).capabilities.graph
+    if file is None:
+        raise BundleError(
+            f"{bundle.path}: engines of the {name} backend hold no graph that can be taken apart; "
+            "build one with --backend openvino"
+        )
+    return onnx.load(bundle.file(file))

@@ -40,7 +40,8 @@ class Capabilities:
     inputs may be uint8 too. `forms`: the form that layers of a kind take where nothing was measured (graph/forms.py
     lists kinds and forms; a kind that is not named stays plain). `dynamic_sizes`: one engine can take any size;
     `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `compiles_onnx`: False if
-    the backend runs the exported TorchScript file as it was traced."""
+    the backend runs the exported TorchScript file as it was traced. `graph`: the file of a bundle that holds the
+    lowered graph, which `compile` takes; None if there is none."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
@@ -51,6 +52,7 @@ class Capabilities:
     several_sizes: bool = False
     workspace_limit: bool = False
     compiles_onnx: bool = True
+    graph: str | None = None
 
 
 class Source(NamedTuple):

@@ -49,6 +49,7 @@ class ONNXRuntimeBackend(Backend):
         free_zero_point=frozenset({"Conv", "ConvTranspose"}),
         # The fastest forms where they were measured: docs/performance.md.
         forms={"upsample-conv": "transposed", "upsample-grouped": "early-pad", "few-outputs": "phase"},
+        graph=MODEL,
     )
 
     def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:

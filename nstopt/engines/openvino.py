@@ -1,8 +1,10 @@
-"""OpenVINO: the default on a CPU. The bundle holds model.xml and model.bin, which any OpenVINO program can load."""
+"""OpenVINO: the default on a CPU. The bundle holds model.xml and model.bin, which any OpenVINO program can load,
+and the graph that they were made from."""
 
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from nstopt.gpu.facts import Architecture
     from nstopt.pictures.files import Picture
 
-MODEL, WEIGHTS = "model.xml", "model.bin"
+MODEL, WEIGHTS, GRAPH = "model.xml", "model.bin", "graph.onnx"
 # Entry of a model that states which precision it was built in. It tells the type to compute in between convolutions.
 PRECISION_ENTRY = ["nstopt", "precision"]
 # The fastest forms around grouped convolutions (docs/performance.md); in INT8 they stay plain. OpenVINO runs a
@@ -83,6 +85,7 @@ class OpenVINOBackend(Backend):
         free_zero_point=frozenset({"Conv"}),
         # The fastest forms where they were measured: docs/performance.md.
         forms={"upsample-conv": "transposed", "few-outputs": "phase", "few-channel-norm": "means"},
+        graph=GRAPH,
     )
 
     def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
@@ -100,6 +103,7 @@ class OpenVINOBackend(Backend):
                 write_bf16(graph)
             ov.save_model(graph, folder / MODEL, compress_to_fp16=False)
             _compiled(folder / MODEL)
+            shutil.copyfile(source.onnx, folder / GRAPH)
         except RuntimeError as error:
             raise BuildError(
                 f"OpenVINO {ov.__version__} cannot compile {source.onnx.name}: {_reason(error)}"

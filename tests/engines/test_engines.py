@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import SMALL, noise
@@ -225,7 +226,11 @@ def test_other_precisions(build: Build, photographs: list[Picture], backend: str
 
 
 def test_backends_and_manifests_say_what_they_are(build: Build) -> None:
-    files = {"openvino": {"model.xml", "model.bin"}, "onnxruntime": {"model.onnx"}, "torchscript": {"model.ts"}}
+    files = {
+        "openvino": {"model.xml", "model.bin", "graph.onnx"},
+        "onnxruntime": {"model.onnx"},
+        "torchscript": {"model.ts"},
+    }
     for backend, names in files.items():
         manifest = open_bundle(build(backend).path).manifest
         assert manifest.files.keys() == names
@@ -233,6 +238,30 @@ def test_backends_and_manifests_say_what_they_are(build: Build) -> None:
         assert manifest.backend.name == backend
         assert manifest.backend.device
         assert all(manifest.backend.versions.values())
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_the_lowered_graph(build: Build, backend: str) -> None:
+    bundle = build(backend, precision="int8")
+    graph = engines.lowered_graph(open_bundle(bundle.path))
+    assert "QuantizeLinear" in {node.op_type for node in graph.graph.node}
+    picture = noise(*SMALL)[None]
+    (result,) = engines.backend(backend).compile(graph.SerializeToString(), "int8")({"image": picture})
+    with engines.load(bundle.path) as engine:
+        assert np.array_equal(result, engine(picture))
+
+
+def test_a_backend_without_a_graph(build: Build) -> None:
+    with pytest.raises(BundleError, match="engines of the torchscript backend hold no graph that can be taken apart; "):
+        engines.lowered_graph(build("torchscript"))
+
+
+def test_a_bundle_of_an_older_version_without_a_graph(build: Build) -> None:
+    bundle = build("openvino")
+    files = {name: digest for name, digest in bundle.manifest.files.items() if name != "graph.onnx"}
+    older = Bundle(bundle.path, msgspec.structs.replace(bundle.manifest, files=files))
+    with pytest.raises(BundleError, match=r"the manifest lists no graph\.onnx; build the engine again"):
+        engines.lowered_graph(older)
 
 
 def test_what_a_backend_cannot_do(build: Build) -> None:
