@@ -46,6 +46,11 @@ class Bundle:
         return self.path / name
 
 
+def evidence_of(path: Path) -> Path:
+    """Return the folder in which a failed build of the bundle at `path` leaves its log and its graph."""
+    return path.with_suffix(".failed")
+
+
 def is_bundle(path: Path) -> bool:
     """Return True if a path names an engine bundle rather than a net or a picture. The bundle need not exist."""
     return path.suffix == SUFFIX or (path / f"{MANIFEST}.sha256").is_file()

@@ -38,11 +38,13 @@ class InputShape(msgspec.Struct, frozen=True):
 class PrecisionInfo(msgspec.Struct, frozen=True):
     """`asked` is the precision that the user asked for and that the graph holds. `computes` is the precision that
     the device multiplies in: most CPUs run an FP16 graph in FP32. `layers` maps each convolution's name to its
-    precision."""
+    precision. `differences` names the convolutions that the device computes in other types than the graph's, as far as
+    the backend tells."""
 
     asked: str
     computes: str
     layers: dict[str, str]
+    differences: tuple[str, ...] = ()
 
 
 class CalibrationInfo(msgspec.Struct, frozen=True):

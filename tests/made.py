@@ -37,7 +37,11 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
 
 
 def build_inverter(
-    folder: Path, name: str = "tiny", shape: InputShape = ANY_SIZE, source_sha256: str = "0" * 64
+    folder: Path,
+    name: str = "tiny",
+    shape: InputShape = ANY_SIZE,
+    source_sha256: str = "0" * 64,
+    differences: tuple[str, ...] = (),
 ) -> Path:
     """Build the OpenVINO bundle NAME.nst of `inverter` in `folder`."""
     model, path = folder / f"{name}.onnx", folder / f"{name}.nst"
@@ -49,7 +53,7 @@ def build_inverter(
                 format_version=BUNDLE_FORMAT,
                 net=NetInfo(name, "johnson", (8, 16, 32), 1, source_sha256),
                 shape=shape,
-                precision=PrecisionInfo("fp16", built.computes, {}),
+                precision=PrecisionInfo("fp16", built.computes, {}, differences),
                 calibration=None,
                 quality=QualityInfo("noise", 3, 41.5, 40.0, 0.991, 0.98, 2),
                 backend=BackendInfo("openvino", built.device, built.versions),

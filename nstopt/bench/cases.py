@@ -18,10 +18,11 @@ from nstopt.runs.record import CaseInfo
 
 @dataclass(frozen=True)
 class Case:
-    """One subject to time at one size, and the fields of its record that are known beforehand."""
+    """One subject to time at one size, and the fields and warnings of its record that are known beforehand."""
 
     subject: Subject
     info: CaseInfo
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.info.label} at {self.info.size}"
@@ -78,7 +79,9 @@ def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
         psnr_db=manifest.quality.psnr_db_mean if manifest.quality else None,
         ssim=manifest.quality.ssim_mean if manifest.quality else None,
     )
-    return Case(BundleSubject(bundle.path), info)
+    otherwise = manifest.precision.differences
+    warnings = (f"not computed in the types of the graph: {'; '.join(otherwise)}",) if otherwise else ()
+    return Case(BundleSubject(bundle.path), info, warnings)
 
 
 def _peer_case(peer: Peer, net: NetInfo, size: Size, batch: int) -> Case:

@@ -207,6 +207,7 @@ class _Bench:
         return (
             *self._warnings,
             *unsteady,
+            *one.case.warnings,
             *one.process.warnings(),
             *interference_warnings(one.spans),
             *clock_warnings(one.spans),

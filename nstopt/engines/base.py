@@ -39,9 +39,9 @@ class Capabilities:
     the convolution operators whose INT8 inputs may have any zero point; for others it must be 0. `unsigned`: INT8
     inputs may be uint8 too. `forms`: the form that layers of a kind take where nothing was measured (graph/forms.py
     lists kinds and forms; a kind that is not named stays plain). `dynamic_sizes`: one engine can take any size;
-    `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `compiles_onnx`: False if
-    the backend runs the exported TorchScript file as it was traced. `graph`: the file of a bundle that holds the
-    lowered graph, which `compile` takes; None if there is none."""
+    `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `build_log`: a build
+    writes build.log. `compiles_onnx`: False if the backend runs the exported TorchScript file as it was traced.
+    `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if there is none."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
@@ -51,6 +51,7 @@ class Capabilities:
     dynamic_sizes: bool = True
     several_sizes: bool = False
     workspace_limit: bool = False
+    build_log: bool = False
     compiles_onnx: bool = True
     graph: str | None = None
 
@@ -66,19 +67,24 @@ class Source(NamedTuple):
 @dataclass(frozen=True)
 class BuildOptions:
     """Options of a build besides the graph: the limit in MiB of the memory that kernels work in (None: no limit), the
-    number of convolutions in a BF16 engine that pass FP32 on to their norms, and the receiver of progress."""
+    number of convolutions in a BF16 engine that pass FP32 on to their norms, the receiver of progress, whether the
+    build log has every message, and the folder in which a build that fails leaves its log and its graph."""
 
     workspace_mib: int | None = None
     fp32_sums: int = 0
     progress: Progress = Silent()  # noqa: RUF009
+    verbose: bool = False
+    evidence: Path | None = None
 
 
 class Built(NamedTuple):
-    """A backend's report on a build: the precision that the device multiplies in, the device, library versions."""
+    """A backend's report on a build: the precision that the device multiplies in, the device, library versions, and
+    each convolution that is not computed in the types of the graph, as far as the backend tells."""
 
     computes: str
     device: str
     versions: dict[str, str]
+    differences: tuple[str, ...] = ()
 
 
 class LayerTime(NamedTuple):

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from nstopt.bundle import FORMAT_VERSION, Bundle, new_bundle
+from nstopt.bundle import FORMAT_VERSION, Bundle, evidence_of, new_bundle
 from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
 from nstopt.calib.picture_sets import MAX_VALIDATION, PictureSet
 from nstopt.calib.quality import drift, judge
-from nstopt.engines.base import Backend, BuildOptions, Engine, Source, take_turns
+from nstopt.engines.base import Backend, BuildOptions, Built, Engine, Source, take_turns
 from nstopt.errors import BuildError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fulfills_contract, read_onnx
@@ -63,7 +63,12 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
         choose = tuner.choose if tuner else None
         quantize = partial(_calibrated, spec=spec, backend=backend, pictures=calibration, progress=progress)
         lowered = lower(raw, spec.shape, backend, spec.precision, choose=choose, quantize=quantize)
-        options = BuildOptions(spec.workspace_mib, progress=progress)
+        options = BuildOptions(
+            spec.workspace_mib,
+            progress=progress,
+            verbose=spec.verbose,
+            evidence=evidence_of(spec.bundle_path()),
+        )
         if spec.precision == "bf16":
             lowered = lowered._replace(model=centered(spec, lowered.model))
             exact = _exact(spec, lowered.reference)
@@ -73,6 +78,8 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
             source = Source(Path(temporary) / "model.onnx", torchscript)
             onnx.save(lowered.model, source.onnx)
             built = backend.build(source, spec.shape, spec.precision, draft.folder, options)
+        if spec.strict:
+            _require_types(spec, built)
         with backend.load(draft.folder, spec.shape) as engine:
             quality, drifted = _measure_quality(spec, engine, lowered.reference, validation, clip, progress)
             rival = None
@@ -84,7 +91,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
                 format_version=FORMAT_VERSION,
                 net=info.net,
                 shape=spec.shape,
-                precision=PrecisionInfo(spec.precision, built.computes, lowered.layers),
+                precision=PrecisionInfo(spec.precision, built.computes, lowered.layers, built.differences),
                 calibration=lowered.calibration,
                 quality=quality,
                 backend=BackendInfo(spec.backend, built.device, built.versions),
@@ -221,6 +228,16 @@ def _remembered(reference: bytes, batch: int) -> Stylize:
         return np.asarray(opened.run(None, {name: np.repeat(picture, batch, axis=0)})[0][0], np.uint8)
 
     return lambda picture: stylize(picture.tobytes(), picture.shape)
+
+
+def _require_types(spec: BuildSpec, built: Built) -> None:
+    """Raise BuildError if the device does not compute in the types of the graph."""
+    if built.differences or built.computes != spec.precision:
+        found = built.differences or (f"this device computes it in {built.computes}",)
+        raise BuildError(
+            f"{spec.model}: not built as the {spec.precision.upper()} graph states: {'; '.join(found)}; "
+            "build without --strict to get this engine"
+        )
 
 
 def _require_quality(spec: BuildSpec, quality: QualityInfo, lowered: LoweredModel) -> None:

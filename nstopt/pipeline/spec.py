@@ -40,7 +40,8 @@ class BuildSpec:
     fastest. `min_psnr_db`: the PSNR against FP32 that the mean over the validation pictures must reach. `symmetric`:
     INT8 with a zero point of 0, as in TensorRT, on any backend. `drift`: a clip on which the engine is compared with
     FP32 frame by frame. `workspace_mib`: limit of the memory that kernels work in. `force`: build a precision that this
-    device runs slower than FP32."""
+    device runs slower than FP32. `strict`: fail if the device computes in other types than the graph's. `verbose`: put
+    every message into the build log."""
 
     model: Path
     folder: Path
@@ -57,6 +58,8 @@ class BuildSpec:
     drift: Path | None = None
     workspace_mib: int | None = None
     force: bool = False
+    strict: bool = False
+    verbose: bool = False
 
     @property
     def shape(self) -> InputShape:
@@ -108,6 +111,8 @@ def require_backend(spec: BuildSpec) -> Backend:
         raise BuildError(f"the {spec.backend} backend must know the number of pictures: give --batch, not --any-batch")
     if spec.workspace_mib is not None and not able.workspace_limit:
         raise BuildError(f"the {spec.backend} backend knows no limit for its workspace: leave --workspace out")
+    if spec.verbose and not able.build_log:
+        raise BuildError(f"the {spec.backend} backend writes no build log: leave --verbose out")
     if spec.tune and (spec.sizes.only is None or spec.batch is None):
         raise BuildError(
             "--tune measures layers in their shape, which an engine for several sizes, any size or any number of "

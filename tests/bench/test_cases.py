@@ -37,6 +37,12 @@ def test_a_case_holds_the_facts_of_the_manifest(make_bundle: MakeBundle) -> None
     assert (info.net, info.family, info.backend, info.batch) == ("free", "johnson", "openvino", 4)
     assert (info.precision, info.computes) == ("fp16", "fp32")
     assert (info.psnr_db, info.ssim) == (41.5, 0.991)
+    assert case.warnings == ()
+
+
+def test_a_case_warns_of_types_other_than_the_graphs(make_bundle: MakeBundle) -> None:
+    (case,) = plan_cases([make_bundle("free", differences=("conv1 reads FP32, not INT8",))], [SMALL])
+    assert case.warnings == ("not computed in the types of the graph: conv1 reads FP32, not INT8",)
 
 
 def test_a_size_without_a_bundle_names_what_was_built_and_how_to_build_it(make_bundle: MakeBundle) -> None:

@@ -7,15 +7,16 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from nstopt.bundle import FORMAT_VERSION, Bundle, new_bundle
+from nstopt.bundle import FORMAT_VERSION, Bundle, evidence_of, new_bundle
 from nstopt.engines.tensorrt.requirements import installed, is_typed, timing_cache_name
 from nstopt.gpu.driver import devices
 from nstopt.manifest import BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo
 from nstopt.pictures.size import Size, Sizes
 
-from .models import SEVERAL, SIZES, make, name
+from .models import SEVERAL, SIZES, make, name, types_file
 
 Build = Callable[..., Bundle]
 
@@ -43,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Builds the bundle of a precision for one size, or for all sizes in one plan if the size is None; each once."""
     from nstopt.engines.tensorrt.build import build_plan
-    from nstopt.engines.tensorrt.messages import BuildRequest
+    from nstopt.engines.tensorrt.messages import BuildRequest, GraphTypes
     from nstopt.progress import Silent
 
     built: dict[tuple[str, Sequence[int] | None], Bundle] = {}
@@ -62,17 +63,19 @@ def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
         path = folder / f"{precision}-{size or 'several'}.nst".replace(" ", "")
         with new_bundle(path) as draft:
             cache = folder / timing_cache_name(device)
-            request = BuildRequest(str(model), "", precision, tuple((1, *each) for each in sizes), None, str(cache))
-            version = build_plan(request, draft.folder, cache, Silent())
+            types = msgspec.json.decode(types_file(model).read_bytes(), type=GraphTypes)
+            shapes = tuple((1, *each) for each in sizes)
+            request = BuildRequest(str(model), "", precision, types, shapes, None, str(cache))
+            plan = build_plan(request, draft.folder, cache, Silent(), evidence_of(path))
             built[precision, size] = draft.commit(
                 Manifest(
                     FORMAT_VERSION,
                     NetInfo("sample", "johnson", (), 0, ""),
                     shape,
-                    PrecisionInfo(precision, precision, {}),
+                    PrecisionInfo(precision, plan.types.computes, {}, plan.types.differences),
                     None,
                     None,
-                    BackendInfo("tensorrt", device.name, {"tensorrt": version}),
+                    BackendInfo("tensorrt", device.name, {"tensorrt": plan.version}),
                     {},
                     "",
                 )

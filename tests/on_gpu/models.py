@@ -31,11 +31,15 @@ def reference_name(size: Sequence[int]) -> str:
     return f"reference-{size[0]}x{size[1]}.npz"
 
 
+def types_file(model: Path) -> Path:
+    """Return the path of the types in a model, a GraphTypes as JSON."""
+    return model.with_suffix(".types.json")
+
+
 def make(folder: Path) -> None:
-    """Write all models and reference pictures into `folder`."""
+    """Write all models, their types and reference pictures into `folder`."""
     import onnx
 
-    from nstopt.engines.tensorrt.lowering import ready
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.graph.nodes import name_convolutions
     from nstopt.graph.specialize import specialize
@@ -54,10 +58,22 @@ def make(folder: Path) -> None:
         expected = session(model.SerializeToString()).run(None, {"image": image})[0]
         np.savez(folder / reference_name(size), image=image, expected=expected)
         for precision in PRECISIONS:
-            (folder / name(precision, size)).write_bytes(ready(_precise(model, precision, size), PASCAL))
+            _write(folder / name(precision, size), _precise(model, precision, size))
     free = specialize(raw, InputShape.of(1, None))
     name_convolutions(free)
-    (folder / SEVERAL).write_bytes(ready(_rewritten(free).SerializeToString(), PASCAL))
+    _write(folder / SEVERAL, _rewritten(free).SerializeToString())
+
+
+def _write(file: Path, model: bytes) -> None:
+    import msgspec
+    import onnx
+
+    from nstopt.engines.tensorrt.graph_types import types_of
+    from nstopt.engines.tensorrt.lowering import ready
+
+    prepared = ready(model, PASCAL)
+    file.write_bytes(prepared)
+    types_file(file).write_bytes(msgspec.json.encode(types_of(onnx.load_from_string(prepared))))
 
 
 def _rewritten(model: Any) -> Any:

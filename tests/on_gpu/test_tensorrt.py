@@ -46,6 +46,13 @@ def test_parity(build: Build, models: Path, precision: str, size: tuple[int, int
         assert engine.notes == ("CUDA graph",)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_convolutions_compute_in_the_types_of_the_graph(build: Build, precision: str) -> None:
+    found = build(precision, SIZES[0]).manifest.precision
+    assert found.differences == ()
+    assert found.computes == precision
+
+
 def test_files_of_the_bundle(build: Build) -> None:
     bundle = build("fp32", SIZES[0])
     assert bundle.manifest.files.keys() == {"engine.plan", "layers.json", "build.log"}

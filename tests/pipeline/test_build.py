@@ -147,11 +147,21 @@ def test_the_torchscript_file_of_another_export_is_not_taken(tiny_onnx: Path, ph
 
 
 def test_what_cannot_be_asked_for(tiny_onnx: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="the openvino backend writes no build log: leave --verbose out"):
+        build_engine(BuildSpec(tiny_onnx, tmp_path, verbose=True))
     with pytest.raises(BuildError, match="unknown precision 'int4'; there are: fp32, bf16, fp16, int8"):
         build_engine(BuildSpec(tiny_onnx, tmp_path, precision="int4"))
     with pytest.raises(CalibrationError, match=r"tiny\.onnx: INT8 needs pictures"):
         build_engine(BuildSpec(tiny_onnx, tmp_path, precision="int8"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_strict_builds_compute_in_the_types_of_the_graph(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    spec = BuildSpec(tiny_onnx, tmp_path, backend="onnxruntime", sizes=Sizes(SMALL), val=photos, strict=True)
+    assert build_engine(spec).manifest.precision.computes == "fp32"
+    with pytest.raises(BuildError, match="not built as the FP16 graph states: this device computes it in fp32; build"):
+        build_engine(replace(spec, precision="fp16"))
+    assert [path.name for path in tmp_path.glob("*.nst")] == ["tiny-48x64-fp32-onnxruntime.nst"]
 
 
 def test_an_engine_too_far_from_fp32_is_not_written(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:

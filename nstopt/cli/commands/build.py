@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from nstopt.pipeline.spec import BuildSpec
 
 # Options of an engine that --fastest chooses by itself, or has none of.
-CHOSEN_BY_FASTEST = {"int8", "fp16", "bf16", "backend", "tune", "symmetric", "plot", "drift", "workspace", "force"}
+CHOSEN_BY_FASTEST = {
+    *("int8", "fp16", "bf16", "backend", "tune", "symmetric", "plot", "drift", "workspace", "force"),
+    *("strict", "verbose"),
+}
 
 
 @expand_groups
@@ -44,6 +47,12 @@ def build_command(
     force: Annotated[
         bool, typer.Option("--force", help="Build even a precision that this GPU runs slower than FP32.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if a convolution is not computed in the types of the graph.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="TensorRT: put every message into the bundle's build.log.")
+    ] = False,
     drift: Annotated[
         Path | None, typer.Option(metavar="CLIP", help="Also compare with FP32 frame by frame on this video.")
     ] = None,
@@ -65,6 +74,8 @@ def build_command(
         sizes=shape.sizes,
         workspace_mib=workspace,
         force=force,
+        strict=strict,
+        verbose=verbose,
         batch=None if shape.any_batch else shape.batch,
         calib=pictures.calib,
         val=pictures.val,

@@ -26,6 +26,7 @@ def bundle_rows(bundle: Bundle) -> list[Row]:
         ("source", f"sha256 {net.source_sha256}"),
         ("pictures", f"uint8 RGB, batch x height x width {shape}"),
         ("precision", f"{precision.asked}, computed in {precision.computes}"),
+        *(("computed otherwise", one) for one in precision.differences),
         ("convolutions", ", ".join(f"{count} in {kind}" for kind, count in counts.items())),
         *_calibration_rows(manifest),
         *_quality_rows(manifest),
@@ -70,6 +71,8 @@ def build_notes(manifest: Manifest) -> list[str]:
     precision = manifest.precision
     if precision.computes != precision.asked:
         lines.append(f"note: the graph is {precision.asked}, which this device computes in {precision.computes}")
+    if precision.differences:
+        lines.append(f"warning: not computed in the types of the graph: {'; '.join(precision.differences)}")
     if quality := manifest.quality:
         lines.append(f"against FP32 on {quality.pictures} other pictures of {quality.source}: {quality_line(quality)}")
     if (rival := manifest.rival) and quality:

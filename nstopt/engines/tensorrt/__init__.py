@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine, Source
 from nstopt.engines.tensorrt.requirements import (
@@ -29,6 +30,9 @@ from nstopt.manifest import InputShape, Manifest
 from nstopt.pictures.size import Sizes
 from nstopt.precisions import is_quantized
 
+if TYPE_CHECKING:
+    from nstopt.engines.tensorrt.build import Plan
+
 PLAN, LAYERS = "engine.plan", "layers.json"
 
 
@@ -46,6 +50,7 @@ class TensorRTBackend(Backend):
         dynamic_sizes=False,
         several_sizes=True,
         workspace_limit=True,
+        build_log=True,
     )
 
     def __init__(self, own_norms: bool = False) -> None:
@@ -62,8 +67,9 @@ class TensorRTBackend(Backend):
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         device = require_gpu("build an engine")
-        version = self._plan(source.onnx.read_bytes(), device, precision, shape, folder, folder.parent, options)
-        return Built(precision, device.name, {"tensorrt": version, "cuda": device.cuda})
+        plan = self._plan(source.onnx.read_bytes(), device, precision, shape, folder, folder.parent, options)
+        versions = {"tensorrt": plan.version, "cuda": device.cuda}
+        return Built(plan.types.computes, device.name, versions, plan.types.differences)
 
     def load(self, folder: Path, shape: InputShape) -> Engine:
         require_gpu(f"load {folder}")
@@ -92,7 +98,8 @@ class TensorRTBackend(Backend):
         make_folder(cache_folder())
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             folder, fixed = Path(temporary), InputShape(None, Sizes())
-            self._plan(model, device, precision_of(model), fixed, folder, cache_folder(), NO_OPTIONS)
+            options = BuildOptions(evidence=cache_folder() / "failed-build")
+            self._plan(model, device, precision_of(model), fixed, folder, cache_folder(), options)
             return Session((folder / PLAN).read_bytes())
 
     def _plan(
@@ -104,26 +111,31 @@ class TensorRTBackend(Backend):
         folder: Path,
         caches: Path,
         options: BuildOptions,
-    ) -> str:
-        """Check `model` and build its plan into `folder`; keep tactic timings in `caches`. Returns TensorRT's
-        version."""
+    ) -> Plan:
+        """Check `model` and build its plan into `folder`; keep tactic timings in `caches`."""
+        import onnx
+
         from nstopt.engines.tensorrt.build import build_plan
+        from nstopt.engines.tensorrt.graph_types import types_of
         from nstopt.engines.tensorrt.lowering import ready
         from nstopt.engines.tensorrt.messages import BuildRequest
 
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
-            file.write_bytes(ready(model, device.sm, self._own_norms and has_own_norm(str(installed()))))
+            prepared = ready(model, device.sm, self._own_norms and has_own_norm(str(installed())))
+            file.write_bytes(prepared)
             is_fixed = shape.sizes.only is not None
             request = BuildRequest(
                 model=str(file),
                 folder=str(folder),
                 precision=precision,
+                types=types_of(onnx.load_from_string(prepared)),
                 sizes=() if is_fixed else tuple((shape.batch or 1, *size) for size in shape.sizes),
                 workspace_mib=options.workspace_mib,
                 timing_cache=str(cache),
+                verbose=options.verbose,
             )
-            return build_plan(request, folder, cache, options.progress)
+            return build_plan(request, folder, cache, options.progress, options.evidence)
 
 
 BACKEND = TensorRTBackend()

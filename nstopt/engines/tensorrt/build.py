@@ -1,41 +1,74 @@
-"""Starts the build process, shows its progress, and kills it if the build is interrupted."""
+"""Starts the build process, shows its progress, and kills it if the build is interrupted. A build that fails leaves
+its evidence."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import msgspec
 
+from nstopt.engines.tensorrt.built_types import BuiltTypes, compare
 from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, Phase
 from nstopt.errors import BuildError
-from nstopt.files import atomic_path
+from nstopt.files import atomic_path, make_folder
 from nstopt.progress import Progress
 
 WORKER = "nstopt.engines.tensorrt.worker"
 BUNDLE_FILES = ("engine.plan", "layers.json", "build.log")
 
 
-def build_plan(request: BuildRequest, folder: Path, timing_cache: Path, progress: Progress) -> str:
-    """Build the plan of `request`, move engine.plan, layers.json and build.log into `folder`, and return TensorRT's
-    version. The updated timing cache replaces the file `timing_cache`. Raises BuildError. After any exception,
-    KeyboardInterrupt included, no file of the build is left."""
+class Plan(NamedTuple):
+    """A plan that was built: TensorRT's version, and the types that the plan computes in."""
+
+    version: str
+    types: BuiltTypes
+
+
+def build_plan(
+    request: BuildRequest, folder: Path, timing_cache: Path, progress: Progress, evidence: Path | None = None
+) -> Plan:
+    """Build the plan of `request` and move engine.plan, layers.json and build.log into `folder`. The updated timing
+    cache replaces the file `timing_cache`. Raises BuildError if the build fails; build.log and the model are then left
+    in the folder `evidence` if there is one. After any other exception, KeyboardInterrupt included, no file of the
+    build is left."""
     with tempfile.TemporaryDirectory(prefix="nstopt-", dir=folder) as temporary:
         work = Path(temporary)
         request = msgspec.structs.replace(request, folder=temporary)
         (work / "request.json").write_bytes(msgspec.json.encode(request))
-        version = run([sys.executable, "-m", WORKER, str(work / "request.json")], progress)
+        with _leaving(evidence, Path(request.model), work):
+            version = run([sys.executable, "-m", WORKER, str(work / "request.json")], progress)
+        types = compare(request.types, (work / "layers.json").read_text(), request.precision)
         for name in BUNDLE_FILES:
             shutil.move(work / name, folder / name)
         if (work / "timing.cache").is_file():
             with atomic_path(timing_cache) as target:
                 shutil.copyfile(work / "timing.cache", target)
-    return version
+    return Plan(version, types)
+
+
+@contextlib.contextmanager
+def _leaving(evidence: Path | None, model: Path, work: Path) -> Iterator[None]:
+    """If a BuildError is raised, copy the model and the log of the build to the folder `evidence`, in place of what an
+    earlier build has left there, and name the folder in the error."""
+    if evidence is not None:
+        shutil.rmtree(evidence, ignore_errors=True)
+    try:
+        yield
+    except BuildError as error:
+        if evidence is None:
+            raise
+        make_folder(evidence)
+        for file in (model, work / "build.log", work / "request.json"):
+            if file.is_file():
+                shutil.copy(file, evidence)
+        raise BuildError(f"{error}; its log and its graph are in {evidence}") from error
 
 
 def run(command: Sequence[str], progress: Progress) -> str:

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | network | EXPLICIT_BATCH | STRONGLY_TYPED | STRONGLY_TYPED |
 | FP16, INT8 graphs | flags FP16, INT8 | types of the graph | types of the graph |
-| FP32 parts of an FP16 graph | pinned layer by layer, OBEY_PRECISION_CONSTRAINTS | types of the graph | |
+| types of an FP16 graph | pinned layer by layer, OBEY_PRECISION_CONSTRAINTS | types of the graph | |
 | INT8 with FP16 between | refused (requirements.py) | types of the graph | types of the graph |
 | contexts sharing an optimization profile | 8.6: PROFILE_SHARING_0806; 8.5: none | always | always |
 | cuDNN and cuBLAS tactics | disabled | disabled | gone |
@@ -27,14 +27,14 @@ UNSHARED_PROFILES = 3
 
 class Flags(NamedTuple):
     """Names of enum members. `network` goes to create_network; `enable` and `disable` go to the builder configuration.
-    If `pin_fp32`, each FP32 layer must be pinned to FP32, or the builder may choose FP16 for it."""
+    If `pins_types`, each layer must be pinned to the type of the graph, or the builder may choose among both."""
 
     network: tuple[str, ...]
     enable: tuple[str, ...]
     disable: tuple[str, ...]
     tactic_sources: tuple[str, ...]
     preview: tuple[str, ...]
-    pin_fp32: bool
+    pins_types: bool
 
 
 def flags_for(trt: Any, precision: str) -> Flags:
@@ -43,14 +43,14 @@ def flags_for(trt: Any, precision: str) -> Flags:
     builder, network = _names(trt.BuilderFlag), _names(trt.NetworkDefinitionCreationFlag)
     typed = "STRONGLY_TYPED" in network
     enable = () if typed else FLAGS_OF[precision]
-    pin_fp32 = not typed and precision == "fp16"
+    pins_types = not typed and precision == "fp16"
     return Flags(
         network=("STRONGLY_TYPED",) if typed else ("EXPLICIT_BATCH",),
-        enable=(*enable, PINNED) if pin_fp32 else enable,
+        enable=(*enable, PINNED) if pins_types else enable,
         disable=tuple(name for name in ("TF32",) if name in builder),
         tactic_sources=tuple(name for name in _names(trt.TacticSource) if name not in EXTERNAL_TACTICS),
         preview=tuple(name for name in PREVIEW if name in _names(trt.PreviewFeature)),
-        pin_fp32=pin_fp32,
+        pins_types=pins_types,
     )
 
 

@@ -9,12 +9,9 @@ from typing import Any
 
 from nstopt.graph.work import Work, convolution_macs
 
-# Bytes of a type, by the word for it in "Format/Datatype".
-ITEM_BYTES = {
-    **{"int8": 1, "uint8": 1, "bool": 1},
-    **{"fp16": 2, "half": 2, "bf16": 2},
-    **{"fp32": 4, "float": 4, "int32": 4, "int64": 8},
-}
+ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "fp16": 2, "bf16": 2, "fp32": 4, "int32": 4, "int64": 8}
+# Other words for a type in "Format/Datatype".
+SYNONYMS = {"half": "fp16", "float": "fp32"}
 # Layers that TensorRT inserts; no layer of the graph asks for them.
 INSERTED = frozenset({"Reformat", "NoOp"})
 
@@ -55,6 +52,12 @@ def _bytes(tensor: Mapping[str, Any]) -> int:
 
 
 def _item_bytes(tensor: Mapping[str, Any]) -> int:
-    """Bytes of an element, from text such as "Thirty-two wide channel vectorized row major Int8 format"."""
+    return ITEM_BYTES[item_type(tensor)]
+
+
+def item_type(tensor: Mapping[str, Any]) -> str:
+    """Return the type of a tensor's elements, from text such as "Thirty-two wide channel vectorized row major Int8
+    format"; fp32 if it names none."""
     words = str(tensor.get("Format/Datatype", tensor.get("Datatype", ""))).lower().split()
-    return next((ITEM_BYTES[word] for word in words if word in ITEM_BYTES), 4)
+    named = (SYNONYMS.get(word, word) for word in words)
+    return next((word for word in named if word in ITEM_BYTES), "fp32")

@@ -17,24 +17,23 @@ import tensorrt as trt
 
 from nstopt.engines.tensorrt.flags import flags_for, mask, profiles_per_size
 from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, Phase
+from nstopt.engines.tensorrt.pins import pin
 
 MIB = 1 << 20
 # Errors of the parser that a message lists.
 MAX_LISTED = 3
-# Layers whose precision cannot be pinned.
-UNTYPED_LAYERS = frozenset({"CONSTANT", "SHAPE", "CAST", "QUANTIZE", "DEQUANTIZE", "IDENTITY"})
 
 
 class BuildLog(trt.ILogger):  # type: ignore[misc]
-    """Writes messages above verbose to build.log and keeps the errors."""
+    """Writes TensorRT's messages to build.log, verbose ones if asked to, and keeps the errors."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, verbose: bool) -> None:
         trt.ILogger.__init__(self)
-        self._file = path.open("w", buffering=1)
+        self._file, self._verbose = path.open("w", buffering=1), verbose
         self.errors: list[str] = []
 
     def log(self, severity: Any, message: str) -> None:
-        if severity == trt.ILogger.Severity.VERBOSE:
+        if severity == trt.ILogger.Severity.VERBOSE and not self._verbose:
             return
         if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
             self.errors.append(message)
@@ -50,7 +49,7 @@ def build(request: BuildRequest, log: BuildLog) -> None:
     config = configure(builder, request)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise RuntimeError(log.errors[-1] if log.errors else "it built no engine and gave no reason")
+        raise RuntimeError(log.errors[0] if log.errors else "it built no engine and gave no reason")
     serialized = bytes(plan)
     (folder / "engine.plan").write_bytes(serialized)
     cache = config.get_timing_cache()
@@ -60,16 +59,16 @@ def build(request: BuildRequest, log: BuildLog) -> None:
 
 
 def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
-    """Parse the request's model. Return the network and its parser, which must outlive it. FP32 layers are pinned if
-    the network is not strongly typed. Raises RuntimeError if the parser refuses the graph."""
+    """Parse the request's model. Return the network and its parser, which must outlive it. Layers are pinned to
+    the graph's types if the network is not strongly typed. Raises RuntimeError if the parser refuses the graph."""
     flags = flags_for(trt, request.precision)
     network = builder.create_network(mask(trt.NetworkDefinitionCreationFlag, flags.network))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(request.model):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise RuntimeError(f"its parser refuses the graph: {'; '.join(errors[:MAX_LISTED])}")
-    if flags.pin_fp32:
-        _pin_fp32(network)
+    if flags.pins_types:
+        pin(network, trt, request.types.tensors)
     return network, parser
 
 
@@ -101,17 +100,6 @@ def configure(builder: Any, request: BuildRequest) -> Any:
     if hasattr(trt, "IProgressMonitor"):
         config.progress_monitor = _monitor()
     return config
-
-
-def _pin_fp32(network: Any) -> None:
-    """Pin to FP32 each layer whose outputs are all FP32 in the graph."""
-    for index in range(network.num_layers):
-        layer = network.get_layer(index)
-        outputs = [layer.get_output(number) for number in range(layer.num_outputs)]
-        if layer.type.name not in UNTYPED_LAYERS and all(out.dtype == trt.DataType.FLOAT for out in outputs):
-            layer.precision = trt.DataType.FLOAT
-            for number in range(layer.num_outputs):
-                layer.set_output_type(number, trt.DataType.FLOAT)
 
 
 def _monitor() -> Any:
@@ -155,11 +143,11 @@ def tell(answer: Answer) -> None:
 def main(path: str) -> None:
     """Build the request in the file `path` and send Finished or Failed."""
     request = msgspec.json.decode(Path(path).read_bytes(), type=BuildRequest)
-    log = BuildLog(Path(request.folder) / "build.log")
+    log = BuildLog(Path(request.folder) / "build.log", request.verbose)
     try:
         build(request, log)
     except Exception as error:  # TensorRT's bindings raise many types, such as TypeError for a failed constructor
-        reasons = dict.fromkeys([str(error) or type(error).__name__, *log.errors[-1:]])
+        reasons = dict.fromkeys([str(error) or type(error).__name__, *log.errors[:1]])
         tell(Failed(" ".join(": ".join(reasons).split())))
     else:
         tell(Finished(trt.__version__))

@@ -88,3 +88,13 @@ def test_an_int8_engine_that_bf16_beats_is_never_built_without_a_word() -> None:
         "note: BF16 is faster here and closer to FP32: 45.0 against 50.0 ms, 57.2 against 41.5 dB; build it with --bf16"
         in notes
     )
+
+
+def test_convolutions_in_other_types_than_the_graphs() -> None:
+    differences = ("conv1 reads FP32, not INT8", "conv2 writes FP32, not FP16")
+    manifest = msgspec.structs.replace(FP32, precision=PrecisionInfo("fp32", "fp32", {}, differences))
+    assert build_notes(manifest) == [f"warning: not computed in the types of the graph: {'; '.join(differences)}"]
+    rows = bundle_rows(Bundle(Path("net.nst"), manifest))
+    assert [row for row in rows if row[0] == "computed otherwise"] == [
+        ("computed otherwise", difference) for difference in differences
+    ]

@@ -23,7 +23,7 @@ import tensorrt_rtx as rtx
 from made import by_default
 
 from nstopt.engines.tensorrt.lowering import prepare
-from nstopt.engines.tensorrt.messages import BuildRequest
+from nstopt.engines.tensorrt.messages import BuildRequest, GraphTypes
 from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
@@ -101,7 +101,9 @@ def compile_for(
     with tempfile.TemporaryDirectory() as folder, _worker() as worker:
         file = Path(folder) / "model.onnx"
         file.write_bytes(model)
-        request = BuildRequest(str(file), folder, precision, tuple(sizes), None, str(Path(folder) / "cache"))
+        request = BuildRequest(
+            str(file), folder, precision, GraphTypes(), tuple(sizes), None, str(Path(folder) / "cache")
+        )
         builder = rtx.Builder(log)
         network, _parser = worker.parse(builder, request, log)
         config = worker.configure(builder, request)

@@ -8,11 +8,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from nstopt.engines.tensorrt.build import WORKER, run
+from nstopt.engines.tensorrt.build import WORKER, build_plan, run
+from nstopt.engines.tensorrt.messages import BuildRequest, ConvolutionTypes, GraphTypes
 from nstopt.errors import BuildError
 from nstopt.gpu.driver import count_gpus
 from nstopt.progress import Silent
@@ -87,6 +91,82 @@ def test_an_interrupt_kills_the_process(tmp_path: Path) -> None:
     assert parent.wait(10) == 130
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
+
+
+ANSWERING = """
+    import sys, pathlib, msgspec
+    request = msgspec.json.decode(pathlib.Path(sys.argv[1]).read_bytes())
+    folder = pathlib.Path(request["folder"])
+    (folder / "build.log").write_text("[ERROR] first" if not request["verbose"] else "[VERBOSE] much")
+"""
+BUILDING = (
+    ANSWERING
+    + """
+    for name in ("engine.plan", "layers.json"):
+        (folder / name).write_text('{"Layers": []}')
+    print('{"type": "finished", "version": "8.6.1"}')
+"""
+)
+FAILING = (
+    ANSWERING
+    + """
+    print('{"type": "failed", "reason": "no tactic for conv3"}')
+"""
+)
+
+
+class Workshop(NamedTuple):
+    """A request, the folder that a plan goes to, and a function that makes `build_plan` start other code."""
+
+    request: BuildRequest
+    folder: Path
+    start: Callable[[str], None]
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    (tmp_path / "model.onnx").write_bytes(b"the graph")
+    (tmp_path / "draft").mkdir()
+    types = GraphTypes({}, {"conv1": ConvolutionTypes(("int8",), ("fp32",))})
+    request = BuildRequest(str(tmp_path / "model.onnx"), "", "int8", types, (), None, "")
+
+    def start(code: str) -> None:
+        (tmp_path / "worker_of_test.py").write_text(textwrap.dedent(code))
+        monkeypatch.setattr("nstopt.engines.tensorrt.build.WORKER", "worker_of_test")
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    return Workshop(request, tmp_path / "draft", start)
+
+
+def test_a_build_leaves_its_files_and_says_what_was_built(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.start(BUILDING)
+    plan = build_plan(workshop.request, workshop.folder, tmp_path / "cache", Steps(), tmp_path / "net.failed")
+    assert plan == ("8.6.1", ("int8", ("conv1 is not in TensorRT's layer report",)))
+    assert sorted(path.name for path in workshop.folder.iterdir()) == ["build.log", "engine.plan", "layers.json"]
+    assert not (tmp_path / "net.failed").exists()
+
+
+def test_a_failed_build_leaves_its_evidence(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.start(FAILING)
+    evidence = tmp_path / "net.failed"
+    for verbose, log in ((True, "[VERBOSE] much"), (False, "[ERROR] first")):
+        request = msgspec.structs.replace(workshop.request, verbose=verbose)
+        with pytest.raises(BuildError, match=r"no tactic for conv3; its log and its graph are in .*/net\.failed$"):
+            build_plan(request, workshop.folder, tmp_path / "cache", Steps(), evidence)
+        assert list(workshop.folder.iterdir()) == []
+        assert sorted(path.name for path in evidence.iterdir()) == ["build.log", "model.onnx", "request.json"]
+        assert (evidence / "build.log").read_text() == log
+        assert (evidence / "model.onnx").read_bytes() == b"the graph"
+    workshop.start(BUILDING)
+    build_plan(workshop.request, workshop.folder, tmp_path / "cache", Steps(), evidence)
+    assert not evidence.exists()
+
+
+def test_a_crash_without_a_log_leaves_the_graph(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.start("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(BuildError, match="was killed by signal 11"):
+        build_plan(workshop.request, workshop.folder, tmp_path / "cache", Steps(), tmp_path / "net.failed")
+    assert sorted(path.name for path in (tmp_path / "net.failed").iterdir()) == ["model.onnx", "request.json"]
 
 
 def test_the_worker_without_a_gpu_or_without_tensorrt_is_an_error(tmp_path: Path) -> None:

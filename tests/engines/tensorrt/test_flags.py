@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import enum
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ SURFACES: dict[str, Any] = json.loads(Path(__file__).with_name("surfaces.json").
 WEAK = ("8.5.3.1", "8.6.0")
 # Members that the code uses only if they exist.
 OPTIONAL = {"progress_monitor"}
+OF_PINS = {"network": "INetworkDefinition", "layer": "ILayer", "out": "ITensor"}
 CLASS_OF = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -68,12 +70,12 @@ def test_precision_is_a_flag_in_8_and_in_the_graph_later(version: str) -> None:
     found = {precision: flags_for(trt(version), precision) for precision in ("fp32", "fp16", "int8")}
     if version in WEAK:
         assert [found[p].enable for p in found] == [(), ("FP16", "OBEY_PRECISION_CONSTRAINTS"), ("INT8",)]
-        assert [found[p].pin_fp32 for p in found] == [False, True, False]
+        assert [found[p].pins_types for p in found] == [False, True, False]
         assert {flags.network for flags in found.values()} == {("EXPLICIT_BATCH",)}
     else:
         assert {flags.enable for flags in found.values()} == {()}
         assert {flags.network for flags in found.values()} == {("STRONGLY_TYPED",)}
-        assert not any(flags.pin_fp32 for flags in found.values())
+        assert not any(flags.pins_types for flags in found.values())
 
 
 def test_flags_of_the_oldest_and_the_newest_version() -> None:
@@ -102,27 +104,35 @@ def test_profiles_are_shared_from_8_6_on() -> None:
     assert [profiles_per_size(version) for version in versions] == [3, 1, 1, 1]
 
 
-def used() -> dict[str, set[str]]:
+def used(*files: str, class_of: Mapping[str, str] = CLASS_OF) -> dict[str, set[str]]:
     """Return the members of TensorRT's classes that our modules use, by class: attributes of variables that hold an
-    instance."""
+    instance, whose names `class_of` knows."""
     found: dict[str, set[str]] = {}
     folder = Path(nstopt.engines.tensorrt.__file__).parent
-    for name in ("worker.py", "lane.py", "engine.py"):
+    for name in files:
         for node in ast.walk(ast.parse((folder / name).read_text())):
             if isinstance(node, ast.Attribute):
                 holder = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
-                if holder in CLASS_OF:
-                    found.setdefault(CLASS_OF[holder], set()).add(node.attr)
+                if holder in class_of:
+                    found.setdefault(class_of[holder], set()).add(node.attr)
     return found
 
 
 @pytest.mark.parametrize("version", list(SURFACES))
 def test_every_member_that_is_used_exists(version: str) -> None:
     members = SURFACES[version]["classes"]
-    names = used()
+    names = used("worker.py", "lane.py", "engine.py")
     assert len(names) >= 7
     assert {"build_serialized_network", "create_network"} <= names["Builder"]
     assert {"execute_async_v3", "set_tensor_address"} <= names["IExecutionContext"]
     for kind, attributes in names.items():
         assert attributes - OPTIONAL <= set(members[kind]), kind
     assert ("IProgressMonitor" in members) == ("progress_monitor" in members["IBuilderConfig"])
+
+
+@pytest.mark.parametrize("version", WEAK)
+def test_every_member_that_pins_use_exists_in_8(version: str) -> None:
+    names = used("pins.py", class_of=OF_PINS)
+    assert {"precision", "set_output_type"} <= names["ILayer"]
+    for kind, attributes in names.items():
+        assert attributes <= set(SURFACES[version]["classes"][kind]), kind
