@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 if TYPE_CHECKING:
     from nstopt.bench.harness import BenchProgress
@@ -44,15 +54,28 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
+class _Speed(ProgressColumn):
+    """Items a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} {self._unit}" if task.speed else "")
+
+
 class Bar:
     """A progress bar on stderr for the time of a `with` block. It implements nstopt.progress.Progress."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str | None = None) -> None:
+        """With `unit`, such as FPS, the speed is shown in it."""
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
+            *([_Speed(unit)] if unit else []),
             TimeRemainingColumn(),
             console=errors,
             transient=True,

@@ -252,6 +252,11 @@ class Engine(ABC):
         return InferRequest(image.shape, lambda out: None if out is None else np.copyto(out, done))
 
     @property
+    def in_flight(self) -> int:
+        """How many submitted requests keep the device busy: while so many run, another result can be taken."""
+        return 1
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Facts about how this engine runs that a reader of its timings should know."""
         return ()

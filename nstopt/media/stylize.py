@@ -112,10 +112,10 @@ def _stylize_batch(engine: Engine, fitted: Sequence[FittedPicture]) -> list[Pict
     pictures = [one.picture for one in fitted]
     pictures += pictures[-1:] * ((engine.shape.batch or 0) - len(pictures))
     results = engine(np.stack(pictures))
-    return [_restore(result, one) for result, one in zip(results, fitted, strict=False)]
+    return [restore(result, one) for result, one in zip(results, fitted, strict=False)]
 
 
-def _restore(result: Picture, fitted: FittedPicture) -> Picture:
-    """Crop a result to its content and scale it to the original size."""
+def restore(result: Picture, fitted: FittedPicture) -> Picture:
+    """Crop the result of a fitted picture to its content, and scale it to the original size."""
     content = result[: fitted.inner.height, : fitted.inner.width]
     return resize(np.ascontiguousarray(content), fitted.size)

@@ -4,6 +4,7 @@ ValueError with a reason."""
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,6 +114,15 @@ def parse_names(text: str) -> NameList:
     if not all(names):
         raise ValueError(f"'{text}' has an empty name in it")
     return names
+
+
+def parse_time(text: str) -> float:
+    """Read `90`, `1:30` or `0:01:30.5` as seconds."""
+    match = re.fullmatch(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(\d{1,9}(?:\.\d{1,9})?)", text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is not a time: write seconds such as 90.5, or 1:30, or 0:01:30.5")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def flat(lists: list[SizeList] | None) -> tuple[Size, ...]:

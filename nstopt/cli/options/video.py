@@ -1,0 +1,37 @@
+"""Options of a video that is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, ClassVar
+
+import typer
+
+from nstopt.cli.options.group import OptionGroup
+from nstopt.cli.options.values import parse_time
+
+
+@dataclass(frozen=True)
+class VideoOptions(OptionGroup):
+    """How a video is encoded, and which part of it is stylized."""
+
+    panel: ClassVar[str] = "Video"
+    codec: Annotated[
+        str | None,
+        typer.Option(help="h264, hevc, av1, vp9, ffv1, prores, …; default: h264, or hevc for 10 bits and HDR."),
+    ] = None
+    crf: Annotated[
+        int | None, typer.Option(min=0, max=63, help="Constant quality; lower is better. Default: by codec.")
+    ] = None
+    start: Annotated[
+        float | None,
+        typer.Option(metavar="TIME", parser=parse_time, help="Begin here: seconds, or [HH:]MM:SS.", show_default=False),
+    ] = None
+    end: Annotated[
+        float | None, typer.Option(metavar="TIME", parser=parse_time, help="End here.", show_default=False)
+    ] = None
+
+    @classmethod
+    def names(cls) -> set[str]:
+        """The names of all options."""
+        return {field.name for field in fields(cls)}
