@@ -96,7 +96,7 @@ def _caption(track: Any, content: bytes) -> Any:
 def times_of(path: Path) -> list[Fraction]:
     """When each frame of a video is shown, in seconds."""
     with av.open(str(path)) as container:
-        return [frame.pts * frame.time_base for frame in container.decode(video=0)]  # type: ignore[operator]
+        return [frame.pts * frame.time_base for frame in container.decode(video=0)]  # type: ignore[operator, misc]
 
 
 def pictures_of(path: Path) -> list[Picture]:
