@@ -49,13 +49,15 @@ class PrecisionInfo(msgspec.Struct, frozen=True):
 
 class CalibrationInfo(msgspec.Struct, frozen=True):
     """The calibration pictures (`sha256` over their names and bytes) and the method. `coverage` counts the dark,
-    bright, flat and busy pictures among them."""
+    bright, flat and busy pictures among them. `judge` names the backend, version and device that the candidates of the
+    search ran on."""
 
     source: str
     sha256: str
     pictures: int
     method: str
     coverage: dict[str, int] = {}
+    judge: str = ""
 
 
 class QualityInfo(msgspec.Struct, frozen=True):

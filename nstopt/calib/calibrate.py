@@ -121,7 +121,7 @@ def _search(model: onnx.ModelProto, calibration: Calibration, progress: Progress
         found = search.build(best.recipe)
     layers = {node.name: best.recipe.levels.get(node.name, "int8") for node in multiplying(model.graph)}
     count = len(pictures.pictures)
-    info = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD, collected.coverage)
+    info = CalibrationInfo(pictures.source, pictures.sha256, count, INT8_METHOD, collected.coverage, calibration.judge)
     return Quantized(found, layers, info, tried(search.tried))
 
 

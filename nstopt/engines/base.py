@@ -41,7 +41,8 @@ class Capabilities:
     lists kinds and forms; a kind that is not named stays plain). `dynamic_sizes`: one engine can take any size;
     `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `build_log`: a build
     writes build.log. `compiles_onnx`: False if the backend runs the exported TorchScript file as it was traced.
-    `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if there is none."""
+    `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if there is none. `judge`:
+    the backend on which an INT8 search runs its candidates, where compiling takes long here; None: this one."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
@@ -54,6 +55,7 @@ class Capabilities:
     build_log: bool = False
     compiles_onnx: bool = True
     graph: str | None = None
+    judge: str | None = None
 
 
 class Source(NamedTuple):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from nstopt import engines
 from nstopt.bundle import FORMAT_VERSION, Bundle, evidence_of, new_bundle
 from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
@@ -118,10 +119,11 @@ def read_export(model: Path) -> tuple[onnx.ModelProto, ExportInfo]:
 
 
 def calibration_of(spec: BuildSpec, backend: Backend, pictures: PictureSet) -> Calibration:
-    """Return the inputs of the INT8 search of a build, whose candidates run on `backend`."""
+    """Return the inputs of the INT8 search of a build for `backend`, whose candidates run on the backend's judge."""
+    judge = engines.backend(backend.capabilities.judge or backend.name)
 
     def render(model: onnx.ModelProto, images: Sequence[Picture]) -> tuple[list[Picture], float]:
-        run, name = backend.compile(model.SerializeToString(), spec.precision), model.graph.input[0].name
+        run, name = judge.compile(model.SerializeToString(), spec.precision), model.graph.input[0].name
         results, times_ms = [], []
         for image in images:
             feed = {name: _repeated(image, spec)}
@@ -136,7 +138,7 @@ def calibration_of(spec: BuildSpec, backend: Backend, pictures: PictureSet) -> C
         batch=spec.judged_batch,
         inputs=int8_inputs(backend, spec.symmetric),
         render=render,
-        judge=f"{backend.identity()} {spec.precision}",
+        judge=f"{judge.identity()} {spec.precision}",
         target=spec.search_target(),
         finish=partial(finish, precision=spec.precision),
         level_cost=level_cost(backend, spec.precision),

@@ -22,17 +22,19 @@ EXAMPLES = {
 }
 
 ROUNDS = 40
+# Usual time of a convolution with 16-bit floats relative to INT8, where it is not measured.
+HALF_COST = 2.0
 
 
 @functools.cache
 def level_cost(backend: Backend, precision: str) -> LevelCost:
     """Return the time of each level relative to INT8 by operator, the exact level last.
 
-    It is measured and rounded to halves, so that noise does not change the engine. A backend that does not compute INT8
-    in INT8 here stands for one that does, and gets the usual costs."""
+    It is measured and rounded to halves, so that noise does not change the engine. Two kinds of backends get the usual
+    costs: those where compiling takes long, and those that do not compute INT8 in INT8 here, which stand for others."""
     exact = between(precision)
-    usual = {"int8": 1.0, "int8x2": 2.0, exact: LEVEL_COST["Conv"]["fp32"]}
-    if not backend.is_native(precision):
+    usual = {"int8": 1.0, "int8x2": 2.0, exact: LEVEL_COST["Conv"]["fp32"] if exact == "fp32" else HALF_COST}
+    if backend.capabilities.judge or not backend.is_native(precision):
         return dict.fromkeys(EXAMPLES, usual)
     return {operator: _measured(backend, precision, model, list(usual)) for operator, model in EXAMPLES.items()}
 

@@ -19,6 +19,7 @@ from nets import layouts
 from onnx import numpy_helper
 
 import nstopt
+from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.calib.picture_sets import from_folder, split
 from nstopt.engines.openvino import core
@@ -227,6 +228,26 @@ def test_symmetric_int8_on_a_cpu(tiny_onnx: Path, photos: Path, tmp_path: Path) 
     assert drift.flicker_psnr_db > 15
     assert bundle.manifest.calibration
     assert sum(bundle.manifest.calibration.coverage.values()) > 0
+
+
+def test_an_int8_search_runs_on_the_judge(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that is slow to compile, such as TensorRT, builds the engine that was found, and nothing else."""
+    backend = engines.backend("openvino")
+    calls: list[str] = []
+    monkeypatch.setattr(backend, "capabilities", replace(backend.capabilities, judge="onnxruntime"))
+    monkeypatch.setattr(backend, "compile", lambda model, precision: calls.append("compile"))
+    monkeypatch.setattr(backend, "measure", lambda models, precision, feed, rounds: calls.append("measure"))
+    manifest = build_engine(int8_spec(tiny_onnx, tmp_path, photos, symmetric=True), find_rival=False).manifest
+    assert calls == []
+    assert len(manifest.search) > 3
+    assert manifest.calibration
+    assert manifest.calibration.judge.startswith("onnxruntime ")
+    assert manifest.backend.name == "openvino"
+    assert manifest.quality
+    found = max(one.psnr_db_mean for one in manifest.search)
+    assert manifest.quality.psnr_db_mean > found - 3
 
 
 @pytest.mark.skipif(not is_native(core()), reason="this CPU has no BF16 arithmetic")

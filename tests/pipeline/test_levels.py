@@ -27,3 +27,8 @@ def test_bf16_is_a_level_where_it_stands_between() -> None:
 def test_a_backend_that_computes_int8_in_fp32_has_the_usual_costs() -> None:
     usual = {"int8": 1, "int8x2": 2, "fp32": 4}
     assert level_cost(engines.backend("onnxruntime"), "int8") == {"Conv": usual, "ConvTranspose": usual}
+
+
+def test_a_backend_that_is_slow_to_compile_has_the_usual_costs() -> None:
+    usual = {"int8": 1, "int8x2": 2, "fp16": 2}
+    assert level_cost(engines.backend("tensorrt"), "int8-fp16") == {"Conv": usual, "ConvTranspose": usual}

@@ -125,8 +125,9 @@ def _show(bundle: Bundle) -> None:
     manifest = bundle.manifest
     if manifest.tuning:
         console.print(tuning_table(manifest.tuning))
-    if manifest.search:
-        console.print(search_table([one for one in manifest.search if one.on_front]))
+    if manifest.search and manifest.calibration:
+        on_front = [one for one in manifest.search if one.on_front]
+        console.print(search_table(on_front, manifest.calibration.judge))
     for line in build_notes(manifest):
         say(line)
     say(f"wrote {bundle.path}")

@@ -42,6 +42,8 @@ def _calibration_rows(manifest: Manifest) -> Iterable[Row]:
         yield "calibrated on", f"{calibration.pictures} pictures of {calibration.source}"
         yield "coverage", ", ".join(f"{count} {kind}" for kind, count in calibration.coverage.items())
         yield "method", calibration.method
+        if calibration.judge:
+            yield "searched on", calibration.judge
 
 
 def _quality_rows(manifest: Manifest) -> Iterable[Row]:
@@ -109,9 +111,9 @@ def tuning_table(layers: Sequence[TunedInfo]) -> Table:
     return made
 
 
-def search_table(candidates: Sequence[CandidateInfo]) -> Table:
-    """Return the INT8 recipes, with their times and their PSNR against FP32."""
-    made = table(">ms", ">dB mean", ">worst", "recipe", title="INT8 recipes tried")
+def search_table(candidates: Sequence[CandidateInfo], judge: str) -> Table:
+    """Return the INT8 recipes, with their times and their PSNR against FP32 on the backend that `judge` names."""
+    made = table(">ms", ">dB mean", ">worst", "recipe", title=f"INT8 recipes tried on {judge}")
     for one in candidates:
         made.add_row(f"{one.latency_ms:.1f}", f"{one.psnr_db_mean:.2f}", f"{one.psnr_db_worst:.2f}", one.recipe)
     return made

@@ -51,6 +51,7 @@ class TensorRTBackend(Backend):
         several_sizes=True,
         workspace_limit=True,
         build_log=True,
+        judge="onnxruntime",  # a build of TensorRT takes longer than the whole search there
     )
 
     def __init__(self, own_norms: bool = False) -> None:

@@ -37,7 +37,9 @@ INT8 = msgspec.structs.replace(
     FP32,
     shape=InputShape.of(4, Size(48, 64)),
     precision=PrecisionInfo("int8-fp16", "int8", {"a": "int8", "b": "int8", "c": "fp32"}),
-    calibration=CalibrationInfo("photos", "d" * 64, 5, "searched", {"dark": 2, "bright": 0, "flat": 3, "busy": 0}),
+    calibration=CalibrationInfo(
+        "photos", "d" * 64, 5, "searched", {"dark": 2, "bright": 0, "flat": 3, "busy": 0}, "A judge"
+    ),
     quality=QualityInfo("photos", 3, 41.51, 40.02, 0.9912, 0.9834, 7, 39.91, 42.13),
     drift=DriftInfo("clip.mp4", "e" * 64, 30, 38.21, 36.44, 44.06),
 )
