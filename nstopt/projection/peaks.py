@@ -41,17 +41,19 @@ MOVE_CHANNELS = (8, 32, 128)
 def measure_peaks(backend: str) -> Peaks:
     """Measure the peaks of a backend's device, once per process; takes some seconds.
 
-    Raises DeviceError if the backend gives no per-layer times.
+    Raises DeviceError if the backend gives no per-layer times, or does not name the layers that they are of.
     """
+    from nstopt.pipeline.lower import int8_inputs
     from nstopt.projection import probes
 
     def best(precision: str) -> float | None:
-        net = probes.multiply_net(int8=precision == "int8")
+        net = probes.multiply_net(int8_inputs(engines.backend(backend)) if precision == "int8" else None)
         return _best_macs_per_ms(_profile(net, backend, probes.MULTIPLY_SIDE, precision))
 
     fp32, int8 = best("fp32"), best("int8")
     bf16 = best("bf16") if engines.backend(backend).is_native("bf16") else None
-    assert fp32 is not None
+    if fp32 is None:
+        raise DeviceError(f"the {backend} backend does not say which kernels multiply")
     moves = [_profile(probes.move_net(channels), backend, probes.MOVE_SIDE) for channels in MOVE_CHANNELS]
     return Peaks(fp32, int8, tuple(_bandwidth(layers) for layers in moves), bf16)
 
@@ -60,17 +62,20 @@ def _best_macs_per_ms(layers: Iterable[LayerTime]) -> float | None:
     """Rate of the fastest run: on a shared machine, some runs are interrupted for longer than they take."""
     from nstopt.projection.probes import MULTIPLY
 
-    probes = [layer for layer in layers if layer.name.startswith(MULTIPLY) and layer.work]
+    probes = [layer for layer in layers if MULTIPLY in layer.name and layer.work]
     return max((layer.work.macs / min(layer.samples_ms) for layer in probes if layer.work), default=None)
 
 
 def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
-    """Bandwidth at the first quartile of the times: the smallest are too short for the clock to tell the best one."""
+    """Bandwidth at the first quartile of the times: the smallest are too short for the clock to tell the best one. A
+    compiler may have fused the addition with others."""
     from nstopt.projection.probes import MOVE
 
-    (move,) = [layer for layer in layers if layer.name == MOVE]
-    assert move.work is not None
-    return Bandwidth(move.work.bytes_moved, move.work.bytes_moved / float(np.percentile(move.samples_ms, 25)))
+    works = [(layer.work, layer) for layer in layers if MOVE in layer.name and layer.work and not layer.work.macs]
+    if not works:
+        raise DeviceError("the backend does not say which kernel moves the tensors of an addition")
+    work, move = max(works, key=lambda one: one[0].bytes_moved)
+    return Bandwidth(work.bytes_moved, work.bytes_moved / float(np.percentile(move.samples_ms, 25)))
 
 
 def _profile(model: onnx.ModelProto, backend: str, side: int, precision: str = "fp32") -> list[LayerTime]:

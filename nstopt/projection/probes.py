@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from nstopt.calib.int8 import quantize, quantized_tensors
-from nstopt.calib.ranges import QuantParams
+from nstopt.calib.placeholder import quantize_with_placeholders
+from nstopt.calib.ranges import Int8Inputs
 
 # The channels fill any vector unit. The layer is large enough to make its launch negligible, and small enough that on a
 # shared machine some runs are not interrupted.
@@ -52,15 +52,13 @@ probe (uint8[1, SIDE, SIDE, 3] image) => (uint8[1, SIDE, SIDE, 3] stylized) {
 """
 
 
-def multiply_net(int8: bool) -> onnx.ModelProto:
-    """Build three equal 3x3 convolutions, `multiply1` to `multiply3`, in FP32 or with INT8 inputs and weights."""
+def multiply_net(int8: Int8Inputs | None) -> onnx.ModelProto:
+    """Build three equal 3x3 convolutions, `multiply1` to `multiply3`, in FP32 or with `int8` inputs and weights."""
     count = MULTIPLY_CHANNELS
     shapes = {"enter": (count, 3, 1, 1), "leave": (3, count, 1, 1)}
     shapes |= {f"weight{place}": (count, count, 3, 3) for place in (1, 2, 3)}
     model = _net(MULTIPLY_NET, MULTIPLY_SIDE, shapes)
-    if not int8:
-        return model
-    return quantize(model, {name: QuantParams(0.5, 128) for name in quantized_tensors(model.graph)})
+    return model if int8 is None else quantize_with_placeholders(model, int8)
 
 
 def move_net(channels: int) -> onnx.ModelProto:

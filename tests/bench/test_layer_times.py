@@ -24,6 +24,7 @@ from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
 from nstopt.cli.render.layers import layer_report
 from nstopt.engines.base import LayerTime, Source
+from nstopt.engines.tensorrt.lowering import ready
 from nstopt.errors import BundleError, DeviceError
 from nstopt.files import sha256_file
 from nstopt.graph.nodes import name_convolutions
@@ -32,8 +33,9 @@ from nstopt.graph.work import Work
 from nstopt.manifest import InputShape
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size, Sizes
+from nstopt.pipeline.lower import int8_inputs
 from nstopt.pipeline.raw import build_raw
-from nstopt.projection import peaks
+from nstopt.projection import peaks, probes
 from nstopt.projection.peaks import measure_peaks
 from nstopt.runs.layers import Bandwidth, LayerRow, Layers, Peaks
 
@@ -101,6 +103,34 @@ def test_peaks_are_measured_and_plausible(monkeypatch: pytest.MonkeyPatch) -> No
         assert found.bandwidths[0].bytes_moved == pytest.approx(3 * 4 * 8 * 256 * 256, rel=0.01)
         assert measure_peaks(backend) is found
     measure_peaks.cache_clear()
+
+
+def test_peaks_of_fused_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT names a kernel by all the nodes in it."""
+
+    def profile(net: onnx.ModelProto, backend: str, side: int, precision: str = "fp32") -> list[LayerTime]:
+        weights = Work(4_000, 100, 100, type=precision)
+        return [
+            LayerTime("Reformatting CopyNode for move", "Reformat", (9.0,), None),
+            LayerTime("weight1 + weight1_q + multiply1", "Convolution", (2.0, 1.0), weights),
+            LayerTime("PWN(PWN(c, d), move)", "PointWise", (2.0,), Work(0, 600, 400)),
+        ]
+
+    measure_peaks.cache_clear()
+    monkeypatch.setattr(peaks, "_profile", profile)
+    found = measure_peaks("onnxruntime")
+    assert (found.fp32_macs_per_ms, found.int8_macs_per_ms) == (4_000, 4_000)
+    assert found.bandwidths[0] == Bandwidth(1_000, 500.0)
+    measure_peaks.cache_clear()
+    monkeypatch.setattr(peaks, "_profile", lambda *arguments: [])
+    with pytest.raises(DeviceError, match="does not say which kernels multiply"):
+        measure_peaks("onnxruntime")
+
+
+def test_probes_are_graphs_for_tensorrt() -> None:
+    inputs = int8_inputs(engines.backend("tensorrt"))
+    for net in (probes.multiply_net(None), probes.multiply_net(inputs), probes.move_net(8)):
+        assert ready(net.SerializeToString(), sm=(6, 1))
 
 
 @pytest.mark.usefixtures("known_peaks")

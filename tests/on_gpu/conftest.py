@@ -44,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Builds the bundle of a precision for one size, or for all sizes in one plan if the size is None; each once."""
     from nstopt.engines.tensorrt.build import build_plan
-    from nstopt.engines.tensorrt.messages import BuildRequest, GraphTypes
+    from nstopt.engines.tensorrt.messages import BuildRequest, GraphInfo
     from nstopt.progress import Silent
 
     built: dict[tuple[str, Sequence[int] | None], Bundle] = {}
@@ -63,7 +63,7 @@ def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
         path = folder / f"{precision}-{size or 'several'}.nst".replace(" ", "")
         with new_bundle(path) as draft:
             cache = folder / timing_cache_name(device)
-            types = msgspec.json.decode(types_file(model).read_bytes(), type=GraphTypes)
+            types = msgspec.json.decode(types_file(model).read_bytes(), type=GraphInfo)
             shapes = tuple((1, *each) for each in sizes)
             request = BuildRequest(str(model), "", precision, types, shapes, None, str(cache))
             plan = build_plan(request, draft.folder, cache, Silent(), evidence_of(path))

@@ -32,7 +32,7 @@ def reference_name(size: Sequence[int]) -> str:
 
 
 def types_file(model: Path) -> Path:
-    """Return the path of the types in a model, a GraphTypes as JSON."""
+    """Return the path of the types in a model, a GraphInfo as JSON."""
     return model.with_suffix(".types.json")
 
 
@@ -68,12 +68,12 @@ def _write(file: Path, model: bytes) -> None:
     import msgspec
     import onnx
 
-    from nstopt.engines.tensorrt.graph_types import types_of
+    from nstopt.engines.tensorrt.graph_info import info_of
     from nstopt.engines.tensorrt.lowering import ready
 
     prepared = ready(model, PASCAL)
     file.write_bytes(prepared)
-    types_file(file).write_bytes(msgspec.json.encode(types_of(onnx.load_from_string(prepared))))
+    types_file(file).write_bytes(msgspec.json.encode(info_of(onnx.load_from_string(prepared))))
 
 
 def _rewritten(model: Any) -> Any:

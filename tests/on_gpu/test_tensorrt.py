@@ -11,6 +11,7 @@ import pytest
 
 import nstopt
 from nstopt import engines
+from nstopt.engines.tensorrt.build import BUNDLE_FILES
 from nstopt.errors import BundleError, DeviceError
 
 from .conftest import Build
@@ -55,7 +56,7 @@ def test_convolutions_compute_in_the_types_of_the_graph(build: Build, precision:
 
 def test_files_of_the_bundle(build: Build) -> None:
     bundle = build("fp32", SIZES[0])
-    assert bundle.manifest.files.keys() == {"engine.plan", "layers.json", "build.log"}
+    assert bundle.manifest.files.keys() == {*BUNDLE_FILES}
     assert bundle.file("layers.json").read_text().startswith("{")
 
 

@@ -1,5 +1,5 @@
-"""TensorRT, 8.5 to 11. The bundle holds engine.plan, which trtexec loads, and what the build said: build.log,
-layers.json.
+"""TensorRT, 8.5 to 11. The bundle holds engine.plan, which trtexec loads; what the build said, build.log and
+layers.json; and the graph in TensorRT's form, graph.onnx, with what it says of its convolutions, graph.json.
 
     ONNX ─prepare→ TensorRT's form ─rules→ checked ─build→ a process that builds ─→ engine.plan ─engine→ pictures
 
@@ -33,7 +33,7 @@ from nstopt.precisions import is_quantized
 if TYPE_CHECKING:
     from nstopt.engines.tensorrt.build import Plan
 
-PLAN, LAYERS = "engine.plan", "layers.json"
+PLAN, LAYERS, GRAPH = "engine.plan", "layers.json", "graph.json"
 
 
 class TensorRTBackend(Backend):
@@ -43,7 +43,7 @@ class TensorRTBackend(Backend):
     name = "tensorrt"
     capabilities = Capabilities(
         precisions=frozenset({"fp32", "fp16", "int8", "int8-fp16"}),
-        files=(PLAN, LAYERS),
+        files=(PLAN, LAYERS, GRAPH),
         unsigned=False,
         # Predicted, not measured: docs/gpu.md gives the reasons.
         forms={"upsample-conv": "phase", "few-outputs": "phase"},
@@ -117,7 +117,7 @@ class TensorRTBackend(Backend):
         import onnx
 
         from nstopt.engines.tensorrt.build import build_plan
-        from nstopt.engines.tensorrt.graph_types import types_of
+        from nstopt.engines.tensorrt.graph_info import info_of
         from nstopt.engines.tensorrt.lowering import ready
         from nstopt.engines.tensorrt.messages import BuildRequest
 
@@ -130,7 +130,7 @@ class TensorRTBackend(Backend):
                 model=str(file),
                 folder=str(folder),
                 precision=precision,
-                types=types_of(onnx.load_from_string(prepared)),
+                graph=info_of(onnx.load_from_string(prepared)),
                 sizes=() if is_fixed else tuple((shape.batch or 1, *size) for size in shape.sizes),
                 workspace_mib=options.workspace_mib,
                 timing_cache=str(cache),

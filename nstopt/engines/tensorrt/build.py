@@ -15,13 +15,13 @@ from typing import IO, NamedTuple
 import msgspec
 
 from nstopt.engines.tensorrt.built_types import BuiltTypes, compare
-from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, Phase
+from nstopt.engines.tensorrt.messages import Answer, BuildRequest, Failed, Finished, GraphInfo, Phase
 from nstopt.errors import BuildError
 from nstopt.files import atomic_path, make_folder
 from nstopt.progress import Progress
 
 WORKER = "nstopt.engines.tensorrt.worker"
-BUNDLE_FILES = ("engine.plan", "layers.json", "build.log")
+BUNDLE_FILES = ("engine.plan", "layers.json", "build.log", "graph.json", "graph.onnx")
 
 
 class Plan(NamedTuple):
@@ -34,8 +34,8 @@ class Plan(NamedTuple):
 def build_plan(
     request: BuildRequest, folder: Path, timing_cache: Path, progress: Progress, evidence: Path | None = None
 ) -> Plan:
-    """Build the plan of `request` and move engine.plan, layers.json and build.log into `folder`. The updated timing
-    cache replaces the file `timing_cache`. Raises BuildError if the build fails; build.log and the model are then left
+    """Build the plan of `request` and write BUNDLE_FILES into `folder`. The updated timing cache replaces the file
+    `timing_cache`. Raises BuildError if the build fails; build.log and the model are then left
     in the folder `evidence` if there is one. After any other exception, KeyboardInterrupt included, no file of the
     build is left."""
     with tempfile.TemporaryDirectory(prefix="nstopt-", dir=folder) as temporary:
@@ -44,7 +44,9 @@ def build_plan(
         (work / "request.json").write_bytes(msgspec.json.encode(request))
         with _leaving(evidence, Path(request.model), work):
             version = run([sys.executable, "-m", WORKER, str(work / "request.json")], progress)
-        types = compare(request.types, (work / "layers.json").read_text(), request.precision)
+        (work / "graph.json").write_bytes(msgspec.json.encode(GraphInfo({}, request.graph.convolutions)))
+        types = compare(request.graph, (work / "layers.json").read_text(), request.precision)
+        shutil.copyfile(request.model, work / "graph.onnx")
         for name in BUNDLE_FILES:
             shutil.move(work / name, folder / name)
         if (work / "timing.cache").is_file():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import tensorrt as trt
 
@@ -14,7 +16,8 @@ from nstopt.engines.base import Engine, InferRequest, LayerTime
 from nstopt.engines.tensorrt.arrays import DeviceArray, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.cuda import DeviceMemory
 from nstopt.engines.tensorrt.lane import Lane, Shape, Split
-from nstopt.engines.tensorrt.layer_report import read_layers
+from nstopt.engines.tensorrt.layer_report import Kernel, read_layers
+from nstopt.engines.tensorrt.messages import GraphInfo
 from nstopt.engines.tensorrt.pool import INPUT, Pool
 from nstopt.errors import BundleError, DeviceError
 from nstopt.manifest import InputShape
@@ -54,7 +57,7 @@ class TensorRTEngine(Engine):
         super().__init__(shape)
         self._lock = contextlib.nullcontext()
         self._pool: Pool | None = None
-        self._report = (folder / "layers.json").read_text()
+        self._folder = folder
         engine, self._runtime = deserialize((folder / "engine.plan").read_bytes(), str(folder))
         self._pool = Pool(engine)
 
@@ -159,12 +162,18 @@ class TensorRTEngine(Engine):
             lane.context.profiler = profiler
             for _ in range(PROFILE_WARMUP + runs):
                 lane.run_plain()
-        known = read_layers(self._report)
-        times = []
-        for name, samples in times_ms.items():
-            kind, work = known.get(name, ("?", None))
-            times.append(LayerTime(name, kind, tuple(samples[-runs:]), work))
-        return times
+        return [self._layer_time(name, tuple(samples[-runs:])) for name, samples in times_ms.items()]
+
+    def _layer_time(self, name: str, samples_ms: tuple[float, ...]) -> LayerTime:
+        kernel = self._kernels.get(name)
+        if kernel is None:
+            return LayerTime(name, "?", samples_ms, None)
+        return LayerTime(kernel.label, kernel.kind, samples_ms, kernel.work)
+
+    @functools.cached_property
+    def _kernels(self) -> dict[str, Kernel]:
+        graph = msgspec.json.decode((self._folder / "graph.json").read_bytes(), type=GraphInfo)
+        return read_layers((self._folder / "layers.json").read_text(), graph.convolutions)
 
     def close(self) -> None:
         """Free all GPU memory. Waits for calls running in other threads; results that were not taken are lost."""

@@ -5,30 +5,32 @@ from __future__ import annotations
 import msgspec
 
 
-class ConvolutionTypes(msgspec.Struct, frozen=True):
-    """The types that a convolution may read and write: fp32, fp16, int8, … Several where a compiler may fuse a cast."""
+class ConvolutionInfo(msgspec.Struct, frozen=True):
+    """The types that a convolution may read and write (fp32, fp16, int8, …; several where a compiler may fuse a cast),
+    and the number of its weights."""
 
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    weights: int
 
 
-class GraphTypes(msgspec.Struct, frozen=True):
-    """The types in a graph: those of its floating-point tensors by name, and those of its convolutions."""
+class GraphInfo(msgspec.Struct, frozen=True):
+    """Facts about a graph: the types of its floating-point tensors by name, and its convolutions by name."""
 
     tensors: dict[str, str] = {}
-    convolutions: dict[str, ConvolutionTypes] = {}
+    convolutions: dict[str, ConvolutionInfo] = {}
 
 
 class BuildRequest(msgspec.Struct, frozen=True):
     """A request to build `model`, an ONNX file in TensorRT's form, into `folder`: engine.plan, layers.json, build.log,
-    and timing.cache, which extends the file `timing_cache`. `types` are those of the model. `sizes` lists (batch,
+    and timing.cache, which extends the file `timing_cache`. `graph` describes the model. `sizes` lists (batch,
     height, width) of the optimization profiles of a graph with dynamic height and width; it is empty for a graph of
     static shape. If `verbose`, build.log has TensorRT's verbose messages too."""
 
     model: str
     folder: str
     precision: str
-    types: GraphTypes
+    graph: GraphInfo
     sizes: tuple[tuple[int, int, int], ...]
     workspace_mib: int | None
     timing_cache: str

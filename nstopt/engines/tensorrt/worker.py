@@ -68,7 +68,7 @@ def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise RuntimeError(f"its parser refuses the graph: {'; '.join(errors[:MAX_LISTED])}")
     if flags.pins_types:
-        pin(network, trt, request.types.tensors)
+        pin(network, trt, request.graph.tensors)
     return network, parser
 
 

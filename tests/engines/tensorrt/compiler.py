@@ -23,7 +23,7 @@ import tensorrt_rtx as rtx
 from made import by_default
 
 from nstopt.engines.tensorrt.lowering import prepare
-from nstopt.engines.tensorrt.messages import BuildRequest, GraphTypes
+from nstopt.engines.tensorrt.messages import BuildRequest, GraphInfo
 from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
 
@@ -102,7 +102,7 @@ def compile_for(
         file = Path(folder) / "model.onnx"
         file.write_bytes(model)
         request = BuildRequest(
-            str(file), folder, precision, GraphTypes(), tuple(sizes), None, str(Path(folder) / "cache")
+            str(file), folder, precision, GraphInfo(), tuple(sizes), None, str(Path(folder) / "cache")
         )
         builder = rtx.Builder(log)
         network, _parser = worker.parse(builder, request, log)

@@ -114,6 +114,7 @@ class Host:
         plan = plan_of(model(batch, "h", "w"), profiles) if sizes else plan_of(model(batch))
         (self._folder / "engine.plan").write_bytes(plan)
         (self._folder / "layers.json").write_text(REPORT)
+        (self._folder / "graph.json").write_text("{}")
         return self._folder, InputShape(batch, Sizes(*(Size(*size) for size in sizes or [SMALL])))
 
     def load(self, *arguments: Any, **options: Any) -> Any:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from nstopt.engines.tensorrt.build import WORKER, build_plan, run
-from nstopt.engines.tensorrt.messages import BuildRequest, ConvolutionTypes, GraphTypes
+from nstopt.engines.tensorrt.build import BUNDLE_FILES, WORKER, build_plan, run
+from nstopt.engines.tensorrt.messages import BuildRequest, ConvolutionInfo, GraphInfo
 from nstopt.errors import BuildError
 from nstopt.gpu.driver import count_gpus
 from nstopt.progress import Silent
@@ -127,7 +127,7 @@ class Workshop(NamedTuple):
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     (tmp_path / "model.onnx").write_bytes(b"the graph")
     (tmp_path / "draft").mkdir()
-    types = GraphTypes({}, {"conv1": ConvolutionTypes(("int8",), ("fp32",))})
+    types = GraphInfo({}, {"conv1": ConvolutionInfo(("int8",), ("fp32",), 9)})
     request = BuildRequest(str(tmp_path / "model.onnx"), "", "int8", types, (), None, "")
 
     def start(code: str) -> None:
@@ -142,7 +142,7 @@ def test_a_build_leaves_its_files_and_says_what_was_built(workshop: Workshop, tm
     workshop.start(BUILDING)
     plan = build_plan(workshop.request, workshop.folder, tmp_path / "cache", Steps(), tmp_path / "net.failed")
     assert plan == ("8.6.1", ("int8", ("conv1 is not in TensorRT's layer report",)))
-    assert sorted(path.name for path in workshop.folder.iterdir()) == ["build.log", "engine.plan", "layers.json"]
+    assert sorted(path.name for path in workshop.folder.iterdir()) == sorted(BUNDLE_FILES)
     assert not (tmp_path / "net.failed").exists()
 
 

@@ -11,15 +11,15 @@ import pytest
 from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.engines.tensorrt.built_types import compare
-from nstopt.engines.tensorrt.graph_types import types_of
+from nstopt.engines.tensorrt.graph_info import info_of
 from nstopt.engines.tensorrt.lowering import prepare
-from nstopt.engines.tensorrt.messages import ConvolutionTypes, GraphTypes
+from nstopt.engines.tensorrt.messages import ConvolutionInfo, GraphInfo
 
 from .test_lowering import EVEN, Export, rewritten, to_int8
 
 FP32, INT8 = "Row major linear FP32", "Four wide channel vectorized row major Int8 format"
 HALF = "Channel major FP16 format where channel % 8 == 0"
-GRAPH = GraphTypes({}, {"conv1": ConvolutionTypes(("int8",), ("fp32",))})
+GRAPH = GraphInfo({}, {"conv1": ConvolutionInfo(("int8",), ("fp32",), 9)})
 
 
 def kernel(name: str, read: str, written: str, **more: Any) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def test_kernels_in_other_types(found: dict[str, Any] | str, computes: str, diff
 
 
 def test_the_precision_is_that_of_most_convolutions() -> None:
-    types = ConvolutionTypes(("int8",), ("fp16",))
-    graph = GraphTypes({}, {"a": types, "b": types, "c": types})
+    types = ConvolutionInfo(("int8",), ("fp16",), 9)
+    graph = GraphInfo({}, {"a": types, "b": types, "c": types})
     found = compare(
         graph, report(kernel("a", HALF, HALF), kernel("b", INT8, HALF), kernel("c", INT8, HALF)), "int8-fp16"
     )
@@ -87,14 +87,17 @@ def nets(export_family: Export) -> dict[str, onnx.ModelProto]:
     [("fp32", "fp32", "fp32"), ("fp16", "fp16", "fp16"), ("int8", "int8", "fp32"), ("int8-fp16", "int8", "fp16")],
 )
 def test_types_of_a_net(nets: dict[str, onnx.ModelProto], precision: str, reads: str, writes: str) -> None:
-    found = types_of(nets[precision])
+    found = info_of(nets[precision])
     assert len(found.convolutions) > 7
     assert {one.reads[0] for one in found.convolutions.values()} == {reads}
     assert {one.writes[0] for one in found.convolutions.values()} == {writes}
+    weights = {name: one.weights for name, one in found.convolutions.items()}
+    assert weights == {name: one.weights for name, one in info_of(nets["fp32"]).convolutions.items()}
+    assert min(weights.values()) >= 3
 
 
 def test_statistics_stay_fp32(nets: dict[str, onnx.ModelProto]) -> None:
-    found = types_of(nets["fp16"]).tensors
+    found = info_of(nets["fp16"]).tensors
     means = [node.output[0] for node in nets["fp16"].graph.node if node.op_type == "ReduceMean"]
     assert len(means) > 7
     assert {found[name] for name in means} == {"fp32"}
