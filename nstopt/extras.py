@@ -14,12 +14,19 @@ EXTRAS = {
     "jinja2": "report",
     "matplotlib": "report",
     "nncf": "peers",
+    "aiohttp": "live",
+    "aiortc": "live",
+    "pygame": "window",
+    "pyvirtualcam": "virtual-camera",
 }
 # Modules that import an optional package at their top, and the task that the message names.
 TASKS = {
     "nstopt.export": "exporting",
     "nstopt.nets": "reading a net's own file",
     "nstopt.train": "training",
+    "nstopt.live.page": "the page",
+    "nstopt.live.window": "a window",
+    "nstopt.live.virtual_camera": "a virtual camera",
     "nstopt.engines.torchscript": "the torchscript backend",
 }
 

@@ -21,6 +21,7 @@ from nstopt.cli.commands.doctor import doctor_command
 from nstopt.cli.commands.export import export_command
 from nstopt.cli.commands.gatys import gatys_command
 from nstopt.cli.commands.inspect import inspect_command
+from nstopt.cli.commands.live import live_command
 from nstopt.cli.commands.optimize import optimize_command
 from nstopt.cli.commands.package import package_command
 from nstopt.cli.commands.plan import plan_command
@@ -62,6 +63,7 @@ app.command("optimize", rich_help_panel=DEPLOY)(optimize_command)
 app.command("export", rich_help_panel=DEPLOY)(export_command)
 app.command("build-engine", rich_help_panel=DEPLOY)(build_command)
 app.command("stylize", rich_help_panel=DEPLOY)(stylize_command)
+app.command("live", rich_help_panel=DEPLOY)(live_command)
 app.command("inspect", rich_help_panel=DEPLOY)(inspect_command)
 app.command("compare", rich_help_panel=DEPLOY)(compare_command)
 app.command("package", rich_help_panel=DEPLOY)(package_command)

@@ -1,0 +1,58 @@
+"""MJPEG: one HTTP answer that never ends, with a JPEG for each result. The fallback where WebRTC finds no way."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+
+from aiohttp import web
+from PIL import Image
+
+from nstopt.live.barcode import with_bar
+from nstopt.live.reader import Reader
+from nstopt.live.shots import Stylized
+from nstopt.live.slot import Channel, ClosedError
+
+BOUNDARY = "nstopt"
+QUALITY = 85
+# The kernel keeps so much for a viewer that reads slowly; by default it would keep seconds of frames.
+SEND_BUFFER_BYTES = 1 << 17
+# A viewer that takes no byte for so long is let go.
+STALLED_S = 10.0
+
+
+async def send_mjpeg(request: web.Request, results: Channel[Stylized], has_bar: bool) -> web.StreamResponse:
+    """Answer with the results as they come, each with the bar of its time below it if `has_bar` is set."""
+    response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
+    await response.prepare(request)
+    if request.transport and (connection := request.transport.get_extra_info("socket")):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    # A browser shows a part when it sees the boundary after it, so each part ends with one.
+    await response.write(f"--{BOUNDARY}\r\n".encode())
+    with Reader(results) as reader:
+        try:
+            while True:
+                shown = await reader.next()
+                part = await asyncio.get_running_loop().run_in_executor(None, _part, shown, has_bar)
+                await asyncio.wait_for(response.write(part), STALLED_S)
+        except (ClosedError, ConnectionError):
+            pass
+        except asyncio.TimeoutError:
+            if request.transport:
+                request.transport.abort()
+    return response
+
+
+def _part(shown: Stylized, has_bar: bool) -> bytes:
+    jpeg = to_jpeg(shown, has_bar)
+    head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    return b"".join([head.encode(), jpeg, f"\r\n--{BOUNDARY}\r\n".encode()])
+
+
+def to_jpeg(shown: Stylized, has_bar: bool) -> bytes:
+    """Return a result as a JPEG file."""
+    file = io.BytesIO()
+    picture = with_bar(shown.picture, shown.captured) if has_bar else shown.picture
+    Image.fromarray(picture).save(file, "jpeg", quality=QUALITY)
+    return file.getvalue()
