@@ -45,10 +45,12 @@ class QuantScheme(enum.Enum):
 @dataclass(frozen=True)
 class Int8Inputs:
     """The inputs that a backend's INT8 convolutions accept: any zero point for the operators of `free_zero_point`, 0
-    for all others; uint8 besides int8 if `unsigned`."""
+    for all others; uint8 besides int8 if `unsigned`; int8 of x - c where there is no uint8, unless `offsets` is
+    False."""
 
     free_zero_point: tuple[str, ...]
     unsigned: bool = True
+    offsets: bool = True
 
     def scheme(self, readers: Sequence[onnx.NodeProto]) -> QuantScheme:
         """Return the finest scheme that all convolutions that read a tensor accept."""
@@ -56,7 +58,7 @@ class Int8Inputs:
             return QuantScheme.ASYMMETRIC
         if self.unsigned:
             return QuantScheme.UNSIGNED
-        return QuantScheme.SHIFTED if all(map(_can_absorb_offset, readers)) else QuantScheme.SYMMETRIC
+        return QuantScheme.SHIFTED if self.offsets and all(map(_can_absorb_offset, readers)) else QuantScheme.SYMMETRIC
 
 
 def _can_absorb_offset(node: onnx.NodeProto) -> bool:

@@ -158,6 +158,10 @@ class Backend(ABC):
         engine is for; None stands for this machine's."""
         return self.capabilities.forms
 
+    def avoided(self) -> frozenset[str]:
+        """Names of the forms that failed on this machine's device, and that builds avoid."""
+        return frozenset()
+
     def compile(self, model: bytes, precision: str) -> CompiledModel:
         """Compile a serialized ONNX model that holds `precision` into a function of its inputs by name, for searches
         over many models. Raises BuildError."""

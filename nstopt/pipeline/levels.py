@@ -34,6 +34,7 @@ def level_cost(backend: Backend, precision: str) -> LevelCost:
     costs: those where compiling takes long, and those that do not compute INT8 in INT8 here, which stand for others."""
     exact = between(precision)
     usual = {"int8": 1.0, "int8x2": 2.0, exact: LEVEL_COST["Conv"]["fp32"] if exact == "fp32" else HALF_COST}
+    usual = {level: cost for level, cost in usual.items() if level not in backend.avoided()}
     if backend.capabilities.judge or not backend.is_native(precision):
         return dict.fromkeys(EXAMPLES, usual)
     return {operator: _measured(backend, precision, model, list(usual)) for operator, model in EXAMPLES.items()}

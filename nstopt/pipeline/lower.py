@@ -103,4 +103,5 @@ def int8_inputs(backend: Backend, symmetric: bool = False) -> Int8Inputs:
     """Return the inputs that the backend's INT8 convolutions take; with `symmetric`, those of TensorRT on any
     backend."""
     can = backend.capabilities
-    return SYMMETRIC if symmetric else Int8Inputs(tuple(sorted(can.free_zero_point)), can.unsigned)
+    offsets = "int8-offset" not in backend.avoided()
+    return SYMMETRIC if symmetric else Int8Inputs(tuple(sorted(can.free_zero_point)), can.unsigned, offsets)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine, Source
+from nstopt.engines.tensorrt.avoided import read_avoided
 from nstopt.engines.tensorrt.requirements import (
     check_built_for,
     check_precision,
@@ -38,7 +39,7 @@ PLAN, LAYERS, GRAPH = "engine.plan", "layers.json", "graph.json"
 
 class TensorRTBackend(Backend):
     """Builds in a process of its own and runs on the first GPU. With `own_norms`, instance norms stay TensorRT's own
-    operator from version 10 on, as a user of TensorRT has them; by default they are written in basic operators."""
+    operator from version 8.6.1 on, as a user of TensorRT has them; by default they are written in basic operators."""
 
     name = "tensorrt"
     capabilities = Capabilities(
@@ -68,7 +69,16 @@ class TensorRTBackend(Backend):
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         device = require_gpu("build an engine")
-        plan = self._plan(source.onnx.read_bytes(), device, precision, shape, folder, folder.parent, options)
+        plan = self.plan(
+            source.onnx.read_bytes(),
+            device,
+            precision,
+            shape,
+            folder,
+            folder.parent,
+            options,
+            self._keeps_norms(device),
+        )
         versions = {"tensorrt": plan.version, "cuda": device.cuda}
         return Built(plan.types.computes, device.name, versions, plan.types.differences)
 
@@ -80,16 +90,27 @@ class TensorRTBackend(Backend):
 
     def identity(self) -> str:
         device = require_gpu("build or measure")
-        return f"tensorrt {installed()} {device.name} sm_{device.sm[0]}{device.sm[1]}"
+        without = "".join(f" without {name}" for name in sorted(read_avoided(device)))
+        return f"tensorrt {installed()} {device.name} sm_{device.sm[0]}{device.sm[1]}{without}"
+
+    def avoided(self) -> frozenset[str]:
+        """The forms that failed in the smoke test of this machine's GPU."""
+        gpus = devices()
+        return read_avoided(gpus[0]) if gpus else frozenset()
 
     def forms(self, precision: str, generation: Architecture | None = None) -> Mapping[str, str]:
         """An INT8 transposed convolution is written as plain convolutions, by phases, where the GPU has no kernel for
         it."""
         gpus = devices() if generation is None else ()
+        lacks = bool(gpus) and "int8-transposed" in read_avoided(gpus[0])
         generation = architecture_of(gpus[0].sm, gpus[0].name) if gpus else generation
-        if is_quantized(precision) and generation is not None and not generation.has_int8_transposed_convolution:
+        lacks = lacks or (generation is not None and not generation.has_int8_transposed_convolution)
+        if is_quantized(precision) and lacks:
             return {**self.capabilities.forms, "transposed-conv": "phase"}
         return self.capabilities.forms
+
+    def _keeps_norms(self, device: GpuDevice) -> bool:
+        return has_own_norm(str(installed())) and (self._own_norms or "norm" in read_avoided(device))
 
     def compile(self, model: bytes, precision: str) -> CompiledModel:
         device = require_gpu("compile a graph")
@@ -100,10 +121,12 @@ class TensorRTBackend(Backend):
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             folder, fixed = Path(temporary), InputShape(None, Sizes())
             options = BuildOptions(evidence=cache_folder() / "failed-build")
-            self._plan(model, device, precision_of(model), fixed, folder, cache_folder(), options)
+            self.plan(
+                model, device, precision_of(model), fixed, folder, cache_folder(), options, self._keeps_norms(device)
+            )
             return Session((folder / PLAN).read_bytes())
 
-    def _plan(
+    def plan(
         self,
         model: bytes,
         device: GpuDevice,
@@ -112,8 +135,10 @@ class TensorRTBackend(Backend):
         folder: Path,
         caches: Path,
         options: BuildOptions,
+        own_norms: bool,
     ) -> Plan:
-        """Check `model` and build its plan into `folder`; keep tactic timings in `caches`."""
+        """Check `model` and build its plan into `folder`; keep tactic timings in `caches`. Instance norms stay
+        TensorRT's own operator if `own_norms`. Raises BuildError."""
         import onnx
 
         from nstopt.engines.tensorrt.build import build_plan
@@ -123,7 +148,7 @@ class TensorRTBackend(Backend):
 
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
-            prepared = ready(model, device.sm, self._own_norms and has_own_norm(str(installed())))
+            prepared = ready(model, device.sm, own_norms)
             file.write_bytes(prepared)
             is_fixed = shape.sizes.only is not None
             request = BuildRequest(

@@ -15,6 +15,8 @@ from nstopt.precisions import parts
 
 PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 UNKNOWN = "of unknown version"
+# The first version whose parser has the flag NATIVE_INSTANCENORM.
+OWN_NORM_FIRST = (8, 6, 1)
 
 
 def installed() -> str | None:
@@ -60,8 +62,8 @@ def check_supported(device: GpuDevice, version: str) -> None:
 
 
 def has_own_norm(version: str) -> bool:
-    """Return True if TensorRT has an InstanceNormalization that needs no cuDNN: version 10 and later."""
-    return is_typed(version)
+    """Return True if TensorRT has an InstanceNormalization that needs no cuDNN: version 8.6.1 and later."""
+    return version != UNKNOWN and tuple(map(int, re.findall(r"\d+", version)[:3])) >= OWN_NORM_FIRST
 
 
 def is_typed(version: str) -> bool:
@@ -109,7 +111,12 @@ def check_built_for(manifest: Manifest, device: GpuDevice) -> None:
         )
 
 
+def label_of(device: GpuDevice) -> str:
+    """Return the name of what is kept for one GPU and one TensorRT version."""
+    gpu = re.sub(r"\W+", "-", device.name.removeprefix("NVIDIA ")).strip("-").lower()
+    return f"tensorrt-{installed()}-sm{device.sm[0]}{device.sm[1]}-{gpu}"
+
+
 def timing_cache_name(device: GpuDevice) -> str:
     """Return the file name of a timing cache, which is valid for one GPU and one TensorRT version."""
-    gpu = re.sub(r"\W+", "-", device.name.removeprefix("NVIDIA ")).strip("-").lower()
-    return f".tensorrt-{installed()}-sm{device.sm[0]}{device.sm[1]}-{gpu}.timing"
+    return f".{label_of(device)}.timing"

@@ -64,6 +64,8 @@ def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
     flags = flags_for(trt, request.precision)
     network = builder.create_network(mask(trt.NetworkDefinitionCreationFlag, flags.network))
     parser = trt.OnnxParser(network, log)
+    if hasattr(trt, "OnnxParserFlag"):  # from 8.6.1 on; set by default from 10 on
+        parser.set_flag(trt.OnnxParserFlag.NATIVE_INSTANCENORM)
     if not parser.parse_from_file(request.model):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise RuntimeError(f"its parser refuses the graph: {'; '.join(errors[:MAX_LISTED])}")

@@ -18,7 +18,7 @@ from nstopt.engines.tensorrt.flags import Flags, flags_for, mask, profiles_per_s
 SURFACES: dict[str, Any] = json.loads(Path(__file__).with_name("surfaces.json").read_text())
 WEAK = ("8.5.3.1", "8.6.0")
 # Members that the code uses only if they exist.
-OPTIONAL = {"progress_monitor"}
+OPTIONAL = {"progress_monitor", "set_flag"}
 OF_PINS = {"network": "INetworkDefinition", "layer": "ILayer", "out": "ITensor"}
 CLASS_OF = {
     "builder": "Builder",

@@ -89,8 +89,6 @@ def test_int8_with_fp16_needs_strongly_typed_networks(version: str) -> None:
         requirements.check_types(version, "int8-fp16")
 
 
-def test_tensorrt_has_its_own_norm_since_10() -> None:
-    found = [
-        requirements.has_own_norm(version) for version in ("8.6.1.post1", "10.0.1", "11.4.0.106", requirements.UNKNOWN)
-    ]
-    assert found == [False, True, True, False]
+def test_norms_without_cudnn_begin_with_8_6_1() -> None:
+    versions = ("8.5.3.1", "8.6.0", "8.6.1", "8.6.1.post1", "11.4.0.106", requirements.UNKNOWN)
+    assert [requirements.has_own_norm(version) for version in versions] == [False, False, True, True, True, False]
