@@ -32,10 +32,13 @@ def backend(name: str) -> Backend:
     return loaded
 
 
-def load(path: str | Path) -> Engine:
+def load(path: str | Path, streams: int | None = 1) -> Engine:
     """Open an engine bundle. Its hashes are checked before native code reads it.
 
-    Raises BundleError if the bundle is missing or damaged, DeviceError if its device or vendor library is.
+    `streams` is how many submitted pictures the engine works on side by side, each on its share of the CPU's cores:
+    one for the least latency, several for the most pictures a second, None for what suits a video on this machine.
+    Raises BundleError if the bundle is missing or damaged, DeviceError if its device or vendor library is missing or if
+    its backend has no streams.
     """
     bundle = open_bundle(Path(path))
     manifest = bundle.manifest
@@ -43,7 +46,8 @@ def load(path: str | Path) -> Engine:
     found.require_built_for_here(manifest)
     for name in found.capabilities.files:
         bundle.file(name)
-    engine = found.load(bundle.path, manifest.shape)
+    streams = found.video_streams() if streams is None else streams
+    engine = found.load_streams(bundle.path, manifest.shape, streams)
     engine.name, engine.manifest = bundle.path.name, manifest
     return engine
 

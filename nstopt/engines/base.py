@@ -126,6 +126,17 @@ class Backend(ABC):
         """Open the engine whose files are in `folder`. Their hashes have been checked, or they were built just now.
         Raises DeviceError."""
 
+    def load_streams(self, folder: Path, shape: InputShape, streams: int) -> Engine:
+        """Open the engine as `load` does, to work on so many pictures side by side. Raises DeviceError, also if the
+        backend has no streams."""
+        if streams != 1:
+            raise DeviceError(f"the {self.name} backend works on one picture at a time: leave --streams out")
+        return self.load(folder, shape)
+
+    def video_streams(self) -> int:
+        """The number of streams that suits a video on this machine."""
+        return 1
+
     @abstractmethod
     def identity(self) -> str:
         """Backend, version and device: what a measured time holds for. Raises DeviceError if the device is missing."""
@@ -252,14 +263,15 @@ class Engine(ABC):
         return out
 
     def submit(self, image: Picture) -> InferRequest:
-        """Begin to stylize `image`, as `__call__` takes it, and return the request; its `result()` waits. Some backends
-        have several requests in flight; others stylize here and at once."""
+        """Begin to stylize `image`, as `__call__` takes it, and return the request; its `result()` waits. `image` must
+        not be changed before. Some backends have several requests in flight; others stylize here and at once."""
         done = self(image)
         return InferRequest(image.shape, lambda out: None if out is None else np.copyto(out, done))
 
     @property
-    def in_flight(self) -> int:
-        """How many submitted requests keep the device busy: while so many run, another result can be taken."""
+    def streams(self) -> int:
+        """How many submitted pictures the engine works on side by side. While so many are submitted, and one more, the
+        device is never idle."""
         return 1
 
     @property

@@ -3,10 +3,13 @@ and the graph that they were made from."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from math import prod
@@ -31,6 +34,7 @@ from nstopt.engines.base import (
     CompiledModel,
     Engine,
     Feed,
+    InferRequest,
     LayerTime,
     Source,
 )
@@ -58,6 +62,8 @@ GROUPED_FORMS = {
         "separable-doubling": "dense",
     },
 }
+# A stream on a core of its own never waits for the others' threads, but every stream has activations of its own.
+MOST_VIDEO_STREAMS = 4
 PROFILE_WARMUP = 2
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
@@ -113,6 +119,12 @@ class OpenVINOBackend(Backend):
     def load(self, folder: Path, shape: InputShape) -> Engine:
         return OpenVINOEngine(folder / MODEL, shape)
 
+    def load_streams(self, folder: Path, shape: InputShape, streams: int) -> Engine:
+        return OpenVINOEngine(folder / MODEL, shape, streams)
+
+    def video_streams(self) -> int:
+        return max(1, min(len(os.sched_getaffinity(0)), MOST_VIDEO_STREAMS))
+
     def identity(self) -> str:
         return f"openvino {ov.__version__} {_cpu()}"
 
@@ -147,30 +159,69 @@ class OpenVINOBackend(Backend):
 
 
 class OpenVINOEngine(Engine):
-    """One compiled model and one infer request, which reads and writes the caller's arrays in place."""
+    """One compiled model with `streams` streams, and as many infer requests as were in flight at once. They read and
+    write the caller's arrays in place."""
 
-    def __init__(self, path: Path, shape: InputShape) -> None:
+    def __init__(self, path: Path, shape: InputShape, streams: int = 1) -> None:
         super().__init__(shape)
         self._path = path
+        self._streams = streams
         try:
-            self._model = _compiled(path)
-            self._request: Any = self._model.create_infer_request()
+            self._model = _compiled(path, streams)
+            self._free: deque[Any] = deque([self._model.create_infer_request()])
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO on {platform.machine()} cannot load {path}: {_reason(error)}") from error
 
-    def _infer(self, images: Picture, out: Picture) -> None:
-        self._request.set_input_tensor(ov.Tensor(images, shared_memory=True))
-        self._request.set_output_tensor(ov.Tensor(out, shared_memory=True))
+    @property
+    def streams(self) -> int:
+        return self._streams
+
+    def submit(self, image: Picture) -> InferRequest:
+        """Begin to stylize a picture, as Engine does; any number of requests may be in flight."""
+        batch = self._checked(image)
+        result = np.empty(batch.shape, np.uint8)
+        with _explained(batch.shape):
+            request = self._bound(batch, result)
+            request.start_async()
+        return InferRequest(image.shape, lambda out: self._finish(request, batch, result, out))
+
+    def _finish(self, request: Any, batch: Picture, result: Picture, out: Picture | None) -> None:
+        """Wait for a request, which reads `batch` and writes `result`; copy the result to `out`, and free the request.
+        If `out` is None, nobody wants to know of the result or of an error."""
         try:
-            self._request.infer()
-        except RuntimeError as error:
-            raise DeviceError(f"OpenVINO failed on pictures of shape {list(images.shape)}: {_reason(error)}") from error
+            with _explained(batch.shape):
+                request.wait()
+            if out is not None:
+                np.copyto(out.reshape(result.shape), result)
+        except DeviceError:
+            if out is not None:
+                raise
+        finally:
+            self._free.append(request)
+
+    def _infer(self, images: Picture, out: Picture) -> None:
+        with _explained(images.shape):
+            request = self._bound(images, out)
+            try:
+                request.infer()
+            finally:
+                self._free.append(request)
+
+    def _bound(self, images: Picture, out: Picture) -> Any:
+        """Return a free request, or a new one, that reads `images` and writes `out`."""
+        try:
+            request = self._free.popleft()
+        except IndexError:
+            request = self._model.create_infer_request()
+        request.set_input_tensor(ov.Tensor(images, shared_memory=True))
+        request.set_output_tensor(ov.Tensor(out, shared_memory=True))
+        return request
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
         """Time the kernels of a second model, compiled for the size of `images` with performance counters, which slow
         it down a little."""
         totals_ms: list[dict[str, float]] = []
-        try:
+        with _explained(images.shape):
             graph = core().read_model(self._path)
             graph.reshape(list(images.shape))
             model = core().compile_model(graph, "CPU", {**config(_precision(graph)), "PERF_COUNT": "YES"})
@@ -179,8 +230,6 @@ class OpenVINOEngine(Engine):
                 request.infer([images])
                 # Counters are averages over all runs so far: a run's own time is the difference of two sums.
                 totals_ms.append({layer.node_name: run * _ms(layer.real_time) for layer in request.profiling_info})
-        except RuntimeError as error:
-            raise DeviceError(f"OpenVINO failed on pictures of shape {list(images.shape)}: {_reason(error)}") from error
         steps = list(zip(totals_ms[PROFILE_WARMUP - 1 :], totals_ms[PROFILE_WARMUP:], strict=False))
         kernels = {kernel.get_friendly_name(): kernel for kernel in model.get_runtime_model().get_ops()}
         times = []
@@ -192,12 +241,22 @@ class OpenVINOEngine(Engine):
         return times
 
     def close(self) -> None:
-        del self._request, self._model
+        del self._free, self._model
 
 
-def _compiled(path: Path) -> ov.CompiledModel:
+@contextlib.contextmanager
+def _explained(shape: tuple[int, ...]) -> Iterator[None]:
+    """Turn an error of OpenVINO's on pictures of `shape` into a DeviceError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO failed on pictures of shape {list(shape)}: {_reason(error)}") from error
+
+
+def _compiled(path: Path, streams: int = 1) -> ov.CompiledModel:
     graph = core().read_model(path)
-    return core().compile_model(graph, "CPU", config(_precision(graph)))
+    several = {"NUM_STREAMS": str(streams)} if streams > 1 else {}
+    return core().compile_model(graph, "CPU", {**config(_precision(graph)), **several})
 
 
 def _precision(graph: ov.Model) -> str:

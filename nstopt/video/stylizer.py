@@ -73,8 +73,8 @@ class EngineStylizer:
                 "build with --batch 1"
             )
         self._engine = engine
-        self.identity = sha256_file(bundle / MANIFEST)
-        self.in_flight = engine.in_flight
+        self.identity = f"{sha256_file(bundle / MANIFEST)} in {engine.streams} streams"
+        self.in_flight = engine.streams
 
     def submit(self, picture: Picture) -> PendingFrame:
         if Size(*picture.shape[:2]) in self._engine.shape.sizes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -298,6 +299,27 @@ def test_a_request_gives_its_result_once(engine: Engine) -> None:
             request.result()
     assert engine.submit(pictures[0]).result().shape == pictures[0].shape
     assert engine.notes == ()
+
+
+def test_streams_change_no_result(int8_bundle: Bundle) -> None:
+    pictures = [noise(*SMALL, seed) for seed in range(8)]
+    with nstopt.load(int8_bundle.path, streams=2) as engine:
+        assert engine.streams == 2
+        pending = [engine.submit(picture) for picture in pictures]
+        dropped = engine.submit(pictures[0])
+        del dropped
+        for request, picture in reversed(list(zip(pending, pictures, strict=True))):
+            np.testing.assert_array_equal(request.result(), engine(picture))
+    with nstopt.load(int8_bundle.path, streams=None) as engine:
+        assert engine.streams == min(len(os.sched_getaffinity(0)), 4)
+
+
+def test_streams_of_a_backend_without(build: Build) -> None:
+    path = build("onnxruntime").path
+    with pytest.raises(DeviceError, match="the onnxruntime backend works on one picture at a time: leave --streams"):
+        nstopt.load(path, streams=2)
+    with nstopt.load(path, streams=None) as engine:
+        assert engine.streams == 1
 
 
 def test_an_engine_for_a_list_of_sizes_takes_no_other(engine: Engine) -> None:

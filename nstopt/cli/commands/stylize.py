@@ -114,7 +114,7 @@ def _stylize_video(path: Path, source: Path, output: Path | None, options: Video
     if target.is_dir():
         target = target / f"{source.stem}{suffix}"
     plan = plan_video(VideoJob(source, target, options.codec, options.crf, options.start, options.end))
-    with engines.load(path) as engine:
+    with engines.load(path, options.streams) as engine:
         stylizer = EngineStylizer(engine, path)
         for note in [*stylizer.notes(plan.clip.size), *notes(plan)]:
             say(note)

@@ -30,6 +30,12 @@ class VideoOptions(OptionGroup):
     end: Annotated[
         float | None, typer.Option(metavar="TIME", parser=parse_time, help="End here.", show_default=False)
     ] = None
+    streams: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Frames that the net works on side by side; default: one a core, at most 4.", show_default=False
+        ),
+    ] = None
 
     @classmethod
     def names(cls) -> set[str]:
