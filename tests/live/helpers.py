@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,10 @@ from nstopt.pictures.size import Size
 
 SMALL = Size(96, 128)
 PATIENCE_S = 10.0
+
+
+def quiet(line: str) -> None:
+    """Take a line of a session, and print nothing."""
 
 
 class Inverter(Engine):
@@ -55,7 +59,7 @@ class SimulatedCamera:
 
     name = "simulated camera"
 
-    def __init__(self, frames: Sequence[Picture | float | MediaError], reconnects: bool = True) -> None:
+    def __init__(self, frames: Iterable[Picture | float | MediaError], reconnects: bool = True) -> None:
         self.reconnects = reconnects
         self._frames = iter(frames)
 
@@ -74,7 +78,7 @@ def styles(*engines: Engine) -> list[Style]:
 
 
 def new_session(
-    folder: Path, *engines: Engine, source: Source | None = None, say: Callable[[str], None] = print
+    folder: Path, *engines: Engine, source: Source | None = None, say: Callable[[str], None] = quiet
 ) -> Session:
     """A session of these engines, of an inverter by default, on the small moving test picture."""
     loaded = styles(*(engines or (Inverter(),)))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from browser import PHONE, as_phone, open_chromium
 from made import MakeBundle, MakeRecord, MakeRun
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from nstopt.bundle import MANIFEST
@@ -30,7 +30,6 @@ from nstopt.runs.run_file import RunFile
 
 PEAKS = Peaks(1.0, None, (Bandwidth(1, 2.0),))
 PROJECTED = Projected("wave", "gtx-1060", "GeForce GTX 1060 6 GB", "tensorrt", "int8", 512, 512, 1, 9.0, 21.0, 60.0)
-PHONE = (390, 844)
 
 
 @pytest.fixture
@@ -62,27 +61,14 @@ def without_charts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def chromium(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """Start a headless browser. Skips if there is none."""
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    browser = webdriver.Chrome(options, Service(driver))
-    yield browser
-    browser.quit()
+    with open_chromium(tmp_path) as browser:
+        yield browser
 
 
 def test_in_a_browser(full_run: RunFile, chromium: webdriver.Chrome, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(page.render([full_run]))
-    metrics = {"width": PHONE[0], "height": PHONE[1], "deviceScaleFactor": 1, "mobile": True}
-    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    as_phone(chromium)
     chromium.get(file.as_uri())
     assert chromium.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]
     assert len(chromium.find_elements(By.CSS_SELECTOR, "svg[role=img]")) == 4

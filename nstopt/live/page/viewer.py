@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import time
 from collections.abc import Callable, Coroutine
@@ -18,7 +19,7 @@ from nstopt.live.controls import Change
 from nstopt.live.governor import SCALES
 from nstopt.live.page import messages
 from nstopt.live.page.messages import Answer, Offer, Ping, Pong, Record, Refused, Reply, Saved, Shown, Welcome
-from nstopt.live.page.webrtc import BrowserCamera, answer, new_connection
+from nstopt.live.page.webrtc import BrowserCamera, ResultTrack, answer, new_connection
 from nstopt.live.session import Session
 from nstopt.live.sources import Source
 
@@ -39,6 +40,7 @@ class Viewer:
         self._socket, self._shared, self._own_session, self._saved = socket, shared, own_session, saved
         self._session = shared
         self._connection: RTCPeerConnection | None = None
+        self._track: ResultTrack | None = None
         self._camera: BrowserCamera | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -86,11 +88,12 @@ class Viewer:
             self._camera = BrowserCamera()
             self._session = self._own_session(self._camera)
             self._connection.on("track", self._receive)
-        self._spawn(self._answer(offer.sdp, self._connection))
+        self._track = ResultTrack(self._session.pipeline.results)
+        self._spawn(self._answer(offer.sdp, self._connection, self._track))
 
-    async def _answer(self, sdp: str, connection: RTCPeerConnection) -> None:
+    async def _answer(self, sdp: str, connection: RTCPeerConnection, track: ResultTrack) -> None:
         try:
-            await self._send(Answer(await answer(sdp, connection, self._session.pipeline.results)))
+            await self._send(Answer(await answer(sdp, connection, track)))
             if self._session is not self._shared:
                 await asyncio.to_thread(self._session.start)
         except NstoptError as error:
@@ -103,8 +106,11 @@ class Viewer:
     async def _leave(self) -> None:
         """Close the connection, and the session of the browser's own camera."""
         connection, self._connection = self._connection, None
+        track, self._track = self._track, None
         session, self._session = self._session, self._shared
         camera, self._camera = self._camera, None
+        if track:
+            track.stop()
         if connection:
             await connection.close()
         if camera:
@@ -118,7 +124,7 @@ class Viewer:
             await asyncio.sleep(STATUS_S)
 
     async def _send(self, reply: Reply) -> None:
-        if not self._socket.closed:
+        with contextlib.suppress(ConnectionResetError):  # the page has just been closed
             await self._socket.send_str(messages.encode(reply))
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:

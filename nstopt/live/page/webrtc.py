@@ -83,12 +83,12 @@ class BrowserCamera:
             return
 
 
-async def answer(sdp: str, connection: RTCPeerConnection, results: Channel[Stylized]) -> str:
-    """Answer a browser's offer with a track of `results`, and return the answer's SDP. Raises NstoptError for an offer
-    that aiortc cannot read."""
+async def answer(sdp: str, connection: RTCPeerConnection, track: ResultTrack) -> str:
+    """Answer a browser's offer with a track, and return the answer's SDP. Raises NstoptError for an offer that aiortc
+    cannot read."""
     try:
         await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
-        connection.addTrack(ResultTrack(results))
+        connection.addTrack(track)
         await connection.setLocalDescription(await connection.createAnswer())
     except Exception as error:  # its parser raises whatever the text leads it to
         raise NstoptError(f"this WebRTC offer cannot be answered: {type(error).__name__} {error}") from error
