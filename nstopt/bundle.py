@@ -17,33 +17,35 @@ import ctypes
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from nstopt.errors import BundleError
-from nstopt.files import make_folder, sha256_file
+from nstopt.files import MAX_JSON_BYTES, make_folder, read_regular
 from nstopt.manifest import Manifest, decode_manifest, encode_manifest
 
-FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 SUFFIX = ".nst"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk whose hashes all matched when it was opened."""
+    """A bundle whose hashes all matched when it was opened. `contents` maps each file's name to the bytes that were
+    hashed, so that no file can change between the check and the use."""
 
     path: Path
     manifest: Manifest
+    contents: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
-    def file(self, name: str) -> Path:
-        """Path of one of the bundle's files. Raises BundleError if the manifest does not list it."""
-        if name not in self.manifest.files:
+    def file(self, name: str) -> bytes:
+        """Return the bytes of a file of the bundle. Raises BundleError if the manifest does not list it."""
+        if name not in self.contents:
             raise BundleError(f"{self.path}: the manifest lists no {name}; build the engine again")
-        return self.path / name
+        return self.contents[name]
 
 
 def evidence_of(path: Path) -> Path:
@@ -58,53 +60,49 @@ def is_bundle(path: Path) -> bool:
 
 def open_bundle(path: Path) -> Bundle:
     """Read and check a bundle. Raises BundleError if a file is missing, changed, or of another format version."""
-    manifest_path = path / MANIFEST
-    if not manifest_path.is_file():
-        what = "no such folder" if not path.exists() else f"not an engine bundle (no {MANIFEST} in it)"
-        raise BundleError(f"{path}: {what}; build one with: nstopt build-engine NET.onnx -o {path}")
     try:
-        _check_manifest_hash(manifest_path)
-        raw = manifest_path.read_bytes()
-        manifest = _decode(path, raw)
-        for name, digest in manifest.files.items():
-            _check_file(path, name, digest)
+        raw = _checked_manifest(path)
+        manifest = decode_manifest(raw)
+        contents = {name: _checked_file(path, name, digest) for name, digest in manifest.files.items()}
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror} ({error.filename})") from error
-    return Bundle(path, manifest)
-
-
-def _decode(path: Path, raw: bytes) -> Manifest:
-    class Version(msgspec.Struct):
-        format_version: int
-
-    try:
-        version = msgspec.json.decode(raw, type=Version).format_version
-        if version != FORMAT_VERSION:
-            raise BundleError(
-                f"{path}: bundle format {version}, but this nstopt reads format {FORMAT_VERSION}; "
-                "build the engine again with this version"
-            )
-        return decode_manifest(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BundleError(f"{path}: {MANIFEST} is not valid: {error}; build the engine again") from error
+    return Bundle(path, manifest, contents)
 
 
-def _check_manifest_hash(manifest_path: Path) -> None:
-    """Check the manifest against its hash, which is in a file of its own: no file can hold its own hash."""
-    sums = manifest_path.with_name(f"{MANIFEST}.sha256")
-    expected = sums.read_text(errors="replace").split(" ")[0] if sums.is_file() else "missing"
-    if sha256_file(manifest_path) != expected:
-        raise BundleError(f"{manifest_path.parent}: {MANIFEST} does not match its hash; build the engine again")
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of an engine that was built just now, by name. Raises OSError."""
+    return {file.name: read_regular(file) for file in sorted(folder.iterdir())}
 
 
-def _check_file(folder: Path, name: str, digest: str) -> None:
-    if Path(name).name != name or name in ("", ".."):
+def _checked_manifest(path: Path) -> bytes:
+    """Read the manifest and check it against its hash, which is in a file of its own: no file can hold its own hash."""
+    file, sums = path / MANIFEST, path / f"{MANIFEST}.sha256"
+    if not file.is_file():
+        what = "no such folder" if not path.exists() else f"not an engine bundle (no {MANIFEST} in it)"
+        raise BundleError(f"{path}: {what}; build one with: nstopt build-engine NET.onnx -o {path}")
+    raw = read_regular(file, MAX_JSON_BYTES)
+    if not sums.is_file() or read_regular(sums, MAX_JSON_BYTES) != _sums(raw):
+        raise BundleError(f"{path}: {MANIFEST} does not match its hash; build the engine again")
+    return raw
+
+
+def _sums(manifest: bytes) -> bytes:
+    """Return the content of manifest.json.sha256."""
+    return f"{sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
+
+
+def _checked_file(folder: Path, name: str, digest: str) -> bytes:
+    if Path(name).name != name or name in ("", "..") or "\0" in name:
         raise BundleError(f"{folder}: the manifest names '{name}', which lies outside the bundle")
     file = folder / name
     if not file.is_file():
         raise BundleError(f"{folder}: {name} is missing; build the engine again")
-    if sha256_file(file) != digest:
+    raw = read_regular(file)
+    if sha256(raw).hexdigest() != digest:
         raise BundleError(f"{folder}: {name} does not match its hash (damaged or changed); build the engine again")
+    return raw
 
 
 class BundleDraft:
@@ -117,14 +115,14 @@ class BundleDraft:
 
     def commit(self, manifest: Manifest) -> Bundle:
         """Write `manifest`, with the hashes of all files in `folder`, and rename the folder to its final path."""
-        hashes = {file.name: sha256_file(file) for file in sorted(self.folder.iterdir())}
+        contents = read_files(self.folder)
+        hashes = {name: sha256(content).hexdigest() for name, content in contents.items()}
         manifest = msgspec.structs.replace(manifest, files=hashes)
-        raw = encode_manifest(manifest)
-        (self.folder / MANIFEST).write_bytes(raw + b"\n")
-        digest = sha256_file(self.folder / MANIFEST)
-        (self.folder / f"{MANIFEST}.sha256").write_text(f"{digest}  {MANIFEST}\n")
+        raw = encode_manifest(manifest) + b"\n"
+        (self.folder / MANIFEST).write_bytes(raw)
+        (self.folder / f"{MANIFEST}.sha256").write_bytes(_sums(raw))
         _swap_in(self.folder, self.path)
-        return Bundle(self.path, manifest)
+        return Bundle(self.path, manifest, contents)
 
 
 @contextlib.contextmanager
@@ -165,7 +163,7 @@ def adopt(bundle: Bundle, path: Path) -> Bundle:
         _swap_in(bundle.path, path)
     except OSError as error:
         raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from error
-    return Bundle(path, bundle.manifest)
+    return Bundle(path, bundle.manifest, bundle.contents)
 
 
 def _swap_in(folder: Path, path: Path) -> None:

@@ -14,6 +14,13 @@
 A message says what was being done, with which file and numbers, and what to do next.
 """
 
+from __future__ import annotations
+
+# Longer words (names, paths, lists without spaces) and longer messages lose their middle.
+MAX_WORD = 200
+MAX_MESSAGE = 500
+CUT = "…"
+
 
 class NstoptError(Exception):
     """Base of all errors raised on purpose by nstopt."""
@@ -65,3 +72,24 @@ def first_line(error: BaseException) -> str:
     name = type(error).__name__
     lines = str(error).strip().splitlines()
     return f"{name}: {lines[0].strip()[:300]}" if lines else name
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters, and all else that a terminal cannot show, as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def one_line(text: str) -> str:
+    """Return a text as one printable line of at most MAX_MESSAGE characters, each word at most MAX_WORD."""
+    words = (_cut(printable(word), MAX_WORD) for word in text.split())
+    return _cut(" ".join(words), MAX_MESSAGE)
+
+
+def _cut(text: str, length: int) -> str:
+    """Cut the middle out of a text that is longer than `length`."""
+    if len(text) <= length:
+        return text
+    head = (length - len(CUT)) // 2
+    return text[:head] + CUT + text[len(text) - (length - len(CUT) - head) :]

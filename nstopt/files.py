@@ -6,16 +6,19 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from nstopt.errors import NstoptError
 
 CHUNK_BYTES = 1 << 20
+MAX_FILE_BYTES = 8 << 30
+MAX_JSON_BYTES = 64 << 20
 T = TypeVar("T")
 
 
@@ -23,6 +26,29 @@ def cache_folder() -> Path:
     """Folder of cached measurements and calibrations: $XDG_CACHE_HOME/nstopt, or ~/.cache/nstopt."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "nstopt"
+
+
+def read_regular(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Read a file that may come from outside. Raises OSError if it is missing, larger than `limit` bytes, or no regular
+    file: reading a FIFO would wait for ever, and a device may never end."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        _require_regular(os.fstat(file.fileno()), path)
+        raw = file.read(limit + 1)
+    if len(raw) > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit >> 20} MiB", str(path))
+    return raw
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError if `path` is missing or no regular file, before a library opens it by its name."""
+    _require_regular(path.stat(), path)
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "a device, pipe or socket, not a file", str(path))
 
 
 def sha256_file(path: Path) -> str:
@@ -54,16 +80,25 @@ def check_writable(path: Path) -> None:
         pass
 
 
-def decode_versioned(raw: bytes, kind: type[T], version: int) -> T:
-    """Decode JSON with a `format_version` field into a msgspec struct of type `kind`.
+def decode_json(raw: bytes, kind: type[T], dec_hook: Callable[[type, Any], Any] | None = None) -> T:
+    """Decode JSON into `kind`, a type that msgspec knows or that `dec_hook` makes. Raises ValueError, with a one-line
+    reason, if it does not fit or is nested too deeply."""
+    try:
+        return msgspec.json.decode(raw, type=kind, dec_hook=dec_hook)
+    except RecursionError as error:
+        raise ValueError("JSON is nested too deeply") from error
+
+
+def decode_versioned(raw: bytes, kind: type[T], version: int, dec_hook: Callable[[type, Any], Any] | None = None) -> T:
+    """Decode JSON with a `format_version` field into a msgspec struct of type `kind`, as `decode_json` does.
 
     The version is checked first, since a file of another version has other fields. Raises ValueError, with a one-line
     reason, if the version is another one or if the JSON does not fit.
     """
-    found = msgspec.json.decode(raw, type=_Version).format_version
+    found = decode_json(raw, _Version).format_version
     if found != version:
-        raise ValueError(f"it has format version {found}, not {version}")
-    return msgspec.json.decode(raw, type=kind)
+        raise ValueError(f"it has format {found}, but this nstopt reads format {version}")
+    return decode_json(raw, kind, dec_hook)
 
 
 @contextlib.contextmanager

@@ -6,23 +6,27 @@ from typing import Any
 
 import msgspec
 
-from nstopt.pictures.size import Size, Sizes
+from nstopt.files import decode_versioned
+from nstopt.limits import Batch, Count, Decibels, Latency, Name, Ssim
+from nstopt.pictures.size import MAX_SIDE, MIN_SIDE, Size, Sizes
+
+FORMAT_VERSION = 2
 
 
 class NetInfo(msgspec.Struct, frozen=True):
     """The net's name and architecture. `source_sha256` is of the checkpoint, not of the ONNX file."""
 
-    name: str
+    name: Name
     family: str
-    widths: tuple[int, ...]
-    blocks: int
+    widths: tuple[Count, ...]
+    blocks: Count
     source_sha256: str
 
 
 class InputShape(msgspec.Struct, frozen=True):
     """The pictures that an engine takes, uint8 RGB [batch, height, width, 3]. `batch` is None for any number."""
 
-    batch: int | None
+    batch: Batch | None
     sizes: Sizes
 
     @classmethod
@@ -54,9 +58,9 @@ class CalibrationInfo(msgspec.Struct, frozen=True):
 
     source: str
     sha256: str
-    pictures: int
+    pictures: Count
     method: str
-    coverage: dict[str, int] = {}
+    coverage: dict[str, Count] = {}
     judge: str = ""
 
 
@@ -65,14 +69,18 @@ class QualityInfo(msgspec.Struct, frozen=True):
     dB, capped at 100. `psnr_db_border` is the mean over a border of 16 pixels, `psnr_db_interior` over the rest."""
 
     source: str
-    pictures: int
-    psnr_db_mean: float
-    psnr_db_worst: float
-    ssim_mean: float
-    ssim_worst: float
-    max_gray_levels: int
-    psnr_db_border: float | None = None
-    psnr_db_interior: float | None = None
+    pictures: Count
+    psnr_db_mean: Decibels
+    psnr_db_worst: Decibels
+    ssim_mean: Ssim
+    ssim_worst: Ssim
+    max_gray_levels: Count
+    psnr_db_border: Decibels | None = None
+    psnr_db_interior: Decibels | None = None
+
+    def __post_init__(self) -> None:
+        if (self.psnr_db_border is None) != (self.psnr_db_interior is None):
+            raise ValueError("psnr_db_border and psnr_db_interior belong together")
 
 
 class DriftInfo(msgspec.Struct, frozen=True):
@@ -81,10 +89,10 @@ class DriftInfo(msgspec.Struct, frozen=True):
 
     source: str
     sha256: str
-    frames: int
-    psnr_db_mean: float
-    psnr_db_worst: float
-    flicker_psnr_db: float
+    frames: Count
+    psnr_db_mean: Decibels
+    psnr_db_worst: Decibels
+    flicker_psnr_db: Decibels
 
 
 class BackendInfo(msgspec.Struct, frozen=True):
@@ -112,9 +120,9 @@ class CandidateInfo(msgspec.Struct, frozen=True):
     `on_front` if no other one is both faster and closer to FP32."""
 
     recipe: str
-    latency_ms: float
-    psnr_db_mean: float
-    psnr_db_worst: float
+    latency_ms: Latency
+    psnr_db_mean: Decibels
+    psnr_db_worst: Decibels
     on_front: bool = True
 
 
@@ -123,10 +131,10 @@ class RivalInfo(msgspec.Struct, frozen=True):
     the INT8 engine's, measured in turns, and its PSNR in dB on the validation pictures."""
 
     precision: str
-    latency_ms: float
-    int8_latency_ms: float
-    psnr_db_mean: float
-    psnr_db_worst: float
+    latency_ms: Latency
+    int8_latency_ms: Latency
+    psnr_db_mean: Decibels
+    psnr_db_worst: Decibels
 
 
 class TunedInfo(msgspec.Struct, frozen=True):
@@ -135,7 +143,7 @@ class TunedInfo(msgspec.Struct, frozen=True):
 
     layer: str
     form: str
-    latency_ms: dict[str, float]
+    latency_ms: dict[str, Latency]
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -159,8 +167,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def decode_manifest(raw: bytes) -> Manifest:
-    """Read a manifest from JSON. Raises msgspec.DecodeError or UnicodeDecodeError if it is not valid."""
-    return msgspec.json.decode(raw, type=Manifest, dec_hook=_decode_sizes)
+    """Read a manifest from JSON. Raises ValueError, with a one-line reason, if it is not valid."""
+    return decode_versioned(raw, Manifest, FORMAT_VERSION, _decode_sizes)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -170,7 +178,10 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 def _decode_sizes(kind: type, value: Any) -> Sizes:
     """Read what `_encode_sizes` wrote: [[height, width], …], empty for any size."""
-    return Sizes(*msgspec.convert(value, tuple[Size, ...]))
+    sizes = msgspec.convert(value, tuple[Size, ...])
+    if not all(MIN_SIDE <= side <= MAX_SIDE for size in sizes for side in size):
+        raise ValueError(f"each side of a size must lie in {MIN_SIDE}..{MAX_SIDE}")
+    return Sizes(*sizes)
 
 
 def _encode_sizes(sizes: Any) -> list[Size]:

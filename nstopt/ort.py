@@ -16,8 +16,12 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 VERSION: str = ort.__version__
 PROVIDERS = ["CPUExecutionProvider"]
-# ONNX Runtime's exceptions share no base class of their own.
-ORT_ERRORS = tuple(kind for kind in vars(_state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+# ONNX Runtime's exceptions share no base class of their own, and its Python binding adds built-in ones: RuntimeError if
+# a bound array does not fit, ValueError (UnicodeDecodeError) for names that are no UTF-8, TypeError for other types.
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    *(kind for kind in vars(_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
+    *(RuntimeError, ValueError, TypeError),
+)
 # Levels of its log: an error that is raised anyway is not logged as well.
 FATAL = 4
 

@@ -13,13 +13,11 @@ from onnx import TensorProto, helper
 
 from nstopt import engines
 from nstopt.bench import statistics
-from nstopt.bundle import (
-    FORMAT_VERSION as BUNDLE_FORMAT,
-)
 from nstopt.bundle import new_bundle
 from nstopt.engines.base import Source
 from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.rule import Layer
+from nstopt.manifest import FORMAT_VERSION as BUNDLE_FORMAT
 from nstopt.manifest import BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo, QualityInfo
 from nstopt.runs.record import Machine, Record
 from nstopt.runs.run_file import FORMAT_VERSION, RunFile, RunPlan

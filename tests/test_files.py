@@ -84,7 +84,7 @@ def test_versioned_json_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b'{"format_version": 1, "other": 3}', "it has format version 1, not 2"),
+        (b'{"format_version": 1, "other": 3}', "it has format 1, but this nstopt reads format 2"),
         (b'{"format_version": 2}', "missing required field `value`"),
         (b"[]", "Expected `object`, got `array`"),
         (b"\xff", "malformed"),

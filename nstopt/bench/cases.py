@@ -9,7 +9,7 @@ from pathlib import Path
 from nstopt.bench.peers import Peer, PeerSubject, kind_of
 from nstopt.bench.subject import BundleSubject, Subject
 from nstopt.bundle import MANIFEST, Bundle, open_bundle
-from nstopt.errors import BundleError
+from nstopt.errors import BundleError, printable
 from nstopt.files import sha256_file
 from nstopt.manifest import InputShape, NetInfo
 from nstopt.pictures.size import DEFAULT_SIZE, Size
@@ -63,9 +63,9 @@ def plan_cases(
 def _bundle_case(bundle: Bundle, size: Size, batch: int | None) -> Case:
     manifest = bundle.manifest
     info = CaseInfo(
-        label=bundle.path.resolve().name,
+        label=printable(bundle.path.resolve().name),
         is_peer=False,
-        bundle=str(bundle.path),
+        bundle=printable(str(bundle.path)),
         sha256=sha256_file(bundle.path / MANIFEST),
         net=manifest.net.name,
         net_sha256=manifest.net.source_sha256,

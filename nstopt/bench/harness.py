@@ -34,7 +34,7 @@ from nstopt.bench.statistics import (
 )
 from nstopt.gpu.meter import GpuMeter, GpuSample, gpu_state, gpu_warnings, open_gpu
 from nstopt.pictures.size import Size
-from nstopt.runs.record import GPU_BACKENDS, Latency, Machine, Record, Stages
+from nstopt.runs.record import GPU_BACKENDS, Latencies, Machine, Record, Stages
 from nstopt.runs.run_file import RunPlan
 
 DEFAULT_RUNS = 30
@@ -202,7 +202,7 @@ class _Bench:
         upload_ms, download_ms = (each / one.case.info.batch for each in copies)
         return msgspec.structs.replace(stages, upload_ms=upload_ms, download_ms=download_ms)
 
-    def _warnings_about(self, one: _RunningCase, latency: Latency) -> tuple[str, ...]:
+    def _warnings_about(self, one: _RunningCase, latency: Latencies) -> tuple[str, ...]:
         unsteady = () if one.became_steady else ("did not become steady while warming up",)
         return (
             *self._warnings,

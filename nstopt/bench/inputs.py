@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nstopt.errors import printable
 from nstopt.pictures.files import Picture, cover, read_picture
 from nstopt.pictures.noise import noise
 from nstopt.pictures.size import Size
@@ -16,7 +17,7 @@ class BenchInputs:
 
     def __init__(self, image: Path | None) -> None:
         """Read `image`, if given. Raises MediaError if it cannot be read."""
-        self.name = image.name if image else "noise"
+        self.name = printable(image.name) if image else "noise"
         self._picture = read_picture(image).rgb if image else None
 
     def pictures(self, size: Size, batch: int) -> Picture:

@@ -8,6 +8,7 @@ from nstopt import engines
 from nstopt.bench.inputs import BenchInputs
 from nstopt.bundle import MANIFEST
 from nstopt.engines.base import LayerTime
+from nstopt.errors import printable
 from nstopt.files import sha256_file
 from nstopt.pictures.size import Size
 from nstopt.projection.peaks import measure_peaks
@@ -28,7 +29,7 @@ def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image
         backend = engine.manifest.backend.name
     peaks = measure_peaks(backend)
     return Layers(
-        label=bundle.resolve().name,
+        label=printable(bundle.resolve().name),
         sha256=sha256_file(bundle / MANIFEST),
         height=size.height,
         width=size.width,
@@ -41,4 +42,5 @@ def measure_layers(bundle: Path, size: Size | None = None, runs: int = 30, image
 
 
 def _row(layer: LayerTime, peaks: Peaks) -> LayerRow:
-    return LayerRow(layer.name, layer.kind, layer.ms, peaks.floor_ms(layer.work) if layer.work else None)
+    floor_ms = peaks.floor_ms(layer.work) if layer.work else None
+    return LayerRow(printable(layer.name), printable(layer.kind), layer.ms, floor_ms)

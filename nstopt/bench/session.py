@@ -27,7 +27,7 @@ from nstopt.bench.harness import BenchProgress, BenchSpec, run, run_plan
 from nstopt.bench.machine import this_machine
 from nstopt.bench.peers import Peer
 from nstopt.bundle import is_bundle, open_bundle
-from nstopt.errors import BuildError, DeviceError, NstoptError
+from nstopt.errors import BuildError, DeviceError, NstoptError, printable
 from nstopt.files import sha256_file
 from nstopt.pictures.size import DEFAULT_SIZE, Size, Sizes
 from nstopt.pipeline.ensure import SweepSpec, Swept, export, sweep
@@ -121,7 +121,13 @@ def bench(
     check_writable(json_path)
     kept = earlier.records if earlier else ()
     created = earlier.created if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds")
-    file = RunFile(FORMAT_VERSION, created, run_plan(planned.cases, request.timing), (), left_out=planned.left_out)
+    file = RunFile(
+        FORMAT_VERSION,
+        created,
+        run_plan(planned.cases, request.timing),
+        (),
+        left_out=tuple(map(printable, planned.left_out)),
+    )
     for record in run(planned.cases, request.timing, on_progress, kept):
         file = msgspec.structs.replace(file, records=(*file.records, record))
         write_run(json_path, file)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nstopt.runs.record import Latency
+from nstopt.runs.record import Latencies
 
 WINDOW_RUNS = 3
 TOLERANCE = 0.02
@@ -39,19 +39,19 @@ def is_overdue(samples_ms: Sequence[float]) -> bool:
     return len(samples_ms) >= 2 * WINDOW_RUNS and sum(samples_ms) >= MAX_WARMUP_MS
 
 
-def summarize(samples_ms: Sequence[float]) -> Latency:
+def summarize(samples_ms: Sequence[float]) -> Latencies:
     """Summarize at least one sample in milliseconds; percentiles are numpy's (linear interpolation)."""
     p50, p90, p99 = (float(value) for value in np.percentile(samples_ms, (50, 90, 99)))
     mean = float(np.mean(samples_ms))
-    return Latency(p50=p50, p90=p90, p99=p99, mean=mean, min=min(samples_ms), samples=tuple(samples_ms))
+    return Latencies(p50=p50, p90=p90, p99=p99, mean=mean, min=min(samples_ms), samples=tuple(samples_ms))
 
 
-def pictures_per_second(latency: Latency, batch: int) -> float:
+def pictures_per_second(latency: Latencies, batch: int) -> float:
     """Return FPS at the median latency, so that a reader can check it against the p50 beside it."""
     return 1000.0 * batch / latency.p50
 
 
-def spread_warnings(latency: Latency) -> tuple[str, ...]:
+def spread_warnings(latency: Latencies) -> tuple[str, ...]:
     """Return a note if one run in ten took at least a quarter longer than the median."""
     if latency.p90 < WIDE_SPREAD * latency.p50:
         return ()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,17 +21,36 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from nstopt.errors import one_line, printable
+
 if TYPE_CHECKING:
     from nstopt.bench.harness import BenchProgress
 
 T = TypeVar("T")
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+
+
+class PlainConsole(Console):
+    """A console for names and texts of files: brackets in them are no styles, control characters are escapes."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str("\n".join(map(printable, text.split("\n"))), **options)
+
+
+console = PlainConsole()
+errors = PlainConsole(stderr=True)
 
 
 def say(line: str) -> None:
-    """Print a line as it is. It is not wrapped, so that paths in it can be copied."""
-    console.print(line, markup=False, soft_wrap=True)
+    """Print a line. It is not wrapped, so that paths in it can be copied."""
+    console.print(line, soft_wrap=True)
+
+
+def warn(line: str) -> None:
+    """Print a line on stderr."""
+    errors.print(one_line(line), soft_wrap=True)
 
 
 def took(path: Path) -> Path:
@@ -47,11 +65,10 @@ def help_without_command(context: typer.Context) -> None:
         print(context.get_help())
 
 
-def fail(message: str) -> NoReturn:
-    """Print an error in one line and exit with code 1."""
-    errors.print("[bold red]error:[/] ", end="")
-    errors.print(" ".join(message.split()), markup=False, soft_wrap=True)
-    sys.exit(1)
+def say_error(message: str) -> None:
+    """Print an error in one line on stderr."""
+    errors.print("error:", style="bold red", end=" ")
+    errors.print(one_line(message), soft_wrap=True)
 
 
 class _Speed(ProgressColumn):
@@ -72,7 +89,7 @@ class Bar:
         """With `unit`, such as FPS, the speed is shown in it."""
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             *([_Speed(unit)] if unit else []),

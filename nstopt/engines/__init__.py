@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import Backend, Engine
-from nstopt.errors import BuildError, BundleError
+from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.extras import explain_missing_packages
 
 if TYPE_CHECKING:
@@ -33,22 +33,43 @@ def backend(name: str) -> Backend:
 
 
 def load(path: str | Path, streams: int | None = 1) -> Engine:
-    """Open an engine bundle. Its hashes are checked before native code reads it.
+    """Open an engine bundle. Its hashes are checked before native code reads it, and the engine is compared with what
+    its manifest states.
 
     `streams` is how many submitted pictures the engine works on side by side, each on its share of the CPU's cores:
     one for the least latency, several for the most pictures a second, None for what suits a video on this machine.
-    Raises BundleError if the bundle is missing or damaged, DeviceError if its device or vendor library is missing or if
-    its backend has no streams.
+    Raises BundleError if the bundle is missing, damaged, or another engine than its manifest states, DeviceError if its
+    device or vendor library is missing or if its backend has no streams.
     """
     bundle = open_bundle(Path(path))
-    manifest = bundle.manifest
-    found = backend(manifest.backend.name)
-    found.require_built_for_here(manifest)
-    for name in found.capabilities.files:
-        bundle.file(name)
+    backend_of(bundle).require_built_for_here(bundle.manifest)
+    return _load(bundle, streams)
+
+
+def require_as_stated(bundle: Bundle) -> None:
+    """Check that a bundle holds the engine that its manifest states, wherever it was built for. Where its device is
+    missing, only its files are checked. Raises BundleError."""
+    try:
+        _load(bundle).close()
+    except DeviceError as error:
+        if backend_of(bundle).runs_here():
+            raise BundleError(f"{bundle.path}: not an engine that can be loaded: {error}") from error
+
+
+def backend_of(bundle: Bundle) -> Backend:
+    """Return the backend that built a bundle. Raises BundleError if there is none of that name."""
+    name = bundle.manifest.backend.name
+    if name not in BACKENDS:
+        raise BundleError(f"{bundle.path}: built by '{name}', which this nstopt lacks; build the engine again")
+    return backend(name)
+
+
+def _load(bundle: Bundle, streams: int | None = 1) -> Engine:
+    found, manifest = backend_of(bundle), bundle.manifest
+    files = {name: bundle.file(name) for name in found.capabilities.files}
     streams = found.video_streams() if streams is None else streams
-    engine = found.load_streams(bundle.path, manifest.shape, streams)
-    engine.name, engine.manifest = bundle.path.name, manifest
+    engine = found.load_streams(files, manifest.shape, bundle.path.name, streams)
+    engine.manifest = manifest
     return engine
 
 
@@ -64,4 +85,4 @@ def lowered_graph(bundle: Bundle) -> onnx.ModelProto:
             f"{bundle.path}: engines of the {name} backend hold no graph that can be taken apart; "
             "build one with --backend openvino"
         )
-    return onnx.load(bundle.file(file))
+    return onnx.load_from_string(bundle.file(file))

@@ -27,6 +27,7 @@ from nstopt.progress import Progress, Silent
 if TYPE_CHECKING:
     from nstopt.pictures.files import Picture
 
+INPUT, OUTPUT = "image", "stylized"
 Feed = Mapping[str, NDArray[Any]]
 CompiledModel = Callable[[Feed], Sequence[NDArray[Any]]]
 
@@ -122,16 +123,17 @@ class Backend(ABC):
         graph as it is. Raises BuildError or DeviceError."""
 
     @abstractmethod
-    def load(self, folder: Path, shape: InputShape) -> Engine:
-        """Open the engine whose files are in `folder`. Their hashes have been checked, or they were built just now.
-        Raises DeviceError."""
+    def load(self, files: Mapping[str, bytes], shape: InputShape, name: str) -> Engine:
+        """Open the engine that these files hold, by their names in the bundle. Their hashes have been checked, or they
+        were built just now. Messages call it `name`. Raises DeviceError, and BundleError if the engine does not take
+        and give pictures of `shape`."""
 
-    def load_streams(self, folder: Path, shape: InputShape, streams: int) -> Engine:
+    def load_streams(self, files: Mapping[str, bytes], shape: InputShape, name: str, streams: int) -> Engine:
         """Open the engine as `load` does, to work on so many pictures side by side. Raises DeviceError, also if the
         backend has no streams."""
         if streams != 1:
             raise DeviceError(f"the {self.name} backend works on one picture at a time: leave --streams out")
-        return self.load(folder, shape)
+        return self.load(files, shape, name)
 
     def video_streams(self) -> int:
         """The number of streams that suits a video on this machine."""
@@ -140,6 +142,14 @@ class Backend(ABC):
     @abstractmethod
     def identity(self) -> str:
         """Backend, version and device: what a measured time holds for. Raises DeviceError if the device is missing."""
+
+    def runs_here(self) -> bool:
+        """Return True if the backend's device is in this machine."""
+        try:
+            self.identity()
+        except DeviceError:
+            return False
+        return True
 
     def require(self, precision: str, force: bool) -> None:
         """Check before a build that this machine can do it. Raises DeviceError if the machine cannot run the backend or
@@ -230,6 +240,36 @@ def check_out(out: Picture, shape: tuple[int, ...]) -> None:
         raise BundleError(f"`out` must be a writable C-contiguous uint8 array of shape {list(shape)}")
 
 
+class Port(NamedTuple):
+    """An input or output of an engine: its name, element type, and dimensions, None for those that are free."""
+
+    name: str
+    type: str
+    dims: tuple[int | None, ...]
+
+
+def require_ports(name: str, shape: InputShape, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
+    """Check that an engine has the ports that its manifest's `shape` states: it takes these pictures, no more and no
+    fewer. An engine of several sizes leaves the size free. An output dimension may be free although the input's is not:
+    runtimes cannot always tell, and check the result. Raises BundleError, which calls the engine `name`."""
+    dims = (shape.batch, *(shape.sizes.only or (None, None)), 3)
+    takes = list(inputs) == [Port(INPUT, "uint8", dims)]
+    known = [
+        port._replace(dims=tuple(stated if own is None else own for own, stated in zip(port.dims, dims, strict=False)))
+        for port in outputs
+    ]
+    if not takes or known != [Port(OUTPUT, "uint8", dims)]:
+        found = "; ".join(f"{port.name} {port.type} {_listed(port.dims)}" for port in (*inputs, *outputs))
+        raise BundleError(
+            f"{name}: not the engine that its manifest states, {INPUT} and {OUTPUT} uint8 {_listed(dims)}, "
+            f"but {found}; build the engine again"
+        )
+
+
+def _listed(dims: Sequence[int | None]) -> str:
+    return f"[{', '.join('any' if one is None else str(one) for one in dims)}]"
+
+
 class Engine(ABC):
     """A loaded engine: uint8 RGB pictures in, stylized uint8 RGB pictures of the same size out.
 
@@ -239,9 +279,9 @@ class Engine(ABC):
 
     manifest: Manifest
 
-    def __init__(self, shape: InputShape) -> None:
+    def __init__(self, shape: InputShape, name: str) -> None:
         self.shape = shape
-        self.name = "this engine"
+        self.name = name
         self._lock: AbstractContextManager[object] = threading.Lock()
 
     def __call__(self, image: Picture, out: Picture | None = None) -> Picture:

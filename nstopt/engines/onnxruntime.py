@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nstopt.engines.base import (
     NO_OPTIONS,
@@ -21,9 +21,11 @@ from nstopt.engines.base import (
     CompiledModel,
     Engine,
     LayerTime,
+    Port,
     Source,
+    require_ports,
 )
-from nstopt.errors import BuildError, DeviceError
+from nstopt.errors import BuildError, DeviceError, first_line
 from nstopt.graph.work import Work
 from nstopt.manifest import InputShape
 from nstopt.ort import ORT_ERRORS, VERSION, session
@@ -62,12 +64,12 @@ class ONNXRuntimeBackend(Backend):
         try:
             session(source.onnx)
         except ORT_ERRORS as error:
-            raise BuildError(f"ONNX Runtime {VERSION} cannot load {source.onnx.name}: {error}") from error
+            raise BuildError(f"ONNX Runtime {VERSION} cannot load {source.onnx.name}: {first_line(error)}") from error
         shutil.copyfile(source.onnx, folder / MODEL)
         return Built(self.computes(precision), f"CPU ({platform.machine()})", {"onnxruntime": VERSION})
 
-    def load(self, folder: Path, shape: InputShape) -> Engine:
-        return ONNXRuntimeEngine(folder / MODEL, shape)
+    def load(self, files: Mapping[str, bytes], shape: InputShape, name: str) -> Engine:
+        return ONNXRuntimeEngine(files[MODEL], shape, name)
 
     def identity(self) -> str:
         return f"onnxruntime {VERSION} {platform.machine()} {os.cpu_count()} CPUs"
@@ -81,20 +83,21 @@ class ONNXRuntimeBackend(Backend):
         try:
             opened = session(model)
         except ORT_ERRORS as error:
-            raise BuildError(f"ONNX Runtime {VERSION} cannot load a graph: {error}") from error
+            raise BuildError(f"ONNX Runtime {VERSION} cannot load a graph: {first_line(error)}") from error
         return lambda feed: opened.run(None, dict(feed))
 
 
 class ONNXRuntimeEngine(Engine):
     """A session whose input and output are bound to the caller's arrays."""
 
-    def __init__(self, path: Path, shape: InputShape) -> None:
-        super().__init__(shape)
-        self._path = path
+    def __init__(self, model: bytes, shape: InputShape, name: str) -> None:
+        super().__init__(shape, name)
+        self._model = model
         try:
-            self._session = session(path)
+            self._session = session(model)
         except ORT_ERRORS as error:
-            raise DeviceError(f"ONNX Runtime {VERSION} cannot load {path}: {error}") from error
+            raise DeviceError(f"ONNX Runtime {VERSION} cannot load {name}: {first_line(error)}") from error
+        require_ports(name, shape, *(list(map(_port, ports)) for ports in _ends(self._session)))
 
     def _infer(self, images: Picture, out: Picture) -> None:
         binding = self._session.io_binding()
@@ -106,19 +109,19 @@ class ONNXRuntimeEngine(Engine):
         try:
             self._session.run_with_iobinding(binding)
         except ORT_ERRORS as error:
-            raise DeviceError(f"ONNX Runtime failed on pictures of shape {list(images.shape)}: {error}") from error
+            raise self._failed(images, error) from error
 
     def profile(self, images: Picture, runs: int) -> list[LayerTime]:
         """Time the kernels of a second session, which writes their times to a file."""
         with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
             try:
-                counting = session(self._path, profile=Path(folder) / "profile")
+                counting = session(self._model, profile=Path(folder) / "profile")
                 for _ in range(PROFILE_WARMUP + runs):
                     counting.run(None, {counting.get_inputs()[0].name: images})
                 events = json.loads(Path(counting.end_profiling()).read_text())
             except ORT_ERRORS as error:
-                raise DeviceError(f"ONNX Runtime failed on pictures of shape {list(images.shape)}: {error}") from error
-        layers = _layers(self._path, images)
+                raise self._failed(images, error) from error
+        layers = _layers(self._model, images)
         kinds: dict[str, str] = {}
         times_ms: dict[str, list[float]] = {}
         for event in events:
@@ -135,8 +138,22 @@ class ONNXRuntimeEngine(Engine):
     def close(self) -> None:
         del self._session
 
+    def _failed(self, images: Picture, error: Exception) -> DeviceError:
+        shape = list(images.shape)
+        return DeviceError(f"{self.name}: ONNX Runtime failed on pictures of shape {shape}: {first_line(error)}")
 
-def _layers(path: Path, images: Picture) -> dict[str, tuple[str, Work]]:
+
+def _ends(opened: Any) -> tuple[Any, Any]:
+    return opened.get_inputs(), opened.get_outputs()
+
+
+def _port(node: Any) -> Port:
+    """Describe an input or output of a session. Its free dimensions are names, its type is such as tensor(uint8)."""
+    dims = tuple(one if isinstance(one, int) else None for one in node.shape)
+    return Port(node.name, node.type.removeprefix("tensor(").removesuffix(")"), dims)
+
+
+def _layers(model: bytes, images: Picture) -> dict[str, tuple[str, Work]]:
     """Return the name and work of each layer, by the layer's name and by that of its output: ONNX Runtime names a
     convolution after its output when it changes the layout."""
     import onnx
@@ -144,9 +161,9 @@ def _layers(path: Path, images: Picture) -> dict[str, tuple[str, Work]]:
     from nstopt.graph.cost import costs
     from nstopt.graph.specialize import specialize
 
-    model = specialize(onnx.load(path), InputShape.of(images.shape[0], Size(*images.shape[1:3])))
-    found = {layer.name: layer for layer in costs(model)}
-    named = [(node.output[0], node.name or node.output[0]) for node in model.graph.node]
+    graph = specialize(onnx.load_from_string(model), InputShape.of(images.shape[0], Size(*images.shape[1:3])))
+    found = {layer.name: layer for layer in costs(graph)}
+    named = [(node.output[0], node.name or node.output[0]) for node in graph.graph.node]
     return {key: (name, found[name].work) for output, name in named if name in found for key in (output, name)}
 
 

@@ -36,7 +36,9 @@ from nstopt.engines.base import (
     Feed,
     InferRequest,
     LayerTime,
+    Port,
     Source,
+    require_ports,
 )
 from nstopt.engines.openvino_bf16 import is_native, keep_sums, write_bf16
 from nstopt.errors import BuildError, DeviceError
@@ -65,6 +67,8 @@ GROUPED_FORMS = {
 # A stream on a core of its own never waits for the others' threads, but every stream has activations of its own.
 MOST_VIDEO_STREAMS = 4
 PROFILE_WARMUP = 2
+# OpenVINO raises RuntimeError; its Python binding adds these for names that are no UTF-8 and for types without a name.
+OV_ERRORS = (RuntimeError, ValueError, TypeError)
 BARE = "/WithoutBiases"  # suffix of a convolution whose bias OpenVINO has split off
 
 
@@ -108,7 +112,7 @@ class OpenVINOBackend(Backend):
             elif precision == "int8-bf16":
                 write_bf16(graph)
             ov.save_model(graph, folder / MODEL, compress_to_fp16=False)
-            _compiled(folder / MODEL)
+            _compiled(core().read_model(folder / MODEL))
             shutil.copyfile(source.onnx, folder / GRAPH)
         except RuntimeError as error:
             raise BuildError(
@@ -116,11 +120,11 @@ class OpenVINOBackend(Backend):
             ) from error
         return Built(self.computes(precision), _cpu(), {"openvino": ov.__version__.split("-")[0]})
 
-    def load(self, folder: Path, shape: InputShape) -> Engine:
-        return OpenVINOEngine(folder / MODEL, shape)
+    def load(self, files: Mapping[str, bytes], shape: InputShape, name: str) -> Engine:
+        return OpenVINOEngine(files[MODEL], files[WEIGHTS], shape, name)
 
-    def load_streams(self, folder: Path, shape: InputShape, streams: int) -> Engine:
-        return OpenVINOEngine(folder / MODEL, shape, streams)
+    def load_streams(self, files: Mapping[str, bytes], shape: InputShape, name: str, streams: int) -> Engine:
+        return OpenVINOEngine(files[MODEL], files[WEIGHTS], shape, name, streams)
 
     def video_streams(self) -> int:
         return max(1, min(len(os.sched_getaffinity(0)), MOST_VIDEO_STREAMS))
@@ -162,15 +166,16 @@ class OpenVINOEngine(Engine):
     """One compiled model with `streams` streams, and as many infer requests as were in flight at once. They read and
     write the caller's arrays in place."""
 
-    def __init__(self, path: Path, shape: InputShape, streams: int = 1) -> None:
-        super().__init__(shape)
-        self._path = path
+    def __init__(self, xml: bytes, weights: bytes, shape: InputShape, name: str, streams: int = 1) -> None:
+        super().__init__(shape, name)
+        self._files = xml, weights
         self._streams = streams
-        try:
-            self._model = _compiled(path, streams)
+        with _explained(f"OpenVINO on {platform.machine()} cannot load {name}"):
+            graph = core().read_model(xml, weights)
+            inputs, outputs = (list(map(_port, ports)) for ports in (graph.inputs, graph.outputs))
+            require_ports(name, shape, inputs, outputs)
+            self._model = _compiled(graph, streams)
             self._free: deque[Any] = deque([self._model.create_infer_request()])
-        except RuntimeError as error:
-            raise DeviceError(f"OpenVINO on {platform.machine()} cannot load {path}: {_reason(error)}") from error
 
     @property
     def streams(self) -> int:
@@ -180,7 +185,7 @@ class OpenVINOEngine(Engine):
         """Begin to stylize a picture, as Engine does; any number of requests may be in flight."""
         batch = self._checked(image)
         result = np.empty(batch.shape, np.uint8)
-        with _explained(batch.shape):
+        with self._running(batch):
             request = self._bound(batch, result)
             request.start_async()
         return InferRequest(image.shape, lambda out: self._finish(request, batch, result, out))
@@ -189,7 +194,7 @@ class OpenVINOEngine(Engine):
         """Wait for a request, which reads `batch` and writes `result`; copy the result to `out`, and free the request.
         If `out` is None, nobody wants to know of the result or of an error."""
         try:
-            with _explained(batch.shape):
+            with self._running(batch):
                 request.wait()
             if out is not None:
                 np.copyto(out.reshape(result.shape), result)
@@ -200,7 +205,7 @@ class OpenVINOEngine(Engine):
             self._free.append(request)
 
     def _infer(self, images: Picture, out: Picture) -> None:
-        with _explained(images.shape):
+        with self._running(images):
             request = self._bound(images, out)
             try:
                 request.infer()
@@ -221,8 +226,8 @@ class OpenVINOEngine(Engine):
         """Time the kernels of a second model, compiled for the size of `images` with performance counters, which slow
         it down a little."""
         totals_ms: list[dict[str, float]] = []
-        with _explained(images.shape):
-            graph = core().read_model(self._path)
+        with self._running(images):
+            graph = core().read_model(*self._files)
             graph.reshape(list(images.shape))
             model = core().compile_model(graph, "CPU", {**config(_precision(graph)), "PERF_COUNT": "YES"})
             request: Any = model.create_infer_request()
@@ -243,18 +248,26 @@ class OpenVINOEngine(Engine):
     def close(self) -> None:
         del self._free, self._model
 
+    def _running(self, images: Picture) -> contextlib.AbstractContextManager[None]:
+        return _explained(f"{self.name}: OpenVINO failed on pictures of shape {list(images.shape)}")
+
+
+def _port(port: Any) -> Port:
+    """Describe an input or output of a model."""
+    dims = tuple(None if one.is_dynamic else one.get_length() for one in port.get_partial_shape())
+    return Port(port.get_any_name(), np.dtype(port.get_element_type().to_dtype()).name, dims)
+
 
 @contextlib.contextmanager
-def _explained(shape: tuple[int, ...]) -> Iterator[None]:
-    """Turn an error of OpenVINO's on pictures of `shape` into a DeviceError."""
+def _explained(what: str) -> Iterator[None]:
+    """Turn an error of OpenVINO's into a DeviceError that begins with `what`."""
     try:
         yield
-    except RuntimeError as error:
-        raise DeviceError(f"OpenVINO failed on pictures of shape {list(shape)}: {_reason(error)}") from error
+    except OV_ERRORS as error:
+        raise DeviceError(f"{what}: {_reason(error)}") from error
 
 
-def _compiled(path: Path, streams: int = 1) -> ov.CompiledModel:
-    graph = core().read_model(path)
+def _compiled(graph: ov.Model, streams: int = 1) -> ov.CompiledModel:
     several = {"NUM_STREAMS": str(streams)} if streams > 1 else {}
     return core().compile_model(graph, "CPU", {**config(_precision(graph)), **several})
 
@@ -299,7 +312,7 @@ def _type(multiplied: list[ov.Type]) -> str:
 
 def _reason(error: Exception) -> str:
     """Return the last line of OpenVINO's message; the lines before it name OpenVINO's own source."""
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 BACKEND = OpenVINOBackend()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from nstopt.gpu.driver import devices
+from nstopt.limits import Mebibytes, Reading
 
 # Ratio of the highest to the lowest SM clock, above which a note is due.
 CLOCK_MOVED = 1.1
@@ -29,10 +30,10 @@ class GpuState(msgspec.Struct, frozen=True):
     `memory_mib` is the maximum over the turns, for all processes on the GPU together.
     """
 
-    sm_clock_mhz: float | None
-    power_w: float | None
-    temperature_c: float | None
-    memory_mib: float | None
+    sm_clock_mhz: Reading | None
+    power_w: Reading | None
+    temperature_c: Reading | None
+    memory_mib: Mebibytes | None
 
 
 class GpuSample(NamedTuple):

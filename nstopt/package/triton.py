@@ -9,7 +9,6 @@ openvino_backend,pytorch_backend}, and is made with the protobuf classes in trit
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +78,7 @@ def package(
             folder = Path(temporary) / name
             (folder / VERSION).mkdir(parents=True)
             for own, theirs in served.files.items():
-                shutil.copyfile(bundle.file(own), folder / VERSION / theirs)
+                (folder / VERSION / theirs).write_bytes(bundle.file(own))
             (folder / "config.pbtxt").write_text(text)
             folder.rename(target)
     except OSError as error:
@@ -137,7 +136,10 @@ def _profiles(manifest: Manifest) -> list[str]:
     sizes = manifest.shape.sizes
     if sizes.is_any or sizes.only is not None:
         return []
-    step = profiles_per_size(manifest.backend.versions["tensorrt"])
+    version = manifest.backend.versions.get("tensorrt")
+    if version is None:
+        raise BundleError("the manifest does not state TensorRT's version; build the engine again")
+    step = profiles_per_size(version)
     return [str(index * step) for index in range(len(sizes.listed))]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from nstopt.bundle import read_files
 from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Stylize
 from nstopt.calib.center import center
@@ -44,7 +45,7 @@ def choose_fp32_sums(
             source = Source(Path(temporary) / "model.onnx")
             onnx.save(model, source.onnx)
             backend.build(source, spec.shape, spec.precision, Path(temporary), BuildOptions(fp32_sums=count))
-            with backend.load(Path(temporary), spec.shape) as engine:
+            with backend.load(read_files(Path(temporary)), spec.shape, "bf16") as engine:
                 results = [engine(np.repeat(one[None], spec.judged_batch, axis=0))[0] for one in pictures]
         reached_db = float(np.mean([psnr_db(ours, exact(one)) for ours, one in zip(results, pictures, strict=True)]))
         if reached_db > best_db + MIN_GAIN_DB:

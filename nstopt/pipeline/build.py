@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from nstopt import engines
-from nstopt.bundle import FORMAT_VERSION, Bundle, evidence_of, new_bundle
+from nstopt.bundle import Bundle, evidence_of, new_bundle, read_files
 from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
 from nstopt.calib.picture_sets import MAX_VALIDATION, PictureSet
@@ -24,7 +24,16 @@ from nstopt.errors import BuildError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fulfills_contract, read_onnx
 from nstopt.files import sha256_file
-from nstopt.manifest import BackendInfo, DriftInfo, Manifest, NetInfo, PrecisionInfo, QualityInfo, RivalInfo
+from nstopt.manifest import (
+    FORMAT_VERSION,
+    BackendInfo,
+    DriftInfo,
+    Manifest,
+    NetInfo,
+    PrecisionInfo,
+    QualityInfo,
+    RivalInfo,
+)
 from nstopt.ort import session
 from nstopt.pictures.files import Picture
 from nstopt.pipeline.bf16 import centered, choose_fp32_sums
@@ -81,7 +90,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
             built = backend.build(source, spec.shape, spec.precision, draft.folder, options)
         if spec.strict:
             _require_types(spec, built)
-        with backend.load(draft.folder, spec.shape) as engine:
+        with backend.load(read_files(draft.folder), spec.shape, draft.path.name) as engine:
             quality, drifted = _measure_quality(spec, engine, lowered.reference, validation, clip, progress)
             rival = None
             if lowered.calibration and find_rival:
@@ -201,7 +210,7 @@ def _rival(
         source = Source(Path(temporary) / "model.onnx")
         onnx.save(lowered.rewritten, source.onnx)
         backend.build(source, spec.shape, RIVAL, Path(temporary))
-        with backend.load(Path(temporary), spec.shape) as rival:
+        with backend.load(read_files(Path(temporary)), spec.shape, RIVAL) as rival:
             picture = _repeated(next(iter(validation.load(spec.sizes.first))), spec)
             rival_ms, int8_ms = take_turns([partial(rival, picture), partial(engine, picture)])
             if rival_ms >= int8_ms:

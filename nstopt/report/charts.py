@@ -33,6 +33,7 @@ SHORT_NAME = 22
 SHOWN_LAYERS = 16
 STYLE: dict[Any, Any] = {
     "font.size": 10.5,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.fonttype": "none",
     "text.color": INK,
     "axes.labelcolor": INK,

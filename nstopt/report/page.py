@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nstopt.errors import NstoptError
+from nstopt.pictures.files import read_picture
 from nstopt.pictures.size import Size
 from nstopt.report import charts
 from nstopt.report.before_after import Missing, Pair, before_after
@@ -75,6 +76,8 @@ def render(runs: Sequence[RunFile], image: Path | None = None) -> str:
     Raises NstoptError if nothing was measured or a library is missing, MediaError if `image` cannot be read.
     """
     charts.check_installed()
+    if image is not None:
+        read_picture(image)  # a page without pictures of engines would not tell that it is none
     if not any(run.records for run in runs):
         raise NstoptError("a report needs at least one measured case; the run has none")
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape

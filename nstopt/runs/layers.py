@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import msgspec
 
 from nstopt.graph.work import Work
+from nstopt.limits import Count, Duration, Rate, Text
 from nstopt.runs.record import CaseKey
 
 # A kernel that is faster than this share of its floor casts doubt on the floor.
@@ -16,17 +18,17 @@ BELOW_FLOOR = 0.8
 class Bandwidth(msgspec.Struct, frozen=True):
     """Best memory rate of a layer that moves `bytes_moved` bytes, read and written together."""
 
-    bytes_moved: int
-    bytes_per_ms: float
+    bytes_moved: Annotated[int, msgspec.Meta(ge=1, le=1 << 50)]
+    bytes_per_ms: Rate
 
 
 class Peaks(msgspec.Struct, frozen=True):
     """Best rates of a device. The rate of a type is None if the backend does not multiply in it."""
 
-    fp32_macs_per_ms: float
-    int8_macs_per_ms: float | None
-    bandwidths: tuple[Bandwidth, ...]
-    bf16_macs_per_ms: float | None = None
+    fp32_macs_per_ms: Rate
+    int8_macs_per_ms: Rate | None
+    bandwidths: Annotated[tuple[Bandwidth, ...], msgspec.Meta(min_length=1)]
+    bf16_macs_per_ms: Rate | None = None
 
     def macs_per_ms(self, type_: str) -> float:
         """Return the rate of a type, or of FP32, in which a device computes what it has no arithmetic for."""
@@ -45,10 +47,10 @@ class Peaks(msgspec.Struct, frozen=True):
 class LayerRow(msgspec.Struct, frozen=True):
     """One kernel: median milliseconds, and its floor, None for a kernel that no layer of the graph asked for."""
 
-    name: str
-    kind: str
-    ms: float
-    floor_ms: float | None
+    name: Text
+    kind: Text
+    ms: Duration
+    floor_ms: Duration | None
 
     @property
     def gap_ms(self) -> float:
@@ -59,10 +61,10 @@ class LayerRow(msgspec.Struct, frozen=True):
 class Layers(CaseKey, frozen=True):
     """All kernels of an engine, in execution order."""
 
-    backend: str
-    runs: int
+    backend: Text
+    runs: Count
     peaks: Peaks
-    rows: tuple[LayerRow, ...]
+    rows: Annotated[tuple[LayerRow, ...], msgspec.Meta(min_length=1)]
 
     @property
     def doubt(self) -> str:

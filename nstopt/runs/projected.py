@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from nstopt.limits import Batch, Latency, Mebibytes, Name, Side, Text
 from nstopt.pictures.size import Size
 
 # The target that stands for the machine the run was measured on.
@@ -17,17 +18,17 @@ class Projected(msgspec.Struct, frozen=True):
     batch. `memory_mib` is a lower bound in MiB.
     """
 
-    net: str
-    target: str
-    device: str
-    backend: str
-    precision: str
-    height: int
-    width: int
-    batch: int
-    low_ms: float
-    high_ms: float
-    memory_mib: float
+    net: Name
+    target: Text
+    device: Text
+    backend: Text
+    precision: Text
+    height: Side
+    width: Side
+    batch: Batch
+    low_ms: Latency
+    high_ms: Latency
+    memory_mib: Mebibytes
 
     @property
     def size(self) -> Size:

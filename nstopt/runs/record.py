@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from nstopt.gpu.meter import GpuState
+from nstopt.limits import Batch, Count, Decibels, Duration, Latency, Mebibytes, Name, Rate, Side, Ssim, Text
 from nstopt.pictures.size import Size
 
+# Timed runs of a case. A report resamples them some thousand times.
+MAX_RUNS = 10_000
 # Backends whose engines run on an NVIDIA GPU; the last two are peers only.
 GPU_BACKENDS = frozenset({"tensorrt", "torch-cuda", "onnxruntime-cuda"})
 
@@ -17,24 +22,24 @@ class Machine(msgspec.Struct, frozen=True):
     `cores` counts the cores that this process may use. `versions` maps installed packages to their versions.
     """
 
-    cpu: str
-    cores: int
-    ram_gib: float
-    gpus: tuple[str, ...]
-    os: str
-    python: str
-    versions: dict[str, str]
+    cpu: Text
+    cores: Count
+    ram_gib: Rate
+    gpus: tuple[Text, ...]
+    os: Text
+    python: Text
+    versions: dict[Text, Text]
 
 
-class Latency(msgspec.Struct, frozen=True):
+class Latencies(msgspec.Struct, frozen=True):
     """Milliseconds of one call on a whole batch. `samples` are raw, in the order in which they were taken."""
 
-    p50: float
-    p90: float
-    p99: float
-    mean: float
-    min: float
-    samples: tuple[float, ...]
+    p50: Latency
+    p90: Latency
+    p99: Latency
+    mean: Latency
+    min: Latency
+    samples: Annotated[tuple[Latency, ...], msgspec.Meta(min_length=1, max_length=MAX_RUNS)]
 
 
 class Stages(msgspec.Struct, frozen=True):
@@ -45,11 +50,11 @@ class Stages(msgspec.Struct, frozen=True):
     includes them.
     """
 
-    photograph: str
-    decode_ms: float
-    upload_ms: float | None
-    download_ms: float | None
-    encode_ms: float
+    photograph: Text
+    decode_ms: Duration
+    upload_ms: Duration | None
+    download_ms: Duration | None
+    encode_ms: Duration
 
 
 class CaseKey(msgspec.Struct, frozen=True):
@@ -58,11 +63,11 @@ class CaseKey(msgspec.Struct, frozen=True):
     `sha256` is the hash of the bundle's manifest or, for a peer, of the net's file. A rebuilt engine is another case.
     """
 
-    label: str
-    sha256: str
-    height: int
-    width: int
-    batch: int
+    label: Name
+    sha256: Text
+    height: Side
+    width: Side
+    batch: Batch
 
     @property
     def size(self) -> Size:
@@ -78,15 +83,15 @@ class CaseInfo(CaseKey, frozen=True):
     """
 
     is_peer: bool
-    bundle: str | None
-    net: str
-    net_sha256: str
-    family: str
-    backend: str
-    precision: str
-    computes: str
-    psnr_db: float | None
-    ssim: float | None
+    bundle: Text | None
+    net: Name
+    net_sha256: Text
+    family: Text
+    backend: Text
+    precision: Text
+    computes: Text
+    psnr_db: Decibels | None
+    ssim: Ssim | None
 
     @property
     def key(self) -> CaseKey:
@@ -102,17 +107,17 @@ class Record(CaseInfo, frozen=True):
     `warnings` are facts that cast doubt on the figures.
     """
 
-    input: str
-    latency_ms: Latency
-    round_runs: int | None
-    warmup_runs: int
-    fps: float
-    peak_memory_mib: float
-    device: str
+    input: Text
+    latency_ms: Latencies
+    round_runs: Annotated[int, msgspec.Meta(ge=1, le=MAX_RUNS)] | None
+    warmup_runs: Count
+    fps: Rate
+    peak_memory_mib: Mebibytes
+    device: Text
     machine: Machine
     stages: Stages | None = None
     gpu: GpuState | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Text, ...] = ()
 
     @property
     def pipeline_fps(self) -> float | None:

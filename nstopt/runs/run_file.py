@@ -8,6 +8,7 @@ import msgspec
 
 from nstopt import files
 from nstopt.errors import NstoptError
+from nstopt.limits import Count, Text
 from nstopt.runs.layers import Layers
 from nstopt.runs.projected import Projected
 from nstopt.runs.record import CaseKey, Record
@@ -19,8 +20,8 @@ class RunPlan(msgspec.Struct, frozen=True):
     """The cases a run is to measure. An interrupted run is recognized by its plan."""
 
     cases: tuple[CaseKey, ...]
-    runs: int
-    input: str
+    runs: Count
+    input: Text
     in_turns: bool
 
 
@@ -32,12 +33,12 @@ class RunFile(msgspec.Struct, frozen=True):
     """
 
     format_version: int
-    created: str
+    created: Text
     plan: RunPlan
     records: tuple[Record, ...]
     layers: tuple[Layers, ...] = ()
     projected: tuple[Projected, ...] = ()
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[Text, ...] = ()
     is_complete: bool = False
 
     @property
@@ -74,7 +75,7 @@ def check_writable(path: Path) -> None:
 def read_run(path: Path) -> RunFile:
     """Read a run file. Raises NstoptError if it cannot be read, is damaged, or has another format version."""
     try:
-        return files.decode_versioned(path.read_bytes(), RunFile, FORMAT_VERSION)
+        return files.decode_versioned(files.read_regular(path, files.MAX_JSON_BYTES), RunFile, FORMAT_VERSION)
     except OSError as error:
         raise NstoptError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

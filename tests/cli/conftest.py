@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +42,12 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["nstopt", *map(str, arguments)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
         capfd.readouterr()
+        handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as exit_:
             main()
+        signal.signal(signal.SIGINT, handler)
         assert isinstance(exit_.value.code, int)
         return Ran(exit_.value.code, *capfd.readouterr())
 

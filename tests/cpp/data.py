@@ -12,8 +12,9 @@ import numpy as np
 from conftest import noise
 
 import nstopt
-from nstopt.bundle import FORMAT_VERSION, MANIFEST, Bundle
+from nstopt.bundle import MANIFEST, Bundle
 from nstopt.files import sha256_file
+from nstopt.manifest import FORMAT_VERSION
 
 # Maps each kind of damage to the C++ library's message. Python's messages differ where they quote its JSON library.
 DAMAGES = {

@@ -19,8 +19,7 @@ class Inverter(Engine):
     the height `refused`."""
 
     def __init__(self, shape: InputShape, darker: int = 0, refused: int = 0) -> None:
-        super().__init__(shape)
-        self.name = "inverter"
+        super().__init__(shape, "inverter")
         self.calls: list[tuple[int, ...]] = []
         self._darker, self._refused = darker, refused
 

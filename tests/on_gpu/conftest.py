@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nstopt.bundle import FORMAT_VERSION, Bundle, evidence_of, new_bundle
+from nstopt.bundle import Bundle, evidence_of, new_bundle
 from nstopt.engines.tensorrt.requirements import installed, is_typed, timing_cache_name
 from nstopt.gpu.driver import devices
-from nstopt.manifest import BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo
+from nstopt.manifest import FORMAT_VERSION, BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo
 from nstopt.pictures.size import Size, Sizes
 
 from .models import SEVERAL, SIZES, make, name, types_file

@@ -57,7 +57,7 @@ def test_convolutions_compute_in_the_types_of_the_graph(build: Build, precision:
 def test_files_of_the_bundle(build: Build) -> None:
     bundle = build("fp32", SIZES[0])
     assert bundle.manifest.files.keys() == {*BUNDLE_FILES}
-    assert bundle.file("layers.json").read_text().startswith("{")
+    assert bundle.file("layers.json").startswith(b"{")
 
 
 def test_several_sizes_in_one_plan(build: Build, models: Path) -> None:
@@ -141,12 +141,9 @@ def test_times(build: Build, models: Path) -> None:
         assert engine(image).shape == image.shape  # the engine still works
 
 
-def test_a_damaged_plan(build: Build, tmp_path: Path) -> None:
+def test_a_damaged_plan(build: Build) -> None:
     """The hash in the manifest matches, so that TensorRT has to detect the damage."""
     good = build("fp32", SIZES[0])
-    for name in good.manifest.files:
-        (tmp_path / name).write_bytes(good.file(name).read_bytes())
-    plan = tmp_path / "engine.plan"
-    plan.write_bytes(plan.read_bytes()[:4096])
+    damaged = {**good.contents, "engine.plan": good.file("engine.plan")[:4096]}
     with pytest.raises(DeviceError, match="cannot load"):
-        engines.backend("tensorrt").load(tmp_path, good.manifest.shape)
+        engines.backend("tensorrt").load(damaged, good.manifest.shape, "damaged")

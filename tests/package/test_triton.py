@@ -32,11 +32,10 @@ def bundle(folder: Path, like: Bundle, backend: str, shape: InputShape, **versio
     """Return a bundle of any backend and shape, with placeholder files."""
     path = folder / f"net-{backend}.nst"
     path.mkdir()
-    for name in BACKENDS[backend].files:
-        (path / name).write_text(f"{name} of {backend}")
     info = BackendInfo(backend, "a device", versions)
     files = dict.fromkeys(BACKENDS[backend].files, "0" * 64)
-    return Bundle(path, msgspec.structs.replace(like.manifest, shape=shape, backend=info, files=files))
+    contents = dict.fromkeys(files, f"a file of {backend}".encode())
+    return Bundle(path, msgspec.structs.replace(like.manifest, shape=shape, backend=info, files=files), contents)
 
 
 def read(folder: Path) -> Any:

@@ -212,7 +212,8 @@ def test_symmetric_int8_on_a_cpu(tiny_onnx: Path, photos: Path, tmp_path: Path) 
     spec = int8_spec(tiny_onnx, tmp_path, photos, backend="onnxruntime", symmetric=True, drift=clip)
     bundle = build_engine(spec)
     constants = {
-        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(bundle.file("model.onnx")).graph.initializer
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in onnx.load_from_string(bundle.file("model.onnx")).graph.initializer
     }
     zeros = [value for name, value in constants.items() if name.endswith("zero_point")]
     assert len(zeros) > 10

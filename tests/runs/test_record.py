@@ -46,7 +46,7 @@ def test_the_json_has_the_promised_names(make_record: MakeRecord, make_run: Make
 def test_another_format_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text('{"format_version": 2, "records": []}')
-    with pytest.raises(NstoptError, match="it has format version 2, not 3; run the benchmark again"):
+    with pytest.raises(NstoptError, match="it has format 2, but this nstopt reads format 3; run the benchmark again"):
         read_run(path)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nstopt.cli import artifacts
-from nstopt.cli.console import Bar, console, errors, say, took
+from nstopt.cli.console import Bar, console, say, took, warn
 from nstopt.cli.options.engine import EngineOptions, PeerOptions, PictureOptions
 from nstopt.cli.options.group import expand_groups, given_on_command_line
 from nstopt.cli.options.net import NetOptions
@@ -30,7 +30,7 @@ def bench_command(
         list[Path] | None, typer.Argument(metavar="NET|BUNDLE", help="Engine bundles, or nets to build engines of.")
     ] = None,
     *,
-    runs: Annotated[int, typer.Option(min=1, help="Timed runs a case, after the warm-up.")] = 30,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="Timed runs a case, after the warm-up.")] = 30,
     image: Annotated[Path | None, typer.Option(help="Picture to time on; default: random noise.")] = None,
     json: Annotated[Path | None, typer.Option(help="Run file to write; default: nstopt-out/bench-TIME.json.")] = None,
     layers: Annotated[
@@ -103,7 +103,7 @@ def _bench(request: BenchRequest, json: Path | None) -> RunFile:
     with Bar() as bar:
         planned = session.prepare(request, bar)
     for what in planned.left_out:
-        errors.print(f"left out: {what}", markup=False, soft_wrap=True)
+        warn(f"left out: {what}")
     begun = session.interrupted(json, artifacts.FOLDER, request, planned)
     name = f"{artifacts.RUN_PREFIX}{time.strftime('%Y%m%d-%H%M%S')}.json"
     output = begun[0] if begun else json or artifacts.FOLDER / name

@@ -33,9 +33,12 @@ def package_command(
 ) -> None:
     """Make an engine bundle ready for NVIDIA Triton Inference Server."""
     from nstopt.bundle import open_bundle
+    from nstopt.engines import require_as_stated
     from nstopt.package.triton import package
 
     path = bundle or took(artifacts.newest_bundle())
-    folder, batching = package(open_bundle(path), output or artifacts.FOLDER / "triton", name, max_batch)
+    opened = open_bundle(path)
+    require_as_stated(opened)
+    folder, batching = package(opened, output or artifacts.FOLDER / "triton", name, max_batch)
     say(batching)
     say(f"wrote {folder}")

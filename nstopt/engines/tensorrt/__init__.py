@@ -82,11 +82,11 @@ class TensorRTBackend(Backend):
         versions = {"tensorrt": plan.version, "cuda": device.cuda}
         return Built(plan.types.computes, device.name, versions, plan.types.differences)
 
-    def load(self, folder: Path, shape: InputShape) -> Engine:
-        require_gpu(f"load {folder}")
+    def load(self, files: Mapping[str, bytes], shape: InputShape, name: str) -> Engine:
+        require_gpu(f"load {name}")
         from nstopt.engines.tensorrt.engine import TensorRTEngine
 
-        return TensorRTEngine(folder, shape)
+        return TensorRTEngine(files, shape, name)
 
     def identity(self) -> str:
         device = require_gpu("build or measure")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -53,12 +53,12 @@ class TensorRTEngine(Engine):
     """Runs calls of several threads side by side, each on its own lane. At most MAX_LANES lanes are in use at a time;
     further calls wait. Submitted requests always leave one lane to calls."""
 
-    def __init__(self, folder: Path, shape: InputShape) -> None:
-        super().__init__(shape)
+    def __init__(self, files: Mapping[str, bytes], shape: InputShape, name: str) -> None:
+        super().__init__(shape, name)
         self._lock = contextlib.nullcontext()
         self._pool: Pool | None = None
-        self._folder = folder
-        engine, self._runtime = deserialize((folder / "engine.plan").read_bytes(), str(folder))
+        self._files = files
+        engine, self._runtime = deserialize(files["engine.plan"], name)
         self._pool = Pool(engine)
 
     @property
@@ -172,8 +172,8 @@ class TensorRTEngine(Engine):
 
     @functools.cached_property
     def _kernels(self) -> dict[str, Kernel]:
-        graph = msgspec.json.decode((self._folder / "graph.json").read_bytes(), type=GraphInfo)
-        return read_layers((self._folder / "layers.json").read_text(), graph.convolutions)
+        graph = msgspec.json.decode(self._files["graph.json"], type=GraphInfo)
+        return read_layers(self._files["layers.json"].decode(), graph.convolutions)
 
     def close(self) -> None:
         """Free all GPU memory. Waits for calls running in other threads; results that were not taken are lost."""

@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from nstopt.bundle import read_files
 from nstopt.errors import BundleError, DeviceError
 from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size, Sizes
@@ -119,7 +120,8 @@ class Host:
 
     def load(self, *arguments: Any, **options: Any) -> Any:
         """Load a TensorRTEngine of `write`, which takes the arguments."""
-        return self.ours["engine"].TensorRTEngine(*self.write(*arguments, **options))
+        folder, shape = self.write(*arguments, **options)
+        return self.ours["engine"].TensorRTEngine(read_files(folder), shape, "engine")
 
 
 @pytest.fixture

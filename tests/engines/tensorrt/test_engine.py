@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nstopt.bench.subject import TellsCopies, Warns
+from nstopt.bundle import read_files
 from nstopt.errors import BundleError, DeviceError
 
 from .conftest import LAUNCH, SMALL, Host, assert_stylized, noise
@@ -80,9 +81,9 @@ def test_no_memory_for_a_first_lane(host: Host) -> None:
 
 def test_a_damaged_plan(host: Host) -> None:
     folder, shape = host.write()
-    (folder / "engine.plan").write_bytes(b"nonsense")
+    files = {**read_files(folder), "engine.plan": b"nonsense"}
     with pytest.raises(DeviceError, match=r"TensorRT 10.8.0 cannot load .*: the plan is no plan"):
-        host.ours["engine"].TensorRTEngine(folder, shape)
+        host.ours["engine"].TensorRTEngine(files, shape, "engine")
 
 
 def test_copies_and_layers_are_timed(host: Host) -> None:
