@@ -279,7 +279,7 @@ class Engine(ABC):
 
     manifest: Manifest
 
-    def __init__(self, shape: InputShape, name: str) -> None:
+    def __init__(self, shape: InputShape, name: str = "this engine") -> None:
         self.shape = shape
         self.name = name
         self._lock: AbstractContextManager[object] = threading.Lock()
