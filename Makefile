@@ -4,8 +4,9 @@
 # make cpp    the C++ library in build/cpp and all its tests, with sanitizers; needs
 #             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
 # All set up .venv by themselves; only python3 and make are needed.
-# make gpu    on a machine with an NVIDIA GPU: tests/on_gpu and the bench of TensorRT engines, in .venv-gpu (docs/gpu.md);
-#             for GTX 10xx: make gpu PYTHON=python3.10 GPU_EXTRA=pascal GPU_PEERS=torch,tensorrt-raw GPU_PRECISIONS=fp32,int8
+# make gpu    on a machine with an NVIDIA GPU: smoke test, tests, engines, peers; packs all that tells how it went into
+#             one archive (tests/on_gpu/kit.py). In .venv-gpu. For GTX 10xx:
+#             make gpu PYTHON=python3.10 GPU_EXTRA=pascal GPU_PEERS=torch,tensorrt-raw
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,8 @@ READY := .venv/.ready
 
 GPU_EXTRA ?= gpu
 GPU_PEERS ?= torch-cuda,torch-cuda-fp16,torch-compile-cuda,tensorrt-raw
-GPU_PRECISIONS ?= fp32,fp16,int8,int8-fp16
+GPU_PRECISIONS ?=
+GPU_SIZES ?= 256,512,720x1280,1080x1920
 GPU_BIN := .venv-gpu/bin
 
 .PHONY: demo test wheel cpp gpu clean
@@ -39,10 +41,8 @@ wheel: $(READY)
 gpu:
 	test -x $(GPU_BIN)/pip || $(PYTHON) -m venv .venv-gpu
 	$(GPU_BIN)/pip install --quiet --editable '.[$(GPU_EXTRA),dev]'
-	$(GPU_BIN)/nstopt doctor
-	$(GPU_BIN)/pytest tests/on_gpu
-	$(GPU_BIN)/nstopt bench nstopt/samples/johnson_starry.safetensors --res 512 --layers \
-		--backend tensorrt --precision $(GPU_PRECISIONS) --compare $(GPU_PEERS)
+	$(GPU_BIN)/python tests/on_gpu/kit.py nstopt-out/gpu-kit \
+		--precisions "$(GPU_PRECISIONS)" --peers "$(GPU_PEERS)" --sizes "$(GPU_SIZES)"
 
 cpp: $(READY)
 	NSTOPT_CPP=all $(BIN)/pytest tests/cpp -rs

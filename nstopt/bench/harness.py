@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -32,6 +32,7 @@ from nstopt.bench.statistics import (
     spread_warnings,
     summarize,
 )
+from nstopt.errors import NstoptError
 from nstopt.gpu.meter import GpuMeter, GpuSample, gpu_state, gpu_warnings, open_gpu
 from nstopt.pictures.size import Size
 from nstopt.runs.record import GPU_BACKENDS, Latencies, Machine, Record, Stages
@@ -78,17 +79,18 @@ def run(
     spec: BenchSpec,
     on_progress: Callable[[BenchProgress], None] = lambda _: None,
     earlier: Sequence[Record] = (),
+    on_left_out: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Record]:
     """Time the cases and yield their records as they finish.
 
     Cases with a record in `earlier` are not timed again; cases that take turns are skipped only if all of them have
-    one. An error or Ctrl-C loses the case in flight only, or with `spec.interleave` the cases that take turns with it.
-    Raises the NstoptError of a case that fails, DeviceError if its process dies, MediaError if the picture cannot be
-    read.
+    one. A peer that fails before it is timed is left out; `on_left_out` gets its name and the reason. Another error or
+    Ctrl-C loses the case in flight only, or with `spec.interleave` the cases that take turns with it. Raises the
+    NstoptError of an engine that fails, DeviceError if its process dies, MediaError if the picture cannot be read.
     """
     known = {record.key: record for record in earlier}
     with open_gpu() as gpu:
-        bench = _Bench(spec, sum(_work(case, spec.runs) for case in cases), on_progress, gpu)
+        bench = _Bench(spec, sum(_work(case, spec.runs) for case in cases), on_progress, on_left_out, gpu)
         for group in _groups(cases, spec.interleave):
             if all(case.info.key in known for case in group):
                 bench.skip(group)
@@ -122,13 +124,18 @@ class _Bench:
     """Everything that the cases of one run share. Reads the load of the machine before adding to it."""
 
     def __init__(
-        self, spec: BenchSpec, total: int, on_progress: Callable[[BenchProgress], None], gpu: GpuMeter | None
+        self,
+        spec: BenchSpec,
+        total: int,
+        on_progress: Callable[[BenchProgress], None],
+        on_left_out: Callable[[str], None],
+        gpu: GpuMeter | None,
     ) -> None:
         self._spec = spec
         self._inputs = BenchInputs(spec.image)
         self._machine: Machine = this_machine()
         self._warnings = load_warnings()
-        self._on_progress = on_progress
+        self._on_progress, self._on_left_out = on_progress, on_left_out
         self._gpu = gpu
         self._stages: dict[Size, Stages] = {}
         self._done = 0
@@ -144,13 +151,37 @@ class _Bench:
         if size not in self._stages:
             self._stages[size] = measure_stages(self._spec.image, size)
         with ExitStack() as stack:
-            running = [_RunningCase(case, stack.enter_context(self._start(case))) for case in group]
-            for one in running:
-                self._warm_up(one)
+            running = [one for case in group if (one := self._loaded(case, stack))]
+            running = [one for one in running if self._is_warm(one)]
             for runs in _rounds(self._spec.runs):
                 for one in running:
                     self._take_turn(one, runs, rewarm=len(running) > 1)
             return [self._record(one, in_turns=len(running) > 1) for one in running]
+
+    def _loaded(self, case: Case, stack: ExitStack) -> _RunningCase | None:
+        """Return the case in its process, which ends with `stack`; None for a peer that fails."""
+        with self._leaving_out(case):
+            return _RunningCase(case, stack.enter_context(self._start(case)))
+        return None
+
+    def _is_warm(self, one: _RunningCase) -> bool:
+        """Warm up a case; return False for a peer that fails."""
+        with self._leaving_out(one.case):
+            self._warm_up(one)
+            return True
+        return False
+
+    @contextmanager
+    def _leaving_out(self, case: Case) -> Iterator[None]:
+        """Report the error of a peer instead of raising it."""
+        try:
+            yield
+        except NstoptError as error:
+            if not case.info.is_peer:
+                raise
+            self._on_left_out(f"{case}: {error}")
+            self._done += _work(case, self._spec.runs)
+            self._report(case, "left out")
 
     def _start(self, case: Case) -> TimedProcess:
         self._report(case, "loading")

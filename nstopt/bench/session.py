@@ -121,16 +121,12 @@ def bench(
     check_writable(json_path)
     kept = earlier.records if earlier else ()
     created = earlier.created if earlier else datetime.now(timezone.utc).isoformat(timespec="seconds")
-    file = RunFile(
-        FORMAT_VERSION,
-        created,
-        run_plan(planned.cases, request.timing),
-        (),
-        left_out=tuple(map(printable, planned.left_out)),
-    )
-    for record in run(planned.cases, request.timing, on_progress, kept):
+    left_out = [*map(printable, planned.left_out)]
+    file = RunFile(FORMAT_VERSION, created, run_plan(planned.cases, request.timing), (), left_out=tuple(left_out))
+    for record in run(planned.cases, request.timing, on_progress, kept, lambda why: left_out.append(printable(why))):
         file = msgspec.structs.replace(file, records=(*file.records, record))
         write_run(json_path, file)
+    file = msgspec.structs.replace(file, left_out=tuple(left_out))
     engines = [case for case in planned.cases if not case.info.is_peer] if request.layers else []
     for number, case in enumerate(engines):
         on_progress(BenchProgress(f"layers of {case}", number, len(engines)))

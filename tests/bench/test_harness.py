@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -103,6 +104,22 @@ def test_records_before_a_failure_are_kept(make_bundle: MakeBundle, tmp_path: Pa
     assert next(records).label == "good.nst"
     with pytest.raises(BundleError, match=r"bad.nst: model.xml does not match its hash"):
         next(records)
+
+
+@pytest.mark.parametrize("interleave", [False, True])
+def test_a_peer_that_fails_is_left_out(interleave: bool, make_bundle: MakeBundle, tmp_path: Path) -> None:
+    ours, peer = plan_cases([make_bundle("A"), make_bundle("B")], [SIZE])
+    peer = replace(peer, info=msgspec.structs.replace(peer.info, is_peer=True))
+    damage(tmp_path / "B.nst")
+    left_out: list[str] = []
+    seen: list[BenchProgress] = []
+    spec = BenchSpec(runs=2, interleave=interleave)
+    (record,) = run([ours, peer], spec, seen.append, on_left_out=left_out.append)
+    assert (record.label, record.round_runs) == ("A.nst", None)
+    assert len(left_out) == 1
+    assert left_out[0].startswith("B.nst at 32x48: ")
+    assert "model.xml" in left_out[0]
+    assert seen[-1].done == seen[-1].total
 
 
 def test_ctrl_c_ends_the_processes(make_bundle: MakeBundle) -> None:

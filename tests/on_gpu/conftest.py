@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from nstopt.bundle import Bundle, evidence_of, new_bundle
-from nstopt.engines.tensorrt.requirements import installed, is_typed, timing_cache_name
+from nstopt.engines.tensorrt.requirements import check_precision, installed, is_typed, timing_cache_name
+from nstopt.errors import BuildError
 from nstopt.gpu.driver import devices
 from nstopt.manifest import FORMAT_VERSION, BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo
 from nstopt.pictures.size import Size, Sizes
@@ -56,6 +57,10 @@ def build(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
             return built[precision, size]
         if precision == "int8-fp16" and not is_typed(str(installed())):
             pytest.skip("INT8 with FP16 between needs TensorRT 10")
+        try:
+            check_precision(device, precision, force=False)
+        except BuildError as error:
+            pytest.skip(str(error))
         sizes = () if size else tuple(Size(*each) for each in SIZES)
         model = models / (name(precision, size) if size else SEVERAL)
         shape = InputShape.of(1, Size(*size)) if size else InputShape(1, Sizes(*sizes))
