@@ -65,7 +65,7 @@ def boundaries(flow: Flow) -> Mask:
 def inside(flow: Flow) -> Mask:
     """Mask of the pixels whose flow points into the picture, bool [H, W]."""
     height, width = flow.shape[1:]
-    x, y = _places(flow)
+    x, y = places(flow)
     inside_: Mask = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return inside_
 
@@ -77,12 +77,12 @@ def warp(before: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
 
 
 def _sample(channel: NDArray[np.generic], flow: Flow) -> NDArray[np.float32]:
-    x, y = _places(flow)
-    places = np.stack(np.broadcast_arrays(y, x))
-    sampled: NDArray[np.float32] = resample(channel.astype(np.float32), places, order=1, mode="edge")
+    x, y = places(flow)
+    sampled: NDArray[np.float32] = resample(channel.astype(np.float32), np.stack([y, x]), order=1, mode="edge")
     return sampled
 
 
-def _places(flow: Flow) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def places(flow: Flow) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the places that a flow points to: x and y, float32 [H, W]."""
     height, width = flow.shape[1:]
     return flow[0] + np.arange(width, dtype=np.float32), flow[1] + np.arange(height, dtype=np.float32)[:, None]
