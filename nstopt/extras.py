@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from nstopt.errors import DeviceError
 
 EXTRAS = {
+    "cv2": "stabilize",
     "torch": "torch",
     "jinja2": "report",
     "matplotlib": "report",
@@ -28,6 +29,7 @@ TASKS = {
     "nstopt.live.window": "a window",
     "nstopt.live.virtual_camera": "a virtual camera",
     "nstopt.engines.torchscript": "the torchscript backend",
+    "nstopt.pictures.motion": "--stabilize",
 }
 
 

@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
 from nstopt.bundle import open_bundle
-from nstopt.engines import backend
+from nstopt.engines import backend, lowered_graph
 from nstopt.engines.base import CompiledModel, Engine
 from nstopt.errors import BundleError
 from nstopt.graph.smoothing import MEMORY, SmoothedGraph, smooth_statistics
 from nstopt.manifest import InputShape
 
 if TYPE_CHECKING:
+    import onnx
+
     from nstopt.pictures.files import Picture
 
 Statistics = tuple[NDArray[np.float32], ...]
@@ -44,8 +45,7 @@ class SmoothedEngine(Engine):
     def _infer(self, images: Picture, out: Picture) -> None:
         memory = 0.0 if self.statistics is None else self.memory
         previous = zip(self._previous, self.statistics or self._zeros, strict=True)
-        feed = {self._image: images, MEMORY: np.array(memory, np.float32), **dict(previous)}
-        stylized, *used = self._run(feed)
+        stylized, *used = self._run({self._image: images, MEMORY: np.array([memory], np.float32), **dict(previous)})
         np.copyto(out, stylized)
         self.statistics = tuple(used)
 
@@ -53,9 +53,9 @@ class SmoothedEngine(Engine):
 def load_smoothed(path: Path) -> SmoothedEngine:
     """Open an engine bundle and compile its graph, with statistics that are smoothed over frames.
 
-    Raises BundleError if the bundle is missing or damaged, or takes several frames at a time; BuildError if its backend
-    compiles no such graph; DeviceError if its device or vendor library is missing; RewriteError if a norm of the net
-    cannot be smoothed.
+    Raises BundleError if the bundle is missing or damaged, takes several frames at a time, or is of a backend that
+    keeps no graph; DeviceError if its device or vendor library is missing; RewriteError if a statistic of the net is
+    not of a float32 tensor.
     """
     bundle = open_bundle(path)
     manifest = bundle.manifest
@@ -66,10 +66,9 @@ def load_smoothed(path: Path) -> SmoothedEngine:
         )
     found = backend(manifest.backend.name)
     found.require_built_for_here(manifest)
-    graph = smooth_statistics(onnx.load(bundle.file("graph.onnx")))
-    engine = SmoothedEngine(
-        manifest.shape, graph, found.compile(graph.model.SerializeToString(), manifest.precision.asked)
-    )
+    graph = smooth_statistics(lowered_graph(bundle))
+    run = found.compile(graph.model.SerializeToString(), manifest.precision.asked)
+    engine = SmoothedEngine(manifest.shape, graph, run)
     engine.name, engine.manifest = bundle.path.name, manifest
     return engine
 

@@ -2,12 +2,13 @@
 
     x ─ measured ─ …   ⇒   used = measured + memory · (previous - measured) ─ …
 
-The graph takes, after the picture, `memory`, float32 [] in 0..1, and for each statistic the one that was used on the
+The graph takes, after the picture, `memory`, float32 [1] in 0..1, and for each statistic the one that was used on the
 frame before. It gives, after the picture, the statistics that it used. With a memory of 0 it computes what it did.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import onnx
@@ -19,18 +20,16 @@ MEMORY = "memory"
 
 
 class SmoothedGraph(NamedTuple):
-    """The graph. `previous` names the inputs after `memory`, `used` the outputs after the picture, in the same
-    order."""
+    """The graph, and the names of its inputs after `memory`. Its outputs after the picture have the same order."""
 
     model: onnx.ModelProto
     previous: tuple[str, ...]
-    used: tuple[str, ...]
 
 
 def smooth_statistics(model: onnx.ModelProto) -> SmoothedGraph:
-    """Return a copy of a lowered graph (shapes inferred) whose statistics are smoothed over frames.
+    """Return a copy of a lowered graph whose statistics are smoothed over frames.
 
-    Raises RewriteError if a statistic cannot be opened.
+    Raises RewriteError if a statistic is not of a float32 tensor.
     """
     opened = open_statistics(model, measure=True)
     graph = opened.model.graph
@@ -39,30 +38,26 @@ def smooth_statistics(model: onnx.ModelProto) -> SmoothedGraph:
         for statistic in opened.statistics
         for measured, name in zip(statistic.measured, statistic.inputs, strict=True)
     }
-    nodes = []
-    for node in graph.node:
-        nodes.append(node)
-        for output in node.output:
-            if output in used:
-                nodes.extend(_blend(output, used[output]))
+    nodes = [added for node in graph.node for added in (node, *_blends(node, used))]
     del graph.node[:]
     graph.node.extend(nodes)
     image, *statistics = graph.input
     stylized = graph.output[0]
-    previous, given = [_renamed(value, f"{value.name}.previous") for value in statistics], list(statistics)
+    previous = [_renamed(value, f"{value.name}.previous") for value in statistics]
     del graph.input[:], graph.output[:]
-    graph.input.extend([image, helper.make_tensor_value_info(MEMORY, TensorProto.FLOAT, []), *previous])
-    graph.output.extend([stylized, *given])
-    return SmoothedGraph(opened.model, tuple(one.name for one in previous), tuple(one.name for one in given))
+    graph.input.extend([image, helper.make_tensor_value_info(MEMORY, TensorProto.FLOAT, [1]), *previous])
+    graph.output.extend([stylized, *statistics])
+    return SmoothedGraph(opened.model, tuple(value.name for value in previous))
 
 
-def _blend(measured: str, used: str) -> list[onnx.NodeProto]:
-    change, part = f"{used}.change", f"{used}.part"
-    return [
-        helper.make_node("Sub", [f"{used}.previous", measured], [change]),
-        helper.make_node("Mul", [change, MEMORY], [part]),
-        helper.make_node("Add", [measured, part], [used]),
-    ]
+def _blends(node: onnx.NodeProto, used: Mapping[str, str]) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes that smooth the statistics which `node` measures; `used` maps their names to the smoothed
+    ones."""
+    for measured in used.keys() & set(node.output):
+        name = used[measured]
+        yield helper.make_node("Sub", [f"{name}.previous", measured], [f"{name}.change"])
+        yield helper.make_node("Mul", [f"{name}.change", MEMORY], [f"{name}.kept"])
+        yield helper.make_node("Add", [measured, f"{name}.kept"], [name])
 
 
 def _renamed(value: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nstopt.engines.smoothed import SmoothedEngine
+from nstopt.engines.smoothed import SmoothedEngine, Statistics
 from nstopt.media.stylize import stylize
 from nstopt.pictures.cuts import is_cut
 from nstopt.pictures.files import Picture
@@ -27,12 +26,12 @@ KEPT_RESULT = 0.8
 
 
 class Former(NamedTuple):
-    """The frame before: the frame at the size of the motion, uint8 [h, w, 3]; the result, float32 [H, W, 3] in gray
-    levels; and the statistics that the net used."""
+    """The frame before: the frame at the size of the motion, uint8 [h, w, 3]; the result, uint8 [H, W, 3]; and the
+    statistics that the net used."""
 
     small: Picture
-    result: NDArray[np.float32]
-    statistics: tuple[NDArray[np.float32], ...]
+    result: Picture
+    statistics: Statistics
 
 
 class Stabilizer:
@@ -54,9 +53,10 @@ class Stabilizer:
             former = None
         self._engine.memory = self._strength * KEPT_STATISTICS
         self._engine.statistics = former and former.statistics
-        result = stylize(self._engine, frame).astype(np.float32)
+        result = stylize(self._engine, frame)
         if former is not None:
             carried, trust = carry(former.result, estimate_motion(small, former.small))
-            result += self._strength * KEPT_RESULT * trust * (carried - result)
+            kept = self._strength * KEPT_RESULT * trust
+            result = (result + kept * (carried - result)).round().astype(np.uint8)
         self.former = Former(small, result, self._engine.statistics or ())
-        return result.round().clip(0, 255).astype(np.uint8)
+        return result

@@ -47,13 +47,13 @@ def estimate_motion(frame: Picture, before: Picture) -> Motion:
     now, then = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (frame, before))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = np.moveaxis(np.asarray(search.calc(now, then, np.empty(0, np.float32)), np.float32), 2, 0)
-    squares = np.square((frame - _warp(before.astype(np.float32), flow)) / 255).sum(axis=2)
+    squares = np.square((frame - _warp(before, flow)) / 255).sum(axis=2)
     return Motion(flow, np.exp(-DECAY * squares) * inside(flow))
 
 
-def carry(picture: NDArray[np.float32], motion: Motion) -> tuple[NDArray[np.float32], Weights]:
-    """Warp the picture of the frame before, float32 [H, W, 3] of any size, onto the present frame. Returns it and the
-    trust in each pixel, float32 [H, W, 1]."""
+def carry(picture: Picture, motion: Motion) -> tuple[NDArray[np.float32], Weights]:
+    """Warp the picture of the frame before, uint8 [H, W, 3] of any size, onto the present frame. Returns it, float32 in
+    gray levels, and the trust in each pixel, float32 [H, W, 1]."""
     height, width = picture.shape[:2]
     rows, columns = motion.trust.shape
     flow, trust = (
@@ -64,7 +64,7 @@ def carry(picture: NDArray[np.float32], motion: Motion) -> tuple[NDArray[np.floa
     return _warp(picture, np.moveaxis(flow * lengths, 2, 0)), trust[..., None]
 
 
-def _warp(picture: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
+def _warp(picture: Picture, flow: Flow) -> NDArray[np.float32]:
     """Return what `flow.warp` does, to 1/32 of a pixel."""
-    warped = cv2.remap(picture, *places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.remap(picture.astype(np.float32), *places(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.float32)

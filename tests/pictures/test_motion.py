@@ -35,10 +35,10 @@ def test_what_comes_into_view_is_not_trusted(scene: Picture) -> None:
 
 
 def test_motion_is_scaled_to_the_picture() -> None:
-    picture = np.random.default_rng(0).random((40, 60, 3), dtype=np.float32)
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     flow = np.stack([np.full((20, 20), 1), np.full((20, 20), -0.5)]).astype(np.float32)
     warped, trust = carry(picture, Motion(flow, np.full((20, 20), 0.5, np.float32)))
-    np.testing.assert_allclose(warped[1:, :-3], picture[:-1, 3:], atol=1e-6)
+    np.testing.assert_allclose(warped[1:, :-3], picture[:-1, 3:], atol=1e-3)
     assert trust.shape == (40, 60, 1)
     assert np.all(trust == 0.5)
 

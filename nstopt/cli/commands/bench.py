@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +14,14 @@ from nstopt.cli.console import Bar, console, say, took, warn
 from nstopt.cli.options.engine import EngineOptions, PeerOptions, PictureOptions
 from nstopt.cli.options.group import expand_groups, given_on_command_line
 from nstopt.cli.options.net import NetOptions
-from nstopt.cli.options.values import flat
+from nstopt.cli.options.values import StrengthList, flat, parse_strengths
 
 if TYPE_CHECKING:
     from nstopt.bench.session import BenchRequest
     from nstopt.runs.run_file import RunFile
 
 # The options that go with each of the two options that measure something else.
-GO_WITH = {"startup": {"paths", "image"}, "temporal": {"paths"}}
+GO_WITH = {"startup": {"paths", "image"}, "temporal": {"paths", "stabilize"}}
 
 
 @expand_groups
@@ -42,6 +43,12 @@ def bench_command(
     temporal: Annotated[
         Path | None, typer.Option(metavar="CLIP", help="Instead, measure how much this video flickers when stylized.")
     ] = None,
+    stabilize: Annotated[
+        StrengthList | None,
+        typer.Option(
+            parser=parse_strengths, metavar="LIST", help="With --temporal: strengths of --stabilize, such as 0,0.5,1."
+        ),
+    ] = None,
     engines: EngineOptions,
     pictures: PictureOptions,
     peers: PeerOptions,
@@ -55,7 +62,7 @@ def bench_command(
         _bench_startup(paths, image)
         return
     if temporal:
-        _bench_temporal(paths, temporal)
+        _bench_temporal(paths, temporal, stabilize or ())
         return
     from nstopt.bench.harness import BenchSpec
     from nstopt.bench.peers import named
@@ -89,6 +96,8 @@ def bench_command(
 def _check_alone(context: typer.Context) -> None:
     """Raise typer.BadParameter for an option that would have no effect."""
     given = given_on_command_line(context)
+    if "stabilize" in given and "temporal" not in given:
+        raise typer.BadParameter("--stabilize goes with --temporal CLIP: name the video to stabilize")
     for mode, allowed in GO_WITH.items():
         others = sorted(given - allowed - {mode})
         if mode in given and others:
@@ -142,13 +151,19 @@ def _bench_startup(paths: list[Path], image: Path | None) -> None:
         console.print(startup_report(measure_startup(path, image)))
 
 
-def _bench_temporal(paths: list[Path], clip: Path) -> None:
-    from nstopt.cli.render.quality import flicker_table
-    from nstopt.media.flicker import measure
+def _bench_temporal(paths: list[Path], clip: Path, strengths: Sequence[float]) -> None:
+    from nstopt.cli.render.quality import flicker_table, stabilized_table
 
     with Bar() as bar:
-        rows = measure(paths, clip, bar)
-    console.print(flicker_table(clip.name, rows))
+        if strengths:
+            from nstopt.media.stabilized_flicker import measure_stabilized
+
+            shown = stabilized_table(clip.name, measure_stabilized(paths, clip, strengths, bar))
+        else:
+            from nstopt.media.flicker import measure
+
+            shown = flicker_table(clip.name, measure(paths, clip, bar))
+    console.print(shown)
 
 
 def _check_against(old: RunFile, new: RunFile, tolerance: float) -> None:

@@ -46,6 +46,12 @@ class CountList(tuple[int, ...]):
     __slots__ = ()
 
 
+class StrengthList(tuple[float, ...]):
+    """Several strengths in one option."""
+
+    __slots__ = ()
+
+
 class NameList(tuple[str, ...]):
     """Several names in one option."""
 
@@ -106,6 +112,22 @@ def parse_counts(text: str) -> CountList:
     if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
         raise ValueError(f"'{text}' is not a list of batch sizes from 1 to 64 with commas between, such as 1,4")
     return CountList(dict.fromkeys(int(part) for part in parts))
+
+
+def parse_strength(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = math.nan
+    if not 0 <= strength <= 1:
+        raise ValueError(f"'{text}' is not a number from 0 to 1")
+    return strength
+
+
+def parse_strengths(text: str) -> StrengthList:
+    """Read `0,0.5,1`: numbers from 0 to 1, each once."""
+    return StrengthList(dict.fromkeys(map(parse_strength, text.split(","))))
 
 
 def parse_names(text: str) -> NameList:

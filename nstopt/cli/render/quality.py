@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from nstopt.calib.ablation import AblationResult
     from nstopt.media.compare import PictureDifference
     from nstopt.media.flicker import Flicker
+    from nstopt.media.stabilized_flicker import StabilizedFlicker
+
+FLICKER_COLUMNS = (">warping error", ">contrast", ">share", ">E_warp", ">e_stab")
 
 
 def ablation_table(found: Sequence[AblationResult]) -> Table:
@@ -39,8 +42,26 @@ def comparison_table(found: Sequence[PictureDifference]) -> Table:
 
 def flicker_table(clip: str, found: Sequence[tuple[str, Flicker]]) -> Table:
     """Return the flicker of the clip itself and of each engine. Nets of different contrast are compared by `share`."""
-    made = table(clip, ">warping error", ">contrast", ">share", ">E_warp", ">e_stab", fold=True)
+    made = table(clip, *FLICKER_COLUMNS, fold=True)
     for name, one in found:
-        measured = f"{one.warping_error:.2f}", f"{one.contrast:.1f}", f"{one.share:.3f}"
-        made.add_row(name, *measured, f"{one.e_warp:.5f}", f"{one.e_stab:.4f}")
+        made.add_row(name, *_flicker_cells(one))
     return made
+
+
+def stabilized_table(clip: str, found: Sequence[StabilizedFlicker]) -> Table:
+    """Return the flicker of each engine at each strength, the time of a frame, and its PSNR to the ordinary frame."""
+    made = table(clip, ">strength", *FLICKER_COLUMNS, ">ms", ">dB", fold=True)
+    for one in found:
+        distance = f"{one.psnr_db:.1f}" if one.psnr_db < 100 else "equal"
+        made.add_row(one.name, f"{one.strength:g}", *_flicker_cells(one.flicker), f"{one.latency_ms:.1f}", distance)
+    return made
+
+
+def _flicker_cells(one: Flicker) -> tuple[str, ...]:
+    return (
+        f"{one.warping_error:.2f}",
+        f"{one.contrast:.1f}",
+        f"{one.share:.3f}",
+        f"{one.e_warp:.5f}",
+        f"{one.e_stab:.4f}",
+    )
