@@ -92,21 +92,28 @@ def _is_over_picture(node: onnx.NodeProto, constants: Mapping[str, Array]) -> bo
 
 
 def _affine(norm: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the nodes that compute a norm from its statistics."""
+    """Return the nodes that compute a norm from its statistics.
+
+    Gain and offset are computed as [N, C]: runtimes that fuse whatever is multiplied and added would else compute them
+    anew for each pixel.
+    """
     (x, scale, shift), y, (mean, variance) = norm.input, norm.output[0], _names(norm)
     epsilon = helper.make_tensor("", TensorProto.FLOAT, (), [attribute(norm, "epsilon", 1e-5)])
     return [
         helper.make_node("Constant", [], [f"{y}.epsilon"], value=epsilon),
-        helper.make_node("Constant", [], [f"{y}.column"], value_ints=[1, -1, 1, 1]),
-        helper.make_node("Reshape", [scale, f"{y}.column"], [f"{y}.scale"]),
-        helper.make_node("Reshape", [shift, f"{y}.column"], [f"{y}.shift"]),
-        helper.make_node("Add", [variance, f"{y}.epsilon"], [f"{y}.positive"]),
+        helper.make_node("Constant", [], [f"{y}.row"], value_ints=[0, -1]),
+        helper.make_node("Constant", [], [f"{y}.column"], value_ints=[0, -1, 1, 1]),
+        helper.make_node("Reshape", [mean, f"{y}.row"], [f"{y}.means"]),
+        helper.make_node("Reshape", [variance, f"{y}.row"], [f"{y}.variances"]),
+        helper.make_node("Add", [f"{y}.variances", f"{y}.epsilon"], [f"{y}.positive"]),
         helper.make_node("Sqrt", [f"{y}.positive"], [f"{y}.deviation"]),
-        helper.make_node("Div", [f"{y}.scale", f"{y}.deviation"], [f"{y}.gain"]),
-        helper.make_node("Mul", [mean, f"{y}.gain"], [f"{y}.center"]),
-        helper.make_node("Sub", [f"{y}.shift", f"{y}.center"], [f"{y}.offset"]),
-        helper.make_node("Mul", [x, f"{y}.gain"], [f"{y}.scaled"]),
-        helper.make_node("Add", [f"{y}.scaled", f"{y}.offset"], [y], norm.name),
+        helper.make_node("Div", [scale, f"{y}.deviation"], [f"{y}.gains"]),
+        helper.make_node("Mul", [f"{y}.means", f"{y}.gains"], [f"{y}.centers"]),
+        helper.make_node("Sub", [shift, f"{y}.centers"], [f"{y}.offsets"]),
+        helper.make_node("Reshape", [f"{y}.gains", f"{y}.column"], [f"{y}.gain"]),
+        helper.make_node("Reshape", [f"{y}.offsets", f"{y}.column"], [f"{y}.offset"]),
+        helper.make_node("Mul", [x, f"{y}.gain"], [f"{y}.scaled"], norm.name),
+        helper.make_node("Add", [f"{y}.scaled", f"{y}.offset"], [y], f"{norm.name}.shifted"),
     ]
 
 
