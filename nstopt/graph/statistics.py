@@ -112,8 +112,8 @@ def _affine(norm: onnx.NodeProto) -> list[onnx.NodeProto]:
         helper.make_node("Sub", [shift, f"{y}.centers"], [f"{y}.offsets"]),
         helper.make_node("Reshape", [f"{y}.gains", f"{y}.column"], [f"{y}.gain"]),
         helper.make_node("Reshape", [f"{y}.offsets", f"{y}.column"], [f"{y}.offset"]),
-        helper.make_node("Mul", [x, f"{y}.gain"], [f"{y}.scaled"], norm.name),
-        helper.make_node("Add", [f"{y}.scaled", f"{y}.offset"], [y], f"{norm.name}.shifted"),
+        helper.make_node("Mul", [x, f"{y}.gain"], [f"{y}.scaled"]),
+        helper.make_node("Add", [f"{y}.scaled", f"{y}.offset"], [y], norm.name),
     ]
 
 
