@@ -28,9 +28,10 @@ PIP_PASCAL = "python3.10 -m pip install 'nstopt[pascal]'"
 PIP_GPU = "pip install 'nstopt[gpu]'"
 # TensorRT's wheels are for CUDA 13 unless the package for CUDA 12 is named, which needs a driver with CUDA 12.2:
 # https://docs.nvidia.com/deeplearning/tensorrt/11.4.0/installing-tensorrt/prerequisites.html
-PIP_GPU_CUDA_12 = "pip install nstopt 'tensorrt-cu12>=10.8' 'cuda-python>=12.9,<13' nvidia-ml-py"
+PIP_GPU_CUDA_12 = "pip install nstopt 'tensorrt-cu12>=10.8,<12' 'cuda-python>=12.9,<13' nvidia-ml-py"
 CUDA_13, CUDA_LEAST = (13, 0), (12, 2)
 TENSORRT_CUDA_13 = ("tensorrt-cu13", "tensorrt-cu13-libs")
+CUDNN_8 = "pip install 'nvidia-cudnn-cu12<9', and torch only as a CPU build or in another environment"
 NEEDED = ("TensorRT", "CUDA bindings")
 
 
@@ -89,6 +90,8 @@ def _hardware(generation: Architecture | None, known: Gpu | None, device: GpuDev
         found.append(_driver(driver, device, generation))
     elif known is not None:
         found.append(Line("memory", f"{known.memory_gib:g} GiB", None))
+        if known.architecture.driver_last:
+            found.append(Line("driver", f"up to r{known.architecture.driver_last}, the last branch for it", None))
         if command(known.architecture) == PIP_GPU:
             found.append(Line("driver", f"r580 or newer; with an older one, from r535 on: {PIP_GPU_CUDA_12}", None))
     if known is not None:
@@ -97,7 +100,8 @@ def _hardware(generation: Architecture | None, known: Gpu | None, device: GpuDev
 
 
 def _driver(version: str, device: GpuDevice, generation: Architecture | None) -> Line:
-    finding = f"{version}runs CUDA up to {device.cuda}"
+    last = f"; r{generation.driver_last} is the last branch" if generation and generation.driver_last else ""
+    finding = f"{version}runs CUDA up to {device.cuda}{last}"
     if release_line(device.cuda) >= CUDA_LEAST or (generation and generation.jetpack):
         return Line("driver", finding, None)
     return Line("driver", f"{finding}: too old for TensorRT's wheels, update it to r535 or newer", False)
@@ -133,6 +137,8 @@ def _software(generation: Architecture, device: GpuDevice | None) -> list[Line]:
             found.append(Line(what, runs, None))
         elif version is None:
             found.append(Line(what, f"not installed; runs here: {runs}", False if what in NEEDED else None))
+        elif what == "cuDNN" and _needs_cudnn_8(version):
+            found.append(Line(what, f"{version} installed, but TensorRT 8 loads cuDNN 8: {CUDNN_8}", False))
         elif what == "torch" and not _is_for_gpu(version, generation):
             found.append(Line(what, f"{version} installed, enough for nstopt; on the GPU itself: {runs}", None))
         elif what == "TensorRT" and _needs_newer_driver(device):
@@ -140,6 +146,13 @@ def _software(generation: Architecture, device: GpuDevice | None) -> list[Line]:
         else:
             found.append(Line(what, f"{version} installed; runs here: {runs}", is_supported(version, first, last)))
     return found
+
+
+def _needs_cudnn_8(version: str) -> bool:
+    """Return True if the TensorRT that is installed cannot load without cuDNN 8, and cuDNN `version` is another one.
+    Builds of torch for CUDA bring cuDNN 9, in the same package."""
+    tensorrt = _installed(PACKAGES["TensorRT"])
+    return tensorrt is not None and release_line(tensorrt) < (9, 0) and release_line(version)[0] != 8
 
 
 def _aside(what: str, generation: Architecture) -> str:

@@ -36,7 +36,8 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Rates are dense multiply-adds per clock of one multiprocessor: on its vector units (`fp32`, `fp16`), by the DP4A
     instruction (`int8_dp4a`), and on its tensor cores (`*_tensor`), 0 if it has none. `*_first` and `*_last` are the
     first and last release lines that support it; `*_last` is None if support goes on. `torch_index` names the PyTorch
-    package index to use where PyPI's builds no longer support it. With `jetpack`, libraries come with the board's
+    package index to use where PyPI's builds no longer support it; `driver_last` is the last branch of drivers. With
+    `jetpack`, libraries come with the board's
     system image and not from PyPI.
     """
 
@@ -58,6 +59,7 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     torch_last: str | None = None
     torch_index: str | None = None
     onnxruntime_gpu_last: str | None = None
+    driver_last: str | None = None
     jetpack: bool = False
 
     @property

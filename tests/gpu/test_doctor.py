@@ -74,6 +74,32 @@ def test_a_gpu_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert here("11.4")[1]["driver"].fits is False
 
 
+def test_tensorrt_8_needs_cudnn_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's builds for CUDA replace it by cuDNN 9."""
+    pascal = GpuDevice("NVIDIA GeForce GTX 1060 6GB", (6, 1), 5.9, "580.95", "13.0")
+    monkeypatch.setattr(doctor, "devices", lambda: (pascal,))
+
+    def cudnn(version: str, tensorrt: str) -> Line:
+        installed = {"nvidia-cudnn-cu12": version, "tensorrt": tensorrt}
+        monkeypatch.setattr(doctor, "_installed", lambda names: next(filter(None, map(installed.get, names)), None))
+        (report,) = examine()
+        found = {line.what: line for line in report.lines}
+        assert found["driver"].finding.endswith("runs CUDA up to 13.0; r580 is the last branch")
+        return found["cuDNN"]
+
+    assert cudnn("8.9.7.29", "8.6.0").fits is True
+    assert cudnn("9.10.2.21", "8.6.0").fits is False
+    assert "9.10.2.21 installed, but TensorRT 8 loads cuDNN 8: pip install 'nvidia-cudnn-cu12<9'" in (
+        cudnn("9.10.2.21", "8.6.0").finding
+    )
+    assert cudnn("9.10.2.21", "10.8.0").fits is True
+
+
+def test_pascal_has_a_last_driver() -> None:
+    (report,) = examine("gtx-1060")
+    assert findings(report)["driver"] == "up to r580, the last branch for it"
+
+
 def test_an_unknown_gpu() -> None:
     with pytest.raises(DeviceError, match="no GPU 'voodoo2' is known; there are: gtx-1050ti, "):
         examine("voodoo2")

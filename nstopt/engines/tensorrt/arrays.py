@@ -54,15 +54,15 @@ def view(array: Any, stream: int) -> View:
 
 
 def from_interface(array: Any) -> View:
-    """Return a view through __cuda_array_interface__, version 2 or 3. Version 2 has no stream, so the default stream is
-    assumed. Raises BundleError as `view`."""
+    """Return a view through __cuda_array_interface__, version 2 or 3. Where it names no stream, as in version 2 and in
+    pycuda, the default stream is assumed; a DeviceArray is finished. Raises BundleError as `view`."""
     described = array.__cuda_array_interface__
     shape = tuple(described["shape"])
     if described["typestr"] != "|u1":
         raise BundleError(f"engine takes uint8 device arrays, not {described['typestr']}")
     _check_contiguous(shape, described.get("strides"))
     pointer, read_only = described["data"]
-    stream = described.get("stream") if described["version"] >= 3 else DEFAULT_STREAM
+    stream = described.get("stream") or (None if isinstance(array, DeviceArray) else DEFAULT_STREAM)
     return View(pointer, shape, stream, array, not read_only)
 
 

@@ -132,6 +132,7 @@ class DeviceMemory:
     """`size` bytes of device memory."""
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self.pointer = int(call(f"allocating {size} bytes", cudart.cudaMalloc, size))
 
     def close(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,12 +12,12 @@ import numpy as np
 import tensorrt as trt
 
 from nstopt.engines.base import Engine, InferRequest, LayerTime
-from nstopt.engines.tensorrt.arrays import DeviceArray, View, is_on_device, shape_of, view
-from nstopt.engines.tensorrt.cuda import DeviceMemory
+from nstopt.engines.tensorrt.arrays import DEFAULT_STREAM, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.lane import Lane, Shape, Split
 from nstopt.engines.tensorrt.layer_report import Kernel, read_layers
 from nstopt.engines.tensorrt.messages import GraphInfo
 from nstopt.engines.tensorrt.pool import INPUT, Pool
+from nstopt.engines.tensorrt.results import ResultPool
 from nstopt.errors import BundleError, DeviceError
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture
@@ -57,6 +56,7 @@ class TensorRTEngine(Engine):
         super().__init__(shape, name)
         self._lock = contextlib.nullcontext()
         self._pool: Pool | None = None
+        self._results = ResultPool()
         self._files = files
         engine, self._runtime = deserialize(files["engine.plan"], name)
         self._pool = Pool(engine)
@@ -129,7 +129,9 @@ class TensorRTEngine(Engine):
         with self._lanes.borrow(batch) as lane:
             source = view(image, lane.stream.handle)
             if out is None:
-                out = _empty(shape)
+                out, is_reused = self._results.take(shape)
+                if is_reused:
+                    lane.stream.wait_for(DEFAULT_STREAM)
             target = _checked_out(view(out, lane.stream.handle), shape)
             for array in (source, target):
                 if array.stream is not None:
@@ -180,6 +182,7 @@ class TensorRTEngine(Engine):
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.close()
+        self._results.close()
         self._runtime = None
 
     def __del__(self) -> None:
@@ -190,11 +193,6 @@ def _write(lane: Lane, out: Picture) -> None:
     """Copy a lane's result to `out`, uint8 [H, W, 3] or [N, H, W, 3]."""
     result = lane.host[lane.outputs[0]].array
     np.copyto(out.reshape(result.shape), result)
-
-
-def _empty(shape: Shape) -> DeviceArray:
-    memory = DeviceMemory(math.prod(shape))
-    return DeviceArray(memory.pointer, shape, memory.close)
 
 
 def _checked_out(out: View, shape: Shape) -> View:

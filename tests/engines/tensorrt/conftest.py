@@ -31,7 +31,7 @@ LAUNCH = "cudaErrorLaunchFailure"
 Pictures = NDArray[np.uint8]
 PACKAGE = "nstopt.engines.tensorrt"
 # The modules that import the doubled packages, directly or not.
-OURS = ("arrays", "cuda", "lane", "pool", "engine", "session")
+OURS = ("arrays", "cuda", "lane", "pool", "results", "engine", "session")
 REPORT = '{"Layers": [{"Name": "conv", "LayerType": "Convolution", "Inputs": [], "Outputs": []}]}'
 
 

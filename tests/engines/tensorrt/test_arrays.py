@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nstopt.engines.tensorrt.arrays import DeviceArray, from_dlpack, from_interface, is_on_device
+from nstopt.engines.tensorrt.arrays import DEFAULT_STREAM, DeviceArray, from_dlpack, from_interface, is_on_device
 from nstopt.errors import BundleError
 
 
@@ -24,7 +24,8 @@ def test_cuda_array_interface() -> None:
     array = Described(stream=7)
     found = from_interface(array)
     assert (found.pointer, found.shape, found.stream, found.owner) == (4096, (4, 5, 3), 7, array)
-    assert from_interface(Described(strides=None)).stream is None
+    assert from_interface(Described(strides=None)).stream == DEFAULT_STREAM
+    assert from_interface(Described(strides=(15, 3, 1), stream=None)).stream == DEFAULT_STREAM  # as pycuda has it
     assert from_interface(Described(strides=(15, 3, 1))).shape == (4, 5, 3)
     assert from_interface(Described(shape=(1, 4, 5, 3), strides=(999, 15, 3, 1))).shape == (1, 4, 5, 3)
 
@@ -63,7 +64,7 @@ def test_device_arrays_are_recognized() -> None:
 def test_a_result_describes_itself_and_frees_its_memory() -> None:
     freed: list[int] = []
     result = DeviceArray(4096, (4, 5, 3), lambda: freed.append(1))
-    assert from_interface(result).pointer == 4096
+    assert (from_interface(result).pointer, from_interface(result).stream) == (4096, None)
     assert is_on_device(result)
     del result
     assert freed == [1]

@@ -72,18 +72,26 @@ def old_interface(host: Host, picture: Pictures) -> Described:
     return Described(host, picture, version=2)
 
 
+def of_pycuda(host: Host, picture: Pictures) -> Described:
+    """pycuda writes on the default stream, states strides, and names no stream."""
+    array = Described(host, picture, version=2)
+    rows, columns, colors = picture.shape[-3:]
+    strides = (rows * columns * colors, columns * colors, colors, 1)[-picture.ndim :]
+    array.__cuda_array_interface__ |= {"version": 3, "stream": None, "strides": strides}
+    return array
+
+
 def downloaded(host: Host, array: Any) -> Pictures:
     described = array.__cuda_array_interface__
     flat = host.cuda.bytes_at(described["data"][0], int(np.prod(described["shape"])))
     return flat.reshape(described["shape"]).copy()
 
 
-@pytest.mark.parametrize("kind", [Described, old_interface, Exchanged])
+@pytest.mark.parametrize("kind", [Described, old_interface, Exchanged, of_pycuda])
 def test_arrays_on_the_device(host: Host, kind: Callable[..., Any]) -> None:
     """Device arrays are read after their owner has written them, and written in place."""
     with host.load() as engine:
         engine(noise())  # makes the lane, so that the array's owner is slower than the engine
-        launched = host.cuda.calls["cudaGraphLaunch"]
         for picture in (noise(), noise(seed=1)[None]):
             out, array = kind(host, np.zeros_like(picture)), kind(host, picture)
             made = engine(array)
@@ -95,10 +103,73 @@ def test_arrays_on_the_device(host: Host, kind: Callable[..., Any]) -> None:
             array.close()
             out.close()
             del made
-        assert host.cuda.calls["cudaGraphLaunch"] == launched
         engine.split(noise()[None], 1)  # runs at the lane's own addresses again, not at freed ones
         assert_stylized(engine(noise()), noise())
         assert host.cuda.alive()["context"] == 1
+
+
+def test_results_use_memory_again(host: Host) -> None:
+    """Only once nothing refers to the earlier result, and after what the default stream still does with it."""
+    with host.load() as engine:
+        array = Described(host, noise())
+        first, second = engine(array), engine(array)
+        taken = {one.__cuda_array_interface__["data"][0] for one in (first, second)}
+        assert len(taken) == 2
+        allocated = host.cuda.calls["cudaMalloc"]
+        del first, second
+        seen: list[Pictures] = []
+
+        def read_late(result: Any) -> None:
+            pointer = result.__cuda_array_interface__["data"][0]
+            assert pointer in taken
+            late = host.cuda.get("stream", 1)
+            late.put(lambda: time.sleep(0.005))
+            late.put(lambda: seen.append(host.cuda.bytes_at(pointer, noise().nbytes).reshape(noise().shape).copy()))
+
+        for _ in range(4):
+            read_late(engine(array))
+        assert host.cuda.calls["cudaMalloc"] == allocated
+        kept = engine(array)
+        array.close()
+    assert len(seen) == 4
+    for one in seen:
+        assert_stylized(one, noise())
+    assert_stylized(downloaded(host, kept), noise())  # a result outlives its engine
+
+
+def test_a_pair_of_addresses_gets_a_graph(host: Host) -> None:
+    with host.load() as engine:
+        array, out = Described(host, noise()), Described(host, np.zeros_like(noise()))
+        launches = []
+        for seed in range(4):
+            array._kept[:] = noise(seed=seed)
+            array._write()
+            before = host.cuda.calls["cudaGraphLaunch"]
+            engine(array, out=out)
+            launches.append(host.cuda.calls["cudaGraphLaunch"] - before)
+            assert_stylized(downloaded(host, out), noise(seed=seed))
+        assert launches == [0, 0, 1, 1]
+        assert_stylized(engine(noise()), noise())  # the lane's own graph has the lane's own addresses
+        for one in (array, out):
+            one.close()
+
+
+def test_graphs_of_pairs_are_few_and_may_fail(host: Host) -> None:
+    with host.load() as engine:
+        array = Described(host, noise())
+        outs = [Described(host, np.zeros_like(noise())) for _ in range(10)]
+        for _ in range(2):
+            for out in outs:
+                engine(array, out=out)
+                assert_stylized(downloaded(host, out), noise())
+        assert host.cuda.alive()["graph"] <= 1 + host.ours["lane"].MAX_PAIRS
+        host.cuda.fail("cudaStreamBeginCapture", LAUNCH)
+        other = Described(host, np.zeros_like(noise()))
+        for _ in range(3):
+            engine(array, out=other)
+            assert_stylized(downloaded(host, other), noise())
+        for one in (array, other, *outs):
+            one.close()
 
 
 def test_device_memory_that_overlaps_or_is_not_aligned(host: Host) -> None:
@@ -140,12 +211,13 @@ def test_unsuitable_device_arrays_are_refused(host: Host) -> None:
 def test_errors_with_device_arrays(host: Host) -> None:
     with host.load() as engine:
         array = Described(host, noise())
-        assert_stylized(downloaded(host, engine(array)), noise())
+        held = engine(array)  # so that the next result needs memory of its own
         for name in ("cudaMalloc", "cudaEventRecord", "execute_async_v3", "kernel"):
             host.cuda.fail(name, LAUNCH)
             with pytest.raises(DeviceError, match=LAUNCH):
                 engine(array)
             assert_stylized(downloaded(host, engine(array)), noise())
+        assert_stylized(downloaded(host, held), noise())
         assert_stylized(engine(noise()), noise())
         array.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import enum
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import nstopt.engines.tensorrt
 from nstopt.engines.tensorrt.flags import Flags, flags_for, mask, profiles_per_size, shares_profiles
 
 SURFACES: dict[str, Any] = json.loads(Path(__file__).with_name("surfaces.json").read_text())
+ROOT = Path(__file__).parents[3]
 WEAK = ("8.5.3.1", "8.6.0")
 # Members that the code uses only if they exist.
 OPTIONAL = {"progress_monitor", "set_flag"}
@@ -32,6 +34,12 @@ CLASS_OF = {
     "runtime": "Runtime",
     "cache": "ITimingCache",
 }
+
+
+def test_the_extra_takes_the_major_versions_whose_api_is_recorded() -> None:
+    (wanted,) = re.findall(r'gpu = \["tensorrt>=(\d+)\.\d+,<(\d+)"', (ROOT / "pyproject.toml").read_text())
+    recorded = {int(version.split(".")[0]) for version in SURFACES} - {8}
+    assert recorded == set(range(int(wanted[0]), int(wanted[1])))
 
 
 def trt(version: str) -> SimpleNamespace:
