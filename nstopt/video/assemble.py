@@ -50,7 +50,7 @@ def assemble(plan: VideoPlan, pieces: Sequence[Piece]) -> list[str]:
         raise MediaError(f"{target}: not a single frame is finished")
     try:
         with atomic_path(target) as temporary, ExitStack() as opened:
-            source, _ = opened.enter_context(open_clip(plan.clip.path))
+            source = opened.enter_context(open_clip(plan.clip.path))
             output = opened.enter_context(av.open(str(temporary), "w"))
             first = opened.enter_context(av.open(str(pieces[0].path)))
             span = _span(plan, pieces, source.start_time)

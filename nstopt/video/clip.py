@@ -67,18 +67,22 @@ class Clip:
 
 
 @contextlib.contextmanager
-def open_clip(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a video for reading; yields the container and its first track of moving pictures.
-
-    Raises MediaError if the file is missing or no video; errors of FFmpeg within the block become MediaError too.
-    """
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors of FFmpeg and the system that a block meets when it reads the video `path` into MediaError."""
     try:
-        with av.open(str(path), "r") as container:
-            yield container, _moving_pictures(path, container)
+        yield
     except FileNotFoundError as error:
         raise MediaError(f"{path}: no such video") from error
+    except EOFError as error:  # of a container without a packet
+        raise MediaError(f"{path}: a video without a frame") from error
     except (av.FFmpegError, OSError) as error:
         raise MediaError(f"{path}: not a readable video ({reason(error)})") from error
+
+
+def open_clip(path: Path) -> InputContainer:
+    """Open a video for reading. Raises MediaError if the file is missing or no video."""
+    with reading(path):
+        return av.open(str(path), "r")
 
 
 def reason(error: Exception) -> str:
@@ -99,7 +103,8 @@ def probe(path: Path) -> Clip:
 
     Raises MediaError if the file is missing, is no video, has no frame, or has frames smaller than 16 pixels a side.
     """
-    with open_clip(path) as (container, stream):
+    with reading(path), open_clip(path) as container:
+        stream = _moving_pictures(path, container)
         frame = next(container.decode(stream), None)
         if frame is None:
             raise MediaError(f"{path}: a video without a frame")
@@ -110,7 +115,7 @@ def probe(path: Path) -> Clip:
         aspect = stream.sample_aspect_ratio or Fraction(1)
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
         time_base = stream.time_base or 1 / rate
-        with open_clip(path) as (listed, track):
+        with open_clip(path) as listed:
             return Clip(
                 path=path,
                 stream=stream.index,
@@ -122,7 +127,7 @@ def probe(path: Path) -> Clip:
                 rate=rate,
                 color=_color(frame),
                 layout=_layout(frame),
-                **_list_frames(listed, track, max(1, round(1 / (rate * time_base)))),
+                **_list_frames(listed, stream.index, max(1, round(1 / (rate * time_base)))),
             )
 
 
@@ -144,7 +149,7 @@ class _Frames(TypedDict):
     damage: str | None
 
 
-def _list_frames(container: InputContainer, stream: VideoStream, frame_ticks: int) -> _Frames:
+def _list_frames(container: InputContainer, index: int, frame_ticks: int) -> _Frames:
     """List the times of a track's frames without decoding them. `frame_ticks` is the usual time between two."""
     packets: list[tuple[int | None, int | None, bool]] = []
     damage, end_s, last_duration = None, 0.0, frame_ticks
@@ -152,7 +157,7 @@ def _list_frames(container: InputContainer, stream: VideoStream, frame_ticks: in
         for packet in container.demux():
             if packet.pts is not None and packet.size:
                 end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index == stream.index and packet.size and not packet.is_discard:
+            if packet.stream_index == index and packet.size and not packet.is_discard:
                 packets.append((packet.pts, packet.dts, packet.is_keyframe))
                 last_duration = packet.duration or frame_ticks
     except (av.FFmpegError, OSError) as error:

@@ -10,7 +10,7 @@ from av.video.stream import VideoStream
 
 from nstopt.errors import MediaError
 from nstopt.pictures.files import Picture
-from nstopt.video.clip import Clip, open_clip, reason
+from nstopt.video.clip import Clip, open_clip, reading, reason
 from nstopt.video.color import ToRgb
 from nstopt.video.segments import Segment
 
@@ -69,7 +69,7 @@ class FrameReader:
 def _decode(clip: Clip, key: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield times and frames from the keyframe at time `key`, or from the beginning. Raises DamageError."""
     try:
-        with open_clip(clip.path) as (container, _):
+        with reading(clip.path), open_clip(clip.path) as container:
             stream = container.streams[clip.stream]
             assert isinstance(stream, VideoStream)
             stream.thread_type = "AUTO"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
+# No codec stores more frames than these before one that is shown earlier.
+MOST_REORDERED = 16
 # Containers that store when each frame is shown.
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
@@ -125,6 +128,7 @@ class SegmentWriter:
         self._time_base = encoding.time_base
         self._from_rgb = FromRgb(encoding.color, encoding.pixel_format)
         self._stored: list[int] = []
+        self._decode_times = deque(range(-MOST_REORDERED, 0))
         with _writing(path):
             self._container = av.open(str(path), "w")
             codec = named(encoding.codec)
@@ -138,6 +142,7 @@ class SegmentWriter:
         """Encode a frame, uint8 RGB [H, W, 3]. Raises MediaError."""
         frame = self._from_rgb(picture)
         frame.pts, frame.time_base = time - self._start, self._time_base
+        self._decode_times.append(frame.pts)
         with _writing(self._path):
             self._mux(self._stream.encode(frame))
 
@@ -158,6 +163,7 @@ class SegmentWriter:
         for packet in packets:
             assert packet.pts is not None
             self._stored.append(packet.pts)
+            packet.dts = self._decode_times.popleft()  # x265 gives nonsense for segments of a few frames
             self._container.mux(packet)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
@@ -50,9 +51,10 @@ def copy_tracks(source: InputContainer, output: OutputContainer, video: int) -> 
             copy: Any = output.add_stream_from_template(stream, opaque=True)
         except (ValueError, av.FFmpegError):
             if not _lists_chapters(source, stream):
-                left_out.append(
-                    f"left out: {stream.type} track {stream.index} ({_codec(stream)}): {output.format.name}"
-                )
+                suffix = Path(output.name).suffix
+                better = "; .mkv can" if stream.type == "subtitle" and suffix != ".mkv" else ""
+                name = f"{stream.type} track {stream.index} ({_codec(stream)})"
+                left_out.append(f"left out: {name}, which {suffix} cannot hold{better}")
             continue
         copy.metadata.update(track_metadata(stream.metadata))
         copy.disposition = stream.disposition

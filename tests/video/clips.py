@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from nstopt.pictures.files import Picture
+from nstopt.video.color import EXACT
 
 RATE, TICKS = Fraction(25), Fraction(1, 12800)
 HEIGHT, WIDTH = 48, 64
@@ -19,8 +20,8 @@ HEIGHT, WIDTH = 48, 64
 def scene(number: int, height: int = HEIGHT, width: int = WIDTH) -> Picture:
     """A frame that tells its number: a ramp that moves and grows lighter."""
     rows, columns = np.mgrid[:height, :width]
-    ramp = (rows * 2 + columns * 3 + number * 7) % 256
-    return np.stack([ramp, (ramp + number) % 256, np.full_like(ramp, number * 5 % 256)], axis=2).astype(np.uint8)
+    ramp = 40 + (rows * 2 + columns + number * 7) % 150
+    return np.stack([ramp, ramp + number % 20, np.full_like(ramp, 60 + number * 5 % 130)], axis=2).astype(np.uint8)
 
 
 def make_clip(
@@ -38,11 +39,12 @@ def make_clip(
     options: Mapping[str, str] | None = None,
     setup: Mapping[str, Any] | None = None,
     rotation: int | None = None,
+    container_options: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a clip of `scene`s at `times` in ticks of 1/12800 s, by default 25 a second, with `sound` audio tracks."""
     times = times or [number * 512 for number in range(frames)]
     height, width = size
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=dict(container_options or {})) as container:
         container.metadata.update(metadata or {})
         video: Any = container.add_stream(codec, rate=RATE, options={"g": str(keys_every), **(options or {})})
         video.width, video.height, video.pix_fmt = width, height, pixel_format
@@ -102,7 +104,7 @@ def times_of(path: Path) -> list[Fraction]:
 def pictures_of(path: Path) -> list[Picture]:
     """The decoded frames of a video, uint8 RGB."""
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]  # type: ignore[misc]
+        return [frame.to_ndarray(format="rgb24", interpolation=EXACT) for frame in container.decode(video=0)]  # type: ignore[misc]
 
 
 def packets_of(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
