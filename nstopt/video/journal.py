@@ -12,11 +12,13 @@ Every file is written under another name and renamed, so that a kill loses only 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -50,18 +52,13 @@ class Journal:
         Raises MediaError if the folder belongs to another command, is in use, or cannot be written.
         """
         self.folder, self._suffix = folder, suffix
-        try:
-            make_folder(folder)
-            self._lock = (folder / "lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MediaError(f"{folder}: another nstopt is working on this output") from error
-        except OSError as error:
-            raise MediaError(f"{folder}: cannot be written ({error.strerror})") from error
-        self._check_header(dict(identity))
-        for left in folder.glob(".*"):
-            left.unlink()
-        self.results = {result.number: result for result in self._read_results()}
+        with contextlib.ExitStack() as opened:
+            self._lock = opened.enter_context(_locked(folder))
+            self._check_header(dict(identity))
+            for left in folder.glob(".*"):
+                left.unlink()
+            self.results = {result.number: result for result in self._read_results()}
+            opened.pop_all()
 
     def _check_header(self, identity: dict[str, str]) -> None:
         header = self.folder / "journal.json"
@@ -134,6 +131,21 @@ class Journal:
         """Remove the folder, when the output is whole."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.close()
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Make a journal's folder if needed, and lock it for as long as the returned file is open. Raises MediaError."""
+    try:
+        make_folder(folder)
+        with contextlib.ExitStack() as opened:
+            lock = opened.enter_context((folder / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            opened.pop_all()
+            return lock
+    except BlockingIOError as error:
+        raise MediaError(f"{folder}: another nstopt is working on this output") from error
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def open_journal(plan: VideoPlan, stylizer: str) -> Journal:
