@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.gpu.facts import Architecture
 from nstopt.graph.work import Work
-from nstopt.manifest import InputShape, Manifest
+from nstopt.manifest import InputShape, Manifest, TunedInfo
 from nstopt.pictures.size import MIN_SIDE, Size
 from nstopt.progress import Progress, Silent
 
@@ -71,23 +71,27 @@ class Source(NamedTuple):
 class BuildOptions:
     """Options of a build besides the graph: the limit in MiB of the memory that kernels work in (None: no limit), the
     number of convolutions in a BF16 engine that pass FP32 on to their norms, the receiver of progress, whether the
-    build log has every message, and the folder in which a build that fails leaves its log and its graph."""
+    backend measures forms of its own, whether the build log has every message, and the folder in which a build that
+    fails leaves its log and its graph."""
 
     workspace_mib: int | None = None
     fp32_sums: int = 0
     progress: Progress = Silent()  # noqa: RUF009
+    tune: bool = False
     verbose: bool = False
     evidence: Path | None = None
 
 
 class Built(NamedTuple):
     """A backend's report on a build: the precision that the device multiplies in, the device, library versions, and
-    each convolution that is not computed in the types of the graph, as far as the backend tells."""
+    each convolution that is not computed in the types of the graph, as far as the backend tells, and what the backend
+    has chosen by measuring."""
 
     computes: str
     device: str
     versions: dict[str, str]
     differences: tuple[str, ...] = ()
+    tuning: tuple[TunedInfo, ...] = ()
 
 
 class LayerTime(NamedTuple):

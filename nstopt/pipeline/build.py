@@ -76,6 +76,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
         options = BuildOptions(
             spec.workspace_mib,
             progress=progress,
+            tune=spec.tune,
             verbose=spec.verbose,
             evidence=evidence_of(spec.bundle_path()),
         )
@@ -107,7 +108,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
                 backend=BackendInfo(spec.backend, built.device, built.versions),
                 files={},
                 rewrites=tuple(f"{e.rule}: {e.layer}: {e.reason}" for e in lowered.events if e.applied),
-                tuning=tuple(tuner.chosen.values()) if tuner else (),
+                tuning=(*(tuner.chosen.values() if tuner else ()), *built.tuning),
                 search=lowered.search,
                 drift=drifted,
                 rival=rival,

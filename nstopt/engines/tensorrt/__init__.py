@@ -27,13 +27,16 @@ from nstopt.engines.tensorrt.requirements import (
 from nstopt.files import cache_folder, make_folder
 from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import Architecture, architecture_of
-from nstopt.manifest import InputShape, Manifest
+from nstopt.manifest import InputShape, Manifest, TunedInfo
 from nstopt.pictures.size import Sizes
 from nstopt.precisions import is_quantized
 
 if TYPE_CHECKING:
     from nstopt.engines.tensorrt.build import Plan
 
+NORM = b"InstanceNormalization"
+# The trials of both forms of it.
+NORMS = frozenset({"norm", "own-norm"})
 PLAN, LAYERS, GRAPH = "engine.plan", "layers.json", "graph.json"
 
 
@@ -68,19 +71,21 @@ class TensorRTBackend(Backend):
     def build(
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
-        device = require_gpu("build an engine")
-        plan = self.plan(
-            source.onnx.read_bytes(),
-            device,
-            precision,
-            shape,
-            folder,
-            folder.parent,
-            options,
-            self._keeps_norms(device),
-        )
+        device, model = require_gpu("build an engine"), source.onnx.read_bytes()
+
+        def build(into: Path, own_norms: bool) -> Plan:
+            return self.plan(model, device, precision, shape, into, folder.parent, options, own_norms)
+
+        tuned: tuple[TunedInfo, ...] = ()
+        if options.tune and NORM in model and has_own_norm(str(installed())) and not read_avoided(device) & NORMS:
+            from nstopt.engines.tensorrt.tune_norms import faster_norms
+
+            plan, times = faster_norms(build, shape, folder)
+            tuned = (times,)
+        else:
+            plan = build(folder, self._keeps_norms(device))
         versions = {"tensorrt": plan.version, "cuda": device.cuda}
-        return Built(plan.types.computes, device.name, versions, plan.types.differences)
+        return Built(plan.types.computes, device.name, versions, plan.types.differences, tuned)
 
     def load(self, files: Mapping[str, bytes], shape: InputShape, name: str) -> Engine:
         require_gpu(f"load {name}")
