@@ -103,19 +103,17 @@ def _show(done: Sequence[JobResult], limit: str) -> None:
 
 
 def _stylize_video(path: Path, source: Path, output: Path | None, options: VideoOptions) -> None:
-    from nstopt import engines
     from nstopt.video.encode import CONTAINERS
+    from nstopt.video.open_stylizer import open_stylizer
     from nstopt.video.plan import VideoJob, notes, plan_video
     from nstopt.video.stylize import stylize_video
-    from nstopt.video.stylizer import EngineStylizer
 
     suffix = source.suffix if source.suffix.lower() in CONTAINERS else ".mp4"
     target = output or artifacts.FOLDER / f"{source.stem}-stylized{suffix}"
     if target.is_dir():
         target = target / f"{source.stem}{suffix}"
     plan = plan_video(VideoJob(source, target, options.codec, options.crf, options.start, options.end))
-    with engines.load(path, options.streams) as engine:
-        stylizer = EngineStylizer(engine, path)
+    with open_stylizer(path, options.streams, options.stabilize) as stylizer:
         for note in [*stylizer.notes(plan.clip.size), *notes(plan)]:
             say(note)
         with Bar(unit="FPS") as bar:

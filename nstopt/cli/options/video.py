@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from nstopt.cli.options.group import OptionGroup
-from nstopt.cli.options.values import parse_time
+from nstopt.cli.options.values import parse_strength, parse_time
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,16 @@ class VideoOptions(OptionGroup):
             min=1, help="Frames that the net works on side by side; default: one a core, at most 4.", show_default=False
         ),
     ] = None
+    stabilize: Annotated[
+        float,
+        typer.Option(
+            metavar="STRENGTH", parser=parse_strength, help="Reduce flicker: 0 (not at all) to 1.", show_default="0"
+        ),
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.stabilize and self.streams:
+            raise typer.BadParameter("--streams has no effect with --stabilize, where a frame waits for the one before")
 
     @classmethod
     def names(cls) -> set[str]:
