@@ -10,6 +10,7 @@ from nstopt.live.shots import Shot
 from nstopt.live.sources import Source
 
 RECONNECT_S = 1.0
+LAST_SHOT_S = 1.0
 
 
 class Capture:
@@ -23,6 +24,8 @@ class Capture:
         self._feed, self._say = feed, say
         self._stop = threading.Event()
         self._shots = iter(source.shots())
+        # A daemon, since a camera that hangs must not keep the program from ending.
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def first(self) -> Shot:
         """Open the source and return its first shot. Call it once, before `start`. Raises MediaError."""
@@ -33,11 +36,13 @@ class Capture:
 
     def start(self) -> None:
         """Begin to read on a thread, which `stop` ends."""
-        threading.Thread(target=self._run, name="capture", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """End after the shot that is being waited for."""
+        """End after the shot that is being waited for. A source that gives none for LAST_SHOT_S is left behind."""
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(LAST_SHOT_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -78,7 +78,7 @@ def _handle_events(session: Session, say: Callable[[str], None]) -> bool:
         if event.type == pygame.KEYDOWN:
             try:
                 _press(event.key, session, say)
-            except NstoptError as error:
+            except (NstoptError, pygame.error) as error:
                 say(str(error))
     return True
 

@@ -129,7 +129,7 @@ def page(starry: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     def session_of(source: Source) -> Session:
         return Session(styles, Controls("realtime_starry"), source, folder, quiet)
 
-    camera = SimulatedCamera(itertools.chain.from_iterable(itertools.repeat((HERE, 0.04))))
+    camera = SimulatedCamera(itertools.cycle((HERE, 0.04)))
     fake = y4m(folder / "camera.y4m", OWN)
     flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--window-size=1240,1160")
     with ExitStack() as stack:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 # The size of the bundled net's engine: that of most cameras.
 CAMERA_SIZE = Size(480, 640)
-Display = Coroutine[None, None, None]
+Display = Callable[[], Coroutine[None, None, None]]
 
 
 @expand_groups
@@ -63,9 +64,10 @@ def live_command(
 
         session = session_of(opened)
         stack.callback(session.close)
+        shown_by = list(_displays(session, session_of, displays))  # first, since a package may be missing
         session.start()
         _introduce(session)
-        asyncio.run(show(session, list(_displays(session, session_of, displays))))
+        asyncio.run(show(session, [display() for display in shown_by]))
 
 
 def _default_bundle(fps: float | None) -> Path:
@@ -94,15 +96,16 @@ def _displays(session: Session, session_of: Callable[[Source], Session], options
     if options.window:
         from nstopt.live.window import show_window
 
-        yield show_window(session, say)
+        yield partial(show_window, session, say)
     if options.virtual_camera:
         from nstopt.live.virtual_camera import feed_virtual_camera
 
-        yield feed_virtual_camera(session, options.virtual_device)
+        yield partial(feed_virtual_camera, session, options.virtual_device)
     if options.page:
         from nstopt.live.page.server import Address, PageServer, serve
 
-        yield serve(PageServer(session, session_of, Address(options.host, options.port)), _tell_address)
+        server = PageServer(session, session_of, Address(options.host, options.port))
+        yield partial(serve, server, _tell_address)
 
 
 def _tell_address(address: str) -> None:
