@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
 from nstopt.engines.base import Engine
 from nstopt.errors import BundleError, MediaError
+from nstopt.media.ahead import map_ahead
 from nstopt.media.jobs import PictureJob
 from nstopt.pictures.files import DecodedPicture, Picture, read_picture, resize, write_picture
 from nstopt.pictures.size import Size
+
+# Pictures that are read before they are needed.
+MOST_AHEAD = 4
 
 
 class FittedPicture(NamedTuple):
@@ -32,56 +39,84 @@ class JobResult(NamedTuple):
     error: MediaError | BundleError | None
 
 
-class _Pending(NamedTuple):
-    """A picture that waits for its batch to be full."""
+class _Read(NamedTuple):
+    """A picture that was read."""
+
+    job: PictureJob
+    decoded: DecodedPicture
+
+
+class _Stylized(NamedTuple):
+    """A picture to write."""
 
     job: PictureJob
     decoded: DecodedPicture
     fitted: FittedPicture
+    result: Picture
 
 
-def run(engine: Engine, jobs: Iterable[PictureJob], keep_alpha: bool) -> Iterator[JobResult]:
+def run(engine: Engine, jobs: Iterable[PictureJob], keep_alpha: bool, ahead: int | None = None) -> Iterator[JobResult]:
     """Stylize the pictures of `jobs` and write the results, in order. An engine of a fixed batch gets successive
-    pictures of one shape together.
+    pictures of one shape together. While the engine works, other threads read the next pictures, at most `ahead`, and
+    write the last ones, as many; None: one for each core, at most 4.
 
     A picture that cannot be read, stylized or written does not stop the others; its result has the error and may come
     before those of the pictures that wait for their batch. Raises DeviceError if the device fails.
     """
-    waiting: list[_Pending] = []
-    for job in jobs:
-        try:
-            decoded = read_picture(job.source)
-        except MediaError as error:
-            yield JobResult(job, None, None, error)
+    ahead = min(os.cpu_count() or 1, MOST_AHEAD) if ahead is None else ahead
+    with ThreadPoolExecutor(max(1, ahead)) as pool:
+        stylized = _stylize_all(engine, map_ahead(pool, _read, jobs, ahead))
+        yield from map_ahead(pool, functools.partial(_write, keep_alpha=keep_alpha), stylized, ahead)
+
+
+def _read(job: PictureJob) -> _Read | JobResult:
+    try:
+        return _Read(job, read_picture(job.source))
+    except MediaError as error:
+        return JobResult(job, None, None, error)
+
+
+def _stylize_all(engine: Engine, pictures: Iterable[_Read | JobResult]) -> Iterator[_Stylized | JobResult]:
+    """Stylize the pictures that could be read, in batches of the engine's size and of one shape."""
+    waiting: list[tuple[_Read, FittedPicture]] = []
+    for picture in pictures:
+        if isinstance(picture, JobResult):
+            yield picture
             continue
-        fitted = fit(engine, decoded.rgb)
-        if waiting and waiting[0].fitted.picture.shape != fitted.picture.shape:
-            yield from _finish(engine, waiting, keep_alpha)
+        fitted = fit(engine, picture.decoded.rgb)
+        if waiting and waiting[0][1].picture.shape != fitted.picture.shape:
+            yield from _finish(engine, waiting)
             waiting = []
-        waiting.append(_Pending(job, decoded, fitted))
+        waiting.append((picture, fitted))
         if len(waiting) == (engine.shape.batch or 1):
-            yield from _finish(engine, waiting, keep_alpha)
+            yield from _finish(engine, waiting)
             waiting = []
     if waiting:
-        yield from _finish(engine, waiting, keep_alpha)
+        yield from _finish(engine, waiting)
 
 
-def _finish(engine: Engine, waiting: Sequence[_Pending], keep_alpha: bool) -> Iterator[JobResult]:
-    """Stylize the waiting pictures in one call and write them."""
+def _finish(engine: Engine, waiting: Sequence[tuple[_Read, FittedPicture]]) -> Iterator[_Stylized | JobResult]:
+    """Stylize the waiting pictures in one call."""
     try:
-        results = _stylize_batch(engine, [one.fitted for one in waiting])
+        results = _stylize_batch(engine, [fitted for _, fitted in waiting])
     except BundleError as error:
-        yield from (JobResult(one.job, None, None, error) for one in waiting)
+        yield from (JobResult(read.job, None, None, error) for read, _ in waiting)
         return
-    for (job, decoded, fitted), result in zip(waiting, results, strict=True):
-        try:
-            write_picture(job.target, result, decoded.alpha if keep_alpha else None)
-            if job.side_by_side:
-                write_picture(job.side_by_side, np.concatenate([decoded.rgb, result], axis=1))
-        except MediaError as error:
-            yield JobResult(job, None, None, error)
-        else:
-            yield JobResult(job, fitted.size, fitted.inner, None)
+    for (read, fitted), result in zip(waiting, results, strict=True):
+        yield _Stylized(*read, fitted, result)
+
+
+def _write(picture: _Stylized | JobResult, keep_alpha: bool) -> JobResult:
+    if isinstance(picture, JobResult):
+        return picture
+    job, decoded, fitted, result = picture
+    try:
+        write_picture(job.target, result, decoded.alpha if keep_alpha else None)
+        if job.side_by_side:
+            write_picture(job.side_by_side, np.concatenate([decoded.rgb, result], axis=1))
+    except MediaError as error:
+        return JobResult(job, None, None, error)
+    return JobResult(job, fitted.size, fitted.inner, None)
 
 
 def stylize(engine: Engine, picture: Picture) -> Picture:
