@@ -16,6 +16,9 @@ A message says what was being done, with which file and numbers, and what to do 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 # Longer words (names, paths, lists without spaces) and longer messages lose their middle.
 MAX_WORD = 200
 MAX_MESSAGE = 500
@@ -60,6 +63,20 @@ class DeviceError(NstoptError):
 
 class MediaError(NstoptError):
     """A picture or video cannot be read, is too small, or cannot be written."""
+
+
+@contextlib.contextmanager
+def translated(kind: type[NstoptError], what: str) -> Iterator[None]:
+    """Raise `kind` for any error of the block that is not one of ours; the message begins with `what`.
+
+    For blocks that hand a file from outside to a library: on a damaged one, libraries raise anything.
+    """
+    try:
+        yield
+    except NstoptError:
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

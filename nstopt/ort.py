@@ -20,7 +20,7 @@ PROVIDERS = ["CPUExecutionProvider"]
 # a bound array does not fit, ValueError (UnicodeDecodeError) for names that are no UTF-8, TypeError for other types.
 ORT_ERRORS: tuple[type[Exception], ...] = (
     *(kind for kind in vars(_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-    *(RuntimeError, ValueError, TypeError),
+    *(RuntimeError, ValueError, TypeError, MemoryError),
 )
 # Levels of its log: an error that is raised anyway is not logged as well.
 FATAL = 4

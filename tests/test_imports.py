@@ -13,7 +13,7 @@ import nstopt
 ROOT = Path(nstopt.__file__).parent
 # Left to right: what docs/design.md draws.
 ORDER = (
-    *("errors", "extras", "progress", "precisions", "files", "limits"),
+    *("errors", "extras", "progress", "precisions", "files", "limits", "trial"),
     *("pictures", "gpu", "manifest", "bundle", "samples", "ort"),
     *("nets", "export", "graph", "calib", "engines", "pipeline"),
     *("media", "video", "live", "package", "runs", "projection", "bench", "report", "train", "cli"),

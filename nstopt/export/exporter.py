@@ -13,7 +13,8 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from nstopt.errors import ExportError
+from nstopt import trial
+from nstopt.errors import ExportError, printable, translated
 from nstopt.export.contract import PictureModule, check_keeps_size
 from nstopt.export.metadata import ExportInfo, write_info
 from nstopt.export.onnx_file import fixed_shape, fulfills_contract, read_onnx
@@ -21,8 +22,9 @@ from nstopt.export.onnx_source import OnnxReference, wrap_onnx
 from nstopt.export.parity import check_parity
 from nstopt.export.run_onnx import OnnxRun
 from nstopt.export.to_onnx import EXAMPLE_SIZE, to_onnx, to_torchscript
+from nstopt.export.trial import require_runs
 from nstopt.files import atomic_path, sha256_file
-from nstopt.manifest import NetInfo
+from nstopt.manifest import InputShape, NetInfo
 from nstopt.nets import Convention, Style, load_net
 from nstopt.nets.custom import load_torchscript
 from nstopt.pictures.size import Size
@@ -71,8 +73,12 @@ def export_net(spec: ExportSpec, progress: Progress | None = None) -> Exported:
         script = files.enter_context(_written(spec.torchscript)) if spec.torchscript else None
         onnx_file = files.enter_context(_written(spec.onnx))
         if spec.checkpoint.suffix == ".onnx":
-            return _export_onnx(spec, onnx_file, progress)
-        return _export_module(spec, onnx_file, script, progress)
+            exported = _export_onnx(spec, onnx_file, progress)
+        else:
+            exported = _export_module(spec, onnx_file, script, progress)
+        for file in filter(None, (onnx_file, script)):
+            trial.remember(file)  # it ran: it was compared with the net
+    return exported
 
 
 @contextlib.contextmanager
@@ -106,7 +112,7 @@ def _export_module(spec: ExportSpec, onnx_file: Path, script: Path | None, progr
         to_torchscript(module, script, spec.size)
         traced = _TorchRun(load_torchscript(script))
         worst = max(worst, check_parity("the TorchScript file", traced, _TorchRun(module), spec.size))
-    info = NetInfo(spec.onnx.stem, net.family, net.widths, net.blocks, net.source_sha256)
+    info = NetInfo(printable(spec.onnx.stem), net.family, net.widths, net.blocks, net.source_sha256)
     write_info(model, ExportInfo(info, sha256_file(script) if script else None))
     onnx.save(model, onnx_file)
     return Exported(spec.onnx, spec.torchscript, info, spec.size, worst, net.notes)
@@ -117,7 +123,7 @@ def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Expor
         raise ExportError(f"{spec.checkpoint}: TorchScript, --arch, --vgg and --style do not apply to an ONNX file")
     progress.step(f"reading {spec.checkpoint.name}")
     source = read_onnx(spec.checkpoint)
-    info = NetInfo(spec.onnx.stem, "custom", (), 0, sha256_file(spec.checkpoint))
+    info = NetInfo(printable(spec.onnx.stem), "custom", (), 0, sha256_file(spec.checkpoint))
     if fulfills_contract(source):
         raise ExportError(f"{spec.checkpoint}: already maps uint8 pictures to uint8 pictures: run nstopt build-engine")
     shape = fixed_shape(source, spec.checkpoint)
@@ -130,10 +136,12 @@ def _export_onnx(spec: ExportSpec, onnx_file: Path, progress: Progress) -> Expor
     if spec.convention is None:
         raise ExportError(f"{spec.checkpoint}: state the range of its input with --input-range, such as 0,255 or 0,1")
     multiple = spec.multiple or (1 if size else 4)
-    model = wrap_onnx(source, spec.convention, multiple, size, shape.batch)
-    progress.step("comparing the graph with the net")
-    reference = OnnxReference(source, spec.convention, multiple)
-    worst = check_parity("the wrapped graph", OnnxRun("the wrapped graph", model), reference, size, shape.batch)
+    require_runs(spec.checkpoint, InputShape.of(shape.batch, size))
+    with translated(ExportError, f"{spec.checkpoint}: cannot be put between pictures"):
+        model = wrap_onnx(source, spec.convention, multiple, size, shape.batch)
+        progress.step("comparing the graph with the net")
+        reference = OnnxReference(source, spec.convention, multiple)
+        worst = check_parity("the wrapped graph", OnnxRun("the wrapped graph", model), reference, size, shape.batch)
     write_info(model, ExportInfo(info, None))
     onnx.save(model, onnx_file)
     return Exported(spec.onnx, None, info, size, worst, ())

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
-from nstopt.errors import ExportError, first_line
+from nstopt.errors import ExportError, translated
+from nstopt.files import check_regular
 from nstopt.manifest import InputShape
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import MAX_SIDE, Size
+
+MAX_NODES = 5000
+MAX_BATCH = 4096
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
     """Read and check an ONNX file. Raises ExportError if it is missing or not a valid ONNX graph."""
-    if not path.is_file():
+    if not path.exists():
         raise ExportError(f"{path}: no such file")
-    try:
+    with translated(ExportError, f"{path}: not a valid ONNX file"):
+        check_regular(path)
         model = onnx.load(path)
+        _check_counts(model, path)
         onnx.checker.check_model(model)
-    except Exception as error:  # protobuf, onnx and the file system each raise their own errors
-        raise ExportError(f"{path}: not a valid ONNX file ({first_line(error)})") from error
+        for tensor in _constants(model.graph):
+            _check_finite(tensor, path)
     return model
+
+
+def _check_counts(model: onnx.ModelProto, path: Path) -> None:
+    """Raise ExportError if the graph has functions of its own or too many nodes, those of branches and loops included:
+    tools take time that grows faster than their number."""
+    if model.functions:
+        raise ExportError(f"{path}: has functions of its own: inline them (onnx.inliner.inline_local_functions)")
+    graphs, nodes = [model.graph], 0
+    while graphs:
+        graph = graphs.pop()
+        nodes += len(graph.node)
+        if nodes > MAX_NODES:
+            raise ExportError(f"{path}: has more than {MAX_NODES} nodes, which no style net has")
+        inner = (attribute for node in graph.node for attribute in node.attribute)
+        graphs += [one for attribute in inner for one in (*attribute.graphs, attribute.g) if one.node]
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Return the weights, and the tensors in Constant nodes."""
+    yield from graph.initializer
+    yield from (
+        one.t for node in graph.node if node.op_type == "Constant" for one in node.attribute if one.HasField("t")
+    )
+
+
+def _check_finite(tensor: onnx.TensorProto, path: Path) -> None:
+    values = numpy_helper.to_array(tensor)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ExportError(f"{path}: {tensor.name} holds numbers that are NaN or infinite: the training diverged")
 
 
 def fulfills_contract(model: onnx.ModelProto) -> bool:
@@ -36,11 +73,25 @@ def fulfills_contract(model: onnx.ModelProto) -> bool:
     )
 
 
+def fixed_picture_shape(model: onnx.ModelProto) -> InputShape:
+    """Return the batch, height and width that a graph which fulfills the contract is fixed to; None for each that is
+    dynamic. Raises ExportError if a number is out of range."""
+    batch, height, width = (dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim[:3])
+    if not (0 <= batch <= MAX_BATCH and 0 <= height <= MAX_SIDE and 0 <= width <= MAX_SIDE):
+        raise ExportError(f"the graph takes pictures of {batch}x{height}x{width}, larger than any engine's")
+    return InputShape.of(batch or None, Size(height, width) if height and width else None)
+
+
 def fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
     """Return the batch, height and width that a float NCHW net is fixed to; None for each that is dynamic.
 
     Raises ExportError unless the graph has one input and one output, both float32 [N, 3, H, W].
     """
+    with translated(ExportError, f"{path}: not an image-to-image net"):
+        return _fixed_shape(model, path)
+
+
+def _fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
     inputs, outputs = graph_inputs(model.graph), list(model.graph.output)
     if len(inputs) != 1 or len(outputs) != 1:
         raise ExportError(
@@ -56,6 +107,8 @@ def fixed_shape(model: onnx.ModelProto, path: Path) -> InputShape:
                 f"{shape}, not FLOAT [N, 3, H, W]"
             )
     batch, height, width = (inputs[0].type.tensor_type.shape.dim[axis].dim_value or None for axis in (0, 2, 3))
+    if max(batch or 0, height or 0, width or 0) > MAX_SIDE or min(batch or 1, height or 1, width or 1) < 1:
+        raise ExportError(f"{path}: takes {batch}x{height}x{width} (batch, height, width), out of range")
     return InputShape.of(batch, Size(height, width) if height and width else None)
 
 

@@ -9,6 +9,7 @@ import onnx
 import onnxscript.optimizer
 from onnxscript import ir
 
+from nstopt.errors import BuildError, translated
 from nstopt.graph.nodes import clone
 from nstopt.manifest import InputShape
 
@@ -16,7 +17,7 @@ from nstopt.manifest import InputShape
 def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
     """Return a copy of `model` (which fulfills the I/O contract) whose batch is that of `shape` and whose height and
     width are those of its only size; what `shape` leaves free stays free. Constants are folded, and the shape of every
-    tensor is written down."""
+    tensor is written down. Raises BuildError if the graph is not valid for that shape."""
     model = clone(model)
     for value in (model.graph.input[0], model.graph.output[0]):
         dims = value.type.tensor_type.shape.dim
@@ -25,9 +26,10 @@ def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
                 dim.Clear()
                 dim.dim_value = number
     del model.graph.value_info[:]  # the exporter's shapes still speak of H and W
-    graph = ir.from_proto(model)
-    onnxscript.optimizer.optimize_ir(graph, should_fold=_should_fold)
-    return onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
+    with translated(BuildError, f"the graph does not take pictures of {shape}"):
+        graph = ir.from_proto(model)
+        onnxscript.optimizer.optimize_ir(graph, should_fold=_should_fold)
+        return onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
 
 
 def _should_fold(node: ir.Node) -> bool | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import nn
 
+from nstopt import trial
 from nstopt.errors import CheckpointError
 from nstopt.nets import adain, checkpoint, custom
 from nstopt.nets.adain import Style
@@ -63,14 +64,18 @@ def load_net(
 
 def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
     """Load a net that needs no recognition: a program file or a class. Return None for a state dict of a family."""
-    is_script, is_export = checkpoint.is_torchscript(path), checkpoint.is_exported_program(path)
-    if arch is not None and (is_script or is_export):
+    is_program = checkpoint.is_torchscript(path) or checkpoint.is_exported_program(path)
+    if arch is not None and is_program:
         raise CheckpointError(f"{path} is a program that contains its architecture: leave --arch out")
-    if is_script:
-        return custom.load_torchscript(path)
-    if is_export:
-        return custom.load_exported(path)
-    return None if arch is None else custom.load_class(arch, checkpoint.read_state_dict(path))
+    if arch is None and not is_program:
+        return None
+    custom.check_program(path, arch)
+    if arch is not None or not trial.is_known(path):
+        trial.run_first("nstopt.nets.trial", path, arch or "", what=arch or str(path), kind=CheckpointError)
+    module = custom.load_program(path, arch)
+    if arch is None:
+        trial.remember(path)
+    return module
 
 
 def _custom_net(path: Path, module: nn.Module, convention: Convention | None, multiple: int | None) -> Net:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import pickle
 import re
 import warnings
@@ -18,16 +19,18 @@ from typing import Annotated
 import msgspec
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from nstopt.errors import CheckpointError, first_line
-from nstopt.files import sha256_file
+from nstopt.files import MAX_JSON_BYTES, check_regular, decode_json, read_regular, sha256_file
 
 MANIFEST = "manifest.json"
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 DDP_PREFIX = "module."
+# Far above those of any style net.
+MAX_TENSORS, MAX_DIMS, MAX_NUMBERS = 10_000, 8, 1 << 30
+MAX_WRAPPERS = 4
 REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -35,7 +38,7 @@ class ManifestEntry(msgspec.Struct, frozen=True):
     """One tensor of a folder: a file of raw little-endian float32 numbers, and its shape."""
 
     filename: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=1, le=1 << 31)]], msgspec.Meta(max_length=MAX_DIMS)]
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -55,6 +58,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     else:
         content = _read_torch(path)
     state = _strip_prefix(_unwrap(content, path))
+    if len(state) > MAX_TENSORS:
+        raise CheckpointError(f"{path} holds {len(state)} tensors; no style net has more than {MAX_TENSORS}")
     return {name: _as_float32(name, tensor, path) for name, tensor in state.items()}
 
 
@@ -76,10 +81,16 @@ def source_sha256(path: Path) -> str:
 
 
 def check_exists(path: Path) -> None:
-    """Raise CheckpointError if `path` does not exist or is an empty file."""
-    if not path.exists():
+    """Raise CheckpointError if `path` does not exist, or is neither a folder nor a file with content."""
+    if not os.path.lexists(path):
         raise CheckpointError(f"there is no checkpoint at {path}")
-    if path.is_file() and path.stat().st_size == 0:
+    try:
+        if path.is_dir():
+            return
+        check_regular(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from error
+    if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty (0 bytes): download or save it again")
 
 
@@ -90,7 +101,7 @@ def zip_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.partition("/")[2] for name in archive.namelist()]
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except Exception:  # zipfile raises several built-in errors for parts of the format that it does not know
         return []
 
 
@@ -128,16 +139,17 @@ def _read_torch(path: Path) -> object:
 def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path, device="cpu")
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # its reader and torch each raise their own errors
         raise _damaged(path, "safetensors file", error) from error
 
 
 def _read_npz(path: Path) -> object:
     try:
-        with zipfile.ZipFile(path):
-            pass  # numpy would also accept a single .npy, or a pickle, under this name
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with zipfile.ZipFile(path) as archive:  # numpy would also accept a single .npy, or a pickle, under this name
+            if sum(member.file_size for member in archive.infolist()) > 8 * MAX_NUMBERS:
+                raise ValueError("it unpacks to more than any style net")
+        with np.load(path, allow_pickle=False) as loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
         return {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind in "fiu"}
     except Exception as error:  # zipfile, zlib and numpy each raise their own errors on damaged files
         raise _damaged(path, ".npz archive", error) from error
@@ -154,8 +166,8 @@ def _read_manifest(folder: Path) -> dict[str, ManifestEntry]:
             f"{folder} is a folder without {MANIFEST}: pass a checkpoint file, or a folder that has one"
         )
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, ManifestEntry])
-    except (msgspec.MsgspecError, UnicodeDecodeError, OSError) as error:
+        return decode_json(read_regular(path, MAX_JSON_BYTES), dict[str, ManifestEntry])
+    except (ValueError, OSError) as error:
         raise _damaged(path, "manifest (name to filename and shape)", error) from error
 
 
@@ -175,7 +187,11 @@ def _read_raw(folder: Path, entry: ManifestEntry) -> Tensor:
 def _inside(folder: Path, name: str) -> Path:
     """Return the path of `name` in `folder`. Raises CheckpointError if an untrusted manifest points outside."""
     path = folder / name
-    if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside = "\0" not in name and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError up to Python 3.12
+        raise CheckpointError(f"{folder / MANIFEST} names {name!r}: {first_line(error)}") from error
+    if not is_inside:
         raise CheckpointError(f"{folder / MANIFEST} names {name!r}, which is outside the folder")
     return path
 
@@ -188,7 +204,9 @@ def _damaged(path: Path, kind: str, error: Exception) -> CheckpointError:
 
 
 def _unwrap(content: object, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
+    for _ in range(MAX_WRAPPERS):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
@@ -208,8 +226,12 @@ def _strip_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
-    if tensor.is_quantized or tensor.layout != torch.strided or tensor.is_complex():
-        raise CheckpointError(f"{path}: {name} is quantized, sparse or complex; save plain float tensors")
+    if not _is_plain(tensor):
+        raise CheckpointError(f"{path}: {name} is quantized, sparse, nested or complex; save plain float tensors")
+    if tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: {name} {list(tensor.shape)} has no numbers of its own; save plain tensors")
+    if tensor.ndim > MAX_DIMS or tensor.numel() > MAX_NUMBERS:
+        raise CheckpointError(f"{path}: {name} {list(tensor.shape)} is larger than any style net's")
     tensor = tensor.detach()
     if not tensor.is_floating_point():
         return tensor
@@ -219,3 +241,8 @@ def _as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
             f"{path}: {bad} of {tensor.numel()} numbers of {name} are NaN or infinite: the training diverged"
         )
     return tensor
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    special = tensor.is_quantized or tensor.is_complex() or tensor.is_nested
+    return not special and tensor.layout == torch.strided

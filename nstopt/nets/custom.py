@@ -16,7 +16,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from nstopt.errors import CheckpointError, first_line
+from nstopt.errors import CheckpointError, first_line, translated
+from nstopt.nets import checkpoint
 from nstopt.nets.layout import State, compare
 
 NAME = "custom"
@@ -55,53 +56,63 @@ class ExportedNet(nn.Module):
         return out
 
 
+def check_program(path: Path, arch: str | None) -> None:
+    """Check what can be checked without running the program. Raises CheckpointError."""
+    if arch is not None and not SPEC.fullmatch(arch):
+        raise CheckpointError(f"cannot read --arch {arch!r}: it must be package.module:Class")
+    if arch is None and checkpoint.is_exported_program(path):
+        with translated(CheckpointError, f"cannot load the torch.export file {path}"):
+            _refuse_pickled_code(path)
+
+
+def load_program(path: Path, arch: str | None) -> nn.Module:
+    """Load a program file, or the class `arch` with the state dict at `path`. Raises CheckpointError."""
+    check_program(path, arch)
+    if arch is not None:
+        return load_class(arch, checkpoint.read_state_dict(path))
+    return load_torchscript(path) if checkpoint.is_torchscript(path) else load_exported(path)
+
+
 def load_class(arch: str, state: State) -> nn.Module:
     """Make an instance of the class `arch`, "package.module:Class", load `state`, and return it in eval mode, frozen.
 
     The module is imported from Python's path or the working folder; the class is called without arguments. Raises
     CheckpointError if it cannot be imported or called, or does not have the tensors of `state`.
     """
-    if not SPEC.fullmatch(arch):
-        raise CheckpointError(f"cannot read --arch {arch!r}: it must be package.module:Class")
     module_name, _, class_name = arch.partition(":")
     try:
         with _working_folder_importable():
             made: object = getattr(importlib.import_module(module_name), class_name)()
-    except Exception as error:  # the user's own code can raise anything
+    except (Exception, SystemExit, GeneratorExit) as error:  # the user's own code can raise anything
         raise CheckpointError(f"cannot import and call --arch {arch} without arguments: {first_line(error)}") from error
     if not isinstance(made, nn.Module):
         raise CheckpointError(f"--arch {arch} gives a {type(made).__name__}, not a torch.nn.Module")
-    expected = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
+    with translated(CheckpointError, f"--arch {arch} does not tell its tensors"):
+        expected = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
     if mismatch := compare(expected, state):
         raise CheckpointError(f"the checkpoint does not fit --arch {arch}; {mismatch.describe()}")
-    made.load_state_dict(dict(state))
+    with translated(CheckpointError, f"the checkpoint does not fit --arch {arch}"):
+        made.load_state_dict(dict(state))
     return made.eval().requires_grad_(False)
 
 
 def load_torchscript(path: Path) -> nn.Module:
     """Load a TorchScript program in eval mode. Raises CheckpointError if it cannot be loaded."""
-    try:
-        with warnings.catch_warnings():
-            # torch.jit is deprecated for new programs, but existing files still have to be read.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            module: nn.Module = torch.jit.load(path, map_location="cpu")
-    except (RuntimeError, ValueError, OSError) as error:
-        raise CheckpointError(f"cannot load the TorchScript file {path}: {first_line(error)}") from error
+    with translated(CheckpointError, f"cannot load the TorchScript file {path}"), warnings.catch_warnings():
+        # torch.jit is deprecated for new programs, but existing files still have to be read.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module: nn.Module = torch.jit.load(path, map_location="cpu")
     for parameter in module.parameters():  # a ScriptModule has no requires_grad_ of its own
         parameter.requires_grad_(False)
     return module.eval()
 
 
 def load_exported(path: Path) -> nn.Module:
-    """Load a torch.export program. Raises CheckpointError if it cannot be loaded, or only by unpickling code."""
-    try:
-        _refuse_pickled_code(path)
+    """Load a torch.export program that `check_program` has found to be without pickled code. Raises CheckpointError if
+    it cannot be loaded."""
+    with translated(CheckpointError, f"cannot load the torch.export file {path}"):
         program = torch.export.load(path)
         return ExportedNet(program.module()).requires_grad_(False)
-    except CheckpointError:
-        raise
-    except Exception as error:  # on a damaged file, torch's reader fails with assertion, key and index errors
-        raise CheckpointError(f"cannot load the torch.export file {path}: {first_line(error)}") from error
 
 
 def _refuse_pickled_code(path: Path) -> None:

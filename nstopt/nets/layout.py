@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from nstopt.errors import CheckpointError
 from nstopt.nets.net import Convention
 
 State = Mapping[str, Tensor]
@@ -43,7 +44,11 @@ class Blueprint:
         return {name: self._stored(tuple(t.shape)) for name, t in zip(self.names, tensors, strict=True)}
 
     def fill(self, state: State) -> nn.Module:
-        """Load the weights of `state`, which must match `shapes()`; return the module in eval mode, frozen."""
+        """Load the weights of `state`, which must match `shapes()`; return the module in eval mode, frozen. Raises
+        CheckpointError if one is no floating-point tensor."""
+        for name in self.names:
+            if not state[name].is_floating_point():
+                raise CheckpointError(f"{name} holds {state[name].dtype} numbers, not trained weights")
         own_names = self.module.state_dict().keys()
         weights = {own: self._loaded(state[name]) for own, name in zip(own_names, self.names, strict=True)}
         self.module.load_state_dict(weights, assign=True)

@@ -20,9 +20,10 @@ from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
 from nstopt.calib.picture_sets import MAX_VALIDATION, PictureSet
 from nstopt.calib.quality import drift, judge
 from nstopt.engines.base import Backend, BuildOptions, Built, Engine, Source, take_turns
-from nstopt.errors import BuildError
+from nstopt.errors import BuildError, translated
 from nstopt.export.metadata import ExportInfo, read_info
-from nstopt.export.onnx_file import fulfills_contract, read_onnx
+from nstopt.export.onnx_file import fixed_picture_shape, fulfills_contract, read_onnx
+from nstopt.export.trial import require_runs
 from nstopt.files import sha256_file
 from nstopt.manifest import (
     FORMAT_VERSION,
@@ -124,6 +125,8 @@ def read_export(model: Path) -> tuple[onnx.ModelProto, ExportInfo]:
     raw = read_onnx(model)
     if not fulfills_contract(raw):
         raise BuildError(f"{model}: does not take and give uint8 [N, H, W, 3] pictures; run nstopt export on it first")
+    if failed := require_runs(model, fixed_picture_shape(raw)):
+        raise BuildError(f"{model}: ONNX Runtime cannot run this graph: {failed}")
     info = read_info(raw, model)
     return raw, info or ExportInfo(NetInfo(model.stem, "custom", (), 0, sha256_file(model)), None)
 
@@ -231,13 +234,15 @@ def _exact(spec: BuildSpec, reference: onnx.ModelProto) -> Stylize:
 def _remembered(reference: bytes, batch: int) -> Stylize:
     """Return a graph as a function of one picture that remembers its last results: the engines of a net are judged one
     after the other on the same pictures."""
-    opened = session(reference)
+    with translated(BuildError, "ONNX Runtime cannot load the FP32 graph"):
+        opened = session(reference)
     name = opened.get_inputs()[0].name
 
     @lru_cache(maxsize=REMEMBERED)
     def stylize(raw: bytes, shape: tuple[int, ...]) -> Picture:
         picture = np.frombuffer(raw, np.uint8).reshape(1, *shape)
-        return np.asarray(opened.run(None, {name: np.repeat(picture, batch, axis=0)})[0][0], np.uint8)
+        with translated(BuildError, "ONNX Runtime cannot run the FP32 graph on a picture of that size"):
+            return np.asarray(opened.run(None, {name: np.repeat(picture, batch, axis=0)})[0][0], np.uint8)
 
     return lambda picture: stylize(picture.tobytes(), picture.shape)
 

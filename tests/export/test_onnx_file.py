@@ -18,15 +18,16 @@ from .graphs import mixer
 def test_invalid_files(tiny_onnx: Path, tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(content if isinstance(content, bytes) else tiny_onnx.read_bytes()[:-5000])
-    with pytest.raises(ExportError, match=r"bad\.onnx: not a valid ONNX file \(.+\)$") as raised:
+    with pytest.raises(ExportError, match=r"bad\.onnx: not a valid ONNX file: .+$") as raised:
         read_onnx(path)
     assert "\n" not in str(raised.value)
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    for path in (tmp_path / "no.onnx", tmp_path):
-        with pytest.raises(ExportError, match="no such file"):
-            read_onnx(path)
+    with pytest.raises(ExportError, match=r"no\.onnx: no such file"):
+        read_onnx(tmp_path / "no.onnx")
+    with pytest.raises(ExportError, match="not a valid ONNX file: IsADirectoryError"):
+        read_onnx(tmp_path)
 
 
 def test_fixed_shape_of_dynamic_and_fixed_nets(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ BAD: list[tuple[Callable[[Path], Path], str]] = [
     (lambda f: save_torch(f / "net.pth", {}), "holds no tensors; its entries are: none"),
     (lambda f: save_torch(f / "net.pth", with_number(float("nan"))), "2 of 3 numbers of x are NaN or infinite"),
     (lambda f: save_torch(f / "net.pth", with_number(float("inf"))), "2 of 3 numbers of x are NaN or infinite"),
-    (lambda f: save_torch(f / "net.pth", {"x": torch.eye(2).to_sparse()}), "x is quantized, sparse or complex"),
+    (lambda f: save_torch(f / "net.pth", {"x": torch.eye(2).to_sparse()}), "x is quantized, sparse, nested or complex"),
 ]
 
 
