@@ -41,9 +41,10 @@ class Capabilities:
     inputs may be uint8 too. `forms`: the form that layers of a kind take where nothing was measured (graph/forms.py
     lists kinds and forms; a kind that is not named stays plain). `dynamic_sizes`: one engine can take any size;
     `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `build_log`: a build
-    writes build.log. `compiles_onnx`: False if the backend runs the exported TorchScript file as it was traced.
-    `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if there is none. `judge`:
-    the backend on which an INT8 search runs its candidates, where compiling takes long here; None: this one."""
+    writes build.log. `tf32`: TF32 can be asked for. `compiles_onnx`: False if the backend runs the exported TorchScript
+    file as it was traced. `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if
+    there is none. `judge`: the backend on which an INT8 search runs its candidates, where compiling takes long here;
+    None: this one."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
@@ -54,6 +55,7 @@ class Capabilities:
     several_sizes: bool = False
     workspace_limit: bool = False
     build_log: bool = False
+    tf32: bool = False
     compiles_onnx: bool = True
     graph: str | None = None
     judge: str | None = None
@@ -70,13 +72,14 @@ class Source(NamedTuple):
 @dataclass(frozen=True)
 class BuildOptions:
     """Options of a build besides the graph: the limit in MiB of the memory that kernels work in (None: no limit), the
-    number of convolutions in a BF16 engine that pass FP32 on to their norms, the receiver of progress, whether the
-    backend measures forms of its own, whether the build log has every message, and the folder in which a build that
-    fails leaves its log and its graph."""
+    number of convolutions in a BF16 engine that pass FP32 on to their norms, the receiver of progress, whether TF32 may
+    stand for FP32, whether the backend measures forms of its own, whether the build log has every message, and the
+    folder in which a build that fails leaves its log and its graph."""
 
     workspace_mib: int | None = None
     fp32_sums: int = 0
     progress: Progress = Silent()  # noqa: RUF009
+    tf32: bool = False
     tune: bool = False
     verbose: bool = False
     evidence: Path | None = None

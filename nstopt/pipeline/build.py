@@ -77,6 +77,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
         options = BuildOptions(
             spec.workspace_mib,
             progress=progress,
+            tf32=spec.tf32,
             tune=spec.tune,
             verbose=spec.verbose,
             evidence=evidence_of(spec.bundle_path()),
@@ -249,7 +250,7 @@ def _remembered(reference: bytes, batch: int) -> Stylize:
 
 def _require_types(spec: BuildSpec, built: Built) -> None:
     """Raise BuildError if the device does not compute in the types of the graph."""
-    if built.differences or built.computes != spec.precision:
+    if built.differences or built.computes != ("tf32" if spec.tf32 else spec.precision):
         found = built.differences or (f"this device computes it in {built.computes}",)
         raise BuildError(
             f"{spec.model}: not built as the {spec.precision.upper()} graph states: {'; '.join(found)}; "

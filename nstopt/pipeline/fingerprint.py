@@ -27,6 +27,7 @@ def fingerprint(spec: BuildSpec, backend: Backend, calibration: PictureSet | Non
         "sizes": spec.sizes,
         "batch": spec.batch or "any",
         "tune": spec.tune,
+        "tf32": spec.tf32,
         "workspace_mib": spec.workspace_mib or "no limit",
     }
     if is_quantized(spec.precision):

@@ -40,8 +40,8 @@ class BuildSpec:
     fastest. `min_psnr_db`: the PSNR against FP32 that the mean over the validation pictures must reach. `symmetric`:
     INT8 with a zero point of 0, as in TensorRT, on any backend. `drift`: a clip on which the engine is compared with
     FP32 frame by frame. `workspace_mib`: limit of the memory that kernels work in. `force`: build a precision that this
-    device runs slower than FP32. `strict`: fail if the device computes in other types than the graph's. `verbose`: put
-    every message into the build log."""
+    device runs slower than FP32. `tf32`: let an FP32 engine multiply in TF32. `strict`: fail if the device computes in
+    other types than the graph's. `verbose`: put every message into the build log."""
 
     model: Path
     folder: Path
@@ -58,6 +58,7 @@ class BuildSpec:
     drift: Path | None = None
     workspace_mib: int | None = None
     force: bool = False
+    tf32: bool = False
     strict: bool = False
     verbose: bool = False
 
@@ -84,6 +85,7 @@ class BuildSpec:
         extra += [self.backend] if self.backend != "openvino" else []
         extra += ["symmetric"] if self.symmetric else []
         extra += ["tuned"] if self.tune else []
+        extra += ["tf32"] if self.tf32 else []
         return self.output or self.folder / ("-".join([self.model.stem, size, self.precision, *extra]) + ".nst")
 
     def search_target(self) -> QualityTarget:
@@ -111,6 +113,8 @@ def require_backend(spec: BuildSpec) -> Backend:
         raise BuildError(f"the {spec.backend} backend must know the number of pictures: give --batch, not --any-batch")
     if spec.workspace_mib is not None and not able.workspace_limit:
         raise BuildError(f"the {spec.backend} backend knows no limit for its workspace: leave --workspace out")
+    if spec.tf32 and not (able.tf32 and spec.precision == "fp32"):
+        raise BuildError("--tf32 is for FP32 engines of the tensorrt backend: leave it out, or build --fp16")
     if spec.verbose and not able.build_log:
         raise BuildError(f"the {spec.backend} backend writes no build log: leave --verbose out")
     if spec.tune and (spec.sizes.only is None or spec.batch is None):

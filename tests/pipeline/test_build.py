@@ -56,7 +56,9 @@ def test_a_build_can_be_repeated(int8_bundle: Bundle, tiny_onnx: Path, photos: P
     """The same pictures give the same engine; only what was measured in milliseconds differs."""
     again = build_engine(int8_spec(tiny_onnx, tmp_path, photos)).manifest
     first = int8_bundle.manifest
-    same = msgspec.structs.replace(again, created=first.created, files=first.files, search=first.search)
+    same = msgspec.structs.replace(
+        again, created=first.created, files=first.files, search=first.search, rival=first.rival
+    )
     assert same == first
     with nstopt.load(int8_bundle.path) as left, nstopt.load(tmp_path / "tiny-48x64-int8.nst") as right:
         np.testing.assert_array_equal(left(noise(*SMALL)), right(noise(*SMALL)))
@@ -94,6 +96,7 @@ def test_int8_of_a_batch(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
         ({}, "net-512x512-fp32.nst"),
         ({"sizes": Sizes(Size(480, 640)), "precision": "int8"}, "net-480x640-int8.nst"),
         ({"precision": "int8-fp16", "backend": "tensorrt"}, "net-512x512-int8-fp16-tensorrt.nst"),
+        ({"backend": "tensorrt", "tf32": True}, "net-512x512-fp32-tensorrt-tf32.nst"),
         ({"sizes": Sizes(), "backend": "onnxruntime", "batch": 4}, "net-dynamic-fp32-b4-onnxruntime.nst"),
     ],
 )
@@ -148,6 +151,8 @@ def test_the_torchscript_file_of_another_export_is_not_taken(tiny_onnx: Path, ph
 
 
 def test_what_cannot_be_asked_for(tiny_onnx: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="--tf32 is for FP32 engines of the tensorrt backend"):
+        build_engine(BuildSpec(tiny_onnx, tmp_path, tf32=True))
     with pytest.raises(BuildError, match="the openvino backend writes no build log: leave --verbose out"):
         build_engine(BuildSpec(tiny_onnx, tmp_path, verbose=True))
     with pytest.raises(BuildError, match="unknown precision 'int4'; there are: fp32, bf16, fp16, int8"):

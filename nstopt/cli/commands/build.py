@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Options of an engine that --fastest chooses by itself, or has none of.
 CHOSEN_BY_FASTEST = {
     *("int8", "fp16", "bf16", "backend", "tune", "symmetric", "plot", "drift", "workspace", "force"),
-    *("strict", "verbose"),
+    *("tf32", "strict", "verbose"),
 }
 
 
@@ -46,6 +46,9 @@ def build_command(
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Build even a precision that this GPU runs slower than FP32.")
+    ] = False,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="TensorRT: let FP32 convolutions multiply in TF32, from Ampere on.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail if a convolution is not computed in the types of the graph.")
@@ -74,6 +77,7 @@ def build_command(
         sizes=shape.sizes,
         workspace_mib=workspace,
         force=force,
+        tf32=tf32,
         strict=strict,
         verbose=verbose,
         batch=None if shape.any_batch else shape.batch,

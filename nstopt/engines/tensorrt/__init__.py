@@ -18,6 +18,7 @@ from nstopt.engines.tensorrt.avoided import read_avoided
 from nstopt.engines.tensorrt.requirements import (
     check_built_for,
     check_precision,
+    check_tf32,
     check_types,
     has_own_norm,
     installed,
@@ -55,6 +56,7 @@ class TensorRTBackend(Backend):
         several_sizes=True,
         workspace_limit=True,
         build_log=True,
+        tf32=True,
         judge="onnxruntime",  # a build of TensorRT takes longer than the whole search there
     )
 
@@ -72,6 +74,8 @@ class TensorRTBackend(Backend):
         self, source: Source, shape: InputShape, precision: str, folder: Path, options: BuildOptions = NO_OPTIONS
     ) -> Built:
         device, model = require_gpu("build an engine"), source.onnx.read_bytes()
+        if options.tf32:
+            check_tf32(device)
 
         def build(into: Path, own_norms: bool) -> Plan:
             return self.plan(model, device, precision, shape, into, folder.parent, options, own_norms)
@@ -164,6 +168,7 @@ class TensorRTBackend(Backend):
                 sizes=() if is_fixed else tuple((shape.batch or 1, *size) for size in shape.sizes),
                 workspace_mib=options.workspace_mib,
                 timing_cache=str(cache),
+                tf32=options.tf32,
                 verbose=options.verbose,
             )
             return build_plan(request, folder, cache, options.progress, options.evidence)

@@ -45,7 +45,7 @@ def build_plan(
         with _leaving(evidence, Path(request.model), work):
             version = run([sys.executable, "-m", WORKER, str(work / "request.json")], progress)
         (work / "graph.json").write_bytes(msgspec.json.encode(GraphInfo({}, request.graph.convolutions)))
-        types = compare(request.graph, (work / "layers.json").read_text(), request.precision)
+        types = compare(request.graph, (work / "layers.json").read_text(), request.precision, request.tf32)
         shutil.copyfile(request.model, work / "graph.onnx")
         for name in BUNDLE_FILES:
             shutil.move(work / name, folder / name)

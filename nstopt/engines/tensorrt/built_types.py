@@ -22,9 +22,13 @@ class BuiltTypes(NamedTuple):
     differences: tuple[str, ...]
 
 
-def compare(graph: GraphInfo, report: str, precision: str) -> BuiltTypes:
-    """Compare a layer report (layers.json) with a graph of `precision`."""
+def compare(graph: GraphInfo, report: str, precision: str, tf32: bool = False) -> BuiltTypes:
+    """Compare a layer report (layers.json) with a graph of `precision`. With `tf32`, that is what an FP32 graph is
+    computed in: TensorRT may use it for any convolution."""
     found = _convolutions(graph, report)
+    if tf32:
+        fp32 = {name: kernel._replace(reads=kernel.reads.replace("tf32", "fp32")) for name, kernel in found.items()}
+        return BuiltTypes("tf32", tuple(_differences(graph.convolutions, fp32)))
     counts = Counter(kernel.reads for kernel in found.values())
     most, _ = counts.most_common(1)[0] if counts else (precision, 0)
     computes = precision if most == parts(precision)[0] else most

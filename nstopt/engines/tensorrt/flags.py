@@ -37,9 +37,9 @@ class Flags(NamedTuple):
     pins_types: bool
 
 
-def flags_for(trt: Any, precision: str) -> Flags:
-    """Return the flags for a graph of `precision` in the TensorRT version of the module `trt`. TF32 is disabled: it is
-    not the FP32 that was asked for."""
+def flags_for(trt: Any, precision: str, tf32: bool = False) -> Flags:
+    """Return the flags for a graph of `precision` in the TensorRT version of the module `trt`. TF32 is disabled unless
+    it was asked for: it is not FP32."""
     builder, network = _names(trt.BuilderFlag), _names(trt.NetworkDefinitionCreationFlag)
     typed = "STRONGLY_TYPED" in network
     enable = () if typed else FLAGS_OF[precision]
@@ -47,7 +47,7 @@ def flags_for(trt: Any, precision: str) -> Flags:
     return Flags(
         network=("STRONGLY_TYPED",) if typed else ("EXPLICIT_BATCH",),
         enable=(*enable, PINNED) if pins_types else enable,
-        disable=tuple(name for name in ("TF32",) if name in builder),
+        disable=tuple(name for name in ("TF32",) if name in builder and not tf32),
         tactic_sources=tuple(name for name in _names(trt.TacticSource) if name not in EXTERNAL_TACTICS),
         preview=tuple(name for name in PREVIEW if name in _names(trt.PreviewFeature)),
         pins_types=pins_types,

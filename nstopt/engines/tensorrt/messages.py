@@ -25,7 +25,7 @@ class BuildRequest(msgspec.Struct, frozen=True):
     """A request to build `model`, an ONNX file in TensorRT's form, into `folder`: engine.plan, layers.json, build.log,
     and timing.cache, which extends the file `timing_cache`. `graph` describes the model. `sizes` lists (batch,
     height, width) of the optimization profiles of a graph with dynamic height and width; it is empty for a graph of
-    static shape. If `verbose`, build.log has TensorRT's verbose messages too."""
+    static shape. `tf32` allows TF32 for FP32. If `verbose`, build.log has TensorRT's verbose messages too."""
 
     model: str
     folder: str
@@ -34,6 +34,7 @@ class BuildRequest(msgspec.Struct, frozen=True):
     sizes: tuple[tuple[int, int, int], ...]
     workspace_mib: int | None
     timing_cache: str
+    tf32: bool = False
     verbose: bool = False
 
 

@@ -17,6 +17,7 @@ PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 UNKNOWN = "of unknown version"
 # The first version whose parser has the flag NATIVE_INSTANCENORM.
 OWN_NORM_FIRST = (8, 6, 1)
+TF32_FIRST_SM = (8, 0)
 
 
 def installed() -> str | None:
@@ -85,6 +86,12 @@ def check_precision(device: GpuDevice, precision: str, force: bool) -> None:
             f"{part.upper()} runs at {rate} of FP32's rate on {device.name} ({generation.title}): "
             "build --int8 or FP32 instead, or use --force"
         )
+
+
+def check_tf32(device: GpuDevice) -> None:
+    """Raise BuildError if the GPU has no TF32."""
+    if device.sm < TF32_FIRST_SM:
+        raise BuildError(f"{device.name} has no TF32, which begins with Ampere: leave --tf32 out")
 
 
 def check_types(version: str, precision: str) -> None:

@@ -77,7 +77,7 @@ def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
 def configure(builder: Any, request: BuildRequest) -> Any:
     """Return the builder configuration: flags, workspace limit, timing cache, optimization profiles and progress
     monitor."""
-    flags = flags_for(trt, request.precision)
+    flags = flags_for(trt, request.precision, request.tf32)
     config = builder.create_builder_config()
     for name in flags.enable:
         config.set_flag(getattr(trt.BuilderFlag, name))

@@ -65,6 +65,15 @@ def test_kernels_in_other_types(found: dict[str, Any] | str, computes: str, diff
     assert compare(GRAPH, report(found), "int8") == (computes, (difference,))
 
 
+def test_tf32_that_was_asked_for_is_no_difference() -> None:
+    graph = GraphInfo(
+        {}, {"a": ConvolutionInfo(("fp32",), ("fp32",), 9), "b": ConvolutionInfo(("fp32",), ("fp32",), 9)}
+    )
+    kernels = report(kernel("a", FP32, FP32, TacticName="f32f32_tf32f32_f32"), kernel("b", FP32, FP32))
+    assert compare(graph, kernels, "fp32", tf32=True) == ("tf32", ())
+    assert compare(graph, kernels, "fp32").differences == ("a reads TF32, not FP32",)
+
+
 def test_the_precision_is_that_of_most_convolutions() -> None:
     types = ConvolutionInfo(("int8",), ("fp16",), 9)
     graph = GraphInfo({}, {"a": types, "b": types, "c": types})

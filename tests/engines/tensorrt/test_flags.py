@@ -100,6 +100,11 @@ def test_flags_of_the_oldest_and_the_newest_version() -> None:
     )
 
 
+@pytest.mark.parametrize("version", list(SURFACES))
+def test_tf32_may_be_asked_for(version: str) -> None:
+    assert flags_for(trt(version), "fp32", tf32=True) == flags_for(trt(version), "fp32")._replace(disable=())
+
+
 def test_a_mask_has_a_bit_for_each_member() -> None:
     kind = enum.IntEnum("kind", ["A", "B", "C"], start=0)
     assert mask(kind, ("A", "C")) == 0b101

@@ -92,3 +92,9 @@ def test_int8_with_fp16_needs_strongly_typed_networks(version: str) -> None:
 def test_norms_without_cudnn_begin_with_8_6_1() -> None:
     versions = ("8.5.3.1", "8.6.0", "8.6.1", "8.6.1.post1", "11.4.0.106", requirements.UNKNOWN)
     assert [requirements.has_own_norm(version) for version in versions] == [False, False, True, True, True, False]
+
+
+def test_tf32_begins_with_ampere() -> None:
+    requirements.check_tf32(RTX_4060)
+    with pytest.raises(BuildError, match="GTX 1060 6GB has no TF32, which begins with Ampere: leave --tf32 out"):
+        requirements.check_tf32(GTX_1060)
