@@ -38,10 +38,12 @@ class ChannelMeans:
 
 def center(model: onnx.ModelProto, pictures: Iterable[Picture], batch: int = 1) -> onnx.ModelProto:
     """Return a copy of FP32 `model` (I/O contract, convolutions named) whose convolutions before norms write channels
-    with a mean of about 0 on pictures, uint8 [H, W, 3], of its size."""
+    with a mean of about 0 on pictures, uint8 [H, W, 3], of its size. A model without such norms stays as it is."""
     model = clone(model)
     normed = read_by_norms(model.graph)
     found = {node.output[0]: node for node in multiplying(model.graph) if node.output[0] in normed}
+    if not found:
+        return model
     means = {name: ChannelMeans() for name in found}
     observe(model, {name: [one] for name, one in means.items()}, pictures, batch)
     for name, node in found.items():

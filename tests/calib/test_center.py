@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import SMALL
 
 from nstopt.calib.center import ChannelMeans, center
 from nstopt.calib.observe import observe
+from nstopt.export.exporter import Exported
 from nstopt.graph.nodes import multiplying, name_convolutions, read_by_norms
 from nstopt.graph.specialize import specialize
 from nstopt.manifest import InputShape
@@ -34,6 +36,14 @@ def test_the_function_is_the_same_and_the_means_are_zero(tiny_onnx: Path, photog
     for picture in pictures:
         feed = {"image": picture[None]}
         assert np.abs(plain.run(None, feed)[0].astype(int) - ours.run(None, feed)[0]).max() <= 1
+
+
+def test_a_net_without_instance_norms_stays_as_it_is(
+    export_family: Callable[[str], Exported], photographs: list[Picture]
+) -> None:
+    model = specialize(onnx.load(export_family("frn").onnx), InputShape.of(1, SMALL))
+    name_convolutions(model)
+    assert center(model, [cover(photographs[0], SMALL)]) == model
 
 
 def test_the_mean_of_each_channel() -> None:
