@@ -170,7 +170,7 @@ def _instance_norm(graph: _Graph, node: onnx.NodeProto, own_norms: bool) -> Iter
     if not all(name in graph.initializers for name in node.input[1:]):
         yield f"{_name(node)}: scale and shift of an InstanceNormalization must be initializers"
     elif not own_norms:
-        yield f"{_name(node)}: TensorRT 8 has InstanceNormalization only as a plugin that needs cuDNN"
+        yield f"{_name(node)}: up to 8.6.0, TensorRT has InstanceNormalization only as a plugin that needs cuDNN"
 
 
 def _is_constant(graph: _Graph, tensor: str) -> bool:

@@ -6,7 +6,7 @@
         ⇒   m = mean(Cast(h)) * k;  g as above, with Cast(-h) * k + m for x - m, in FP32;
             h * (k * g) + (shift - m * g) in FP16
 
-For runtimes whose own norm depends on more than the runtime: TensorRT 8 has it in a plugin that needs cuDNN. The rule
+For runtimes whose own norm depends on more than the runtime: TensorRT 8.5 has it in a plugin that needs cuDNN. The rule
 is not in PASSES, since calibration looks for the norms. A backend applies it to the graph that it builds.
 
 The form is the one for which a compiler of NVIDIA's moves the fewest bytes (figures in docs/gpu.md):
