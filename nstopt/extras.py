@@ -11,6 +11,7 @@ from nstopt.errors import DeviceError
 
 EXTRAS = {
     "cv2": "stabilize",
+    "ray": "ray",
     "torch": "torch",
     "jinja2": "report",
     "matplotlib": "report",
@@ -30,6 +31,7 @@ TASKS = {
     "nstopt.live.virtual_camera": "a virtual camera",
     "nstopt.engines.torchscript": "the torchscript backend",
     "nstopt.pictures.motion": "--stabilize",
+    "nstopt.cluster": "--ray",
 }
 
 

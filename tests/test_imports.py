@@ -16,7 +16,7 @@ ORDER = (
     *("errors", "extras", "progress", "precisions", "files", "limits", "trial"),
     *("pictures", "gpu", "manifest", "bundle", "samples", "ort"),
     *("nets", "export", "graph", "calib", "engines", "pipeline"),
-    *("media", "video", "live", "package", "runs", "projection", "bench", "report", "train", "cli"),
+    *("media", "video", "cluster", "live", "package", "runs", "projection", "bench", "report", "train", "cli"),
 )
 # They hand out names of every room, and run the commands.
 TOP = {"__init__", "__main__"}
