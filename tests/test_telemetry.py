@@ -22,6 +22,11 @@ from nstopt.samples import SAMPLE
 subject = PeerSubject(Peer("nncf", SAMPLE), load_net(SAMPLE).source_sha256, Size(64, 64), 1)
 write_nncf_model(subject, Path("nncf.xml"))
 """
+RAY = """
+from nstopt.cluster.client import ray
+from ray._common.usage.usage_lib import usage_stats_enabled
+assert not usage_stats_enabled()
+"""
 IMPORT = """
 import os, sys
 environment, modules = dict(os.environ), set(sys.modules)
@@ -45,10 +50,15 @@ def check_home_stays_empty(program: str, folder: Path) -> None:
     """Each library would leave an identity of the machine in the home folder."""
     (folder / "home").mkdir()
     (folder / "work").mkdir()
-    hidden = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "CI")
+    hidden = ("ORT_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED", "XDG_CACHE_HOME", "CI")
     home = {name: value for name, value in os.environ.items() if name not in hidden} | {"HOME": str(folder / "home")}
     subprocess.run([sys.executable, "-c", program], env=home, cwd=folder / "work", check=True)
     assert list((folder / "home").rglob("*")) == []
+
+
+def test_ray_reports_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    check_home_stays_empty(RAY, tmp_path)
 
 
 def test_importing_nstopt_changes_nothing_in_the_host_program() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from conftest import noise
 from made import build_inverter
@@ -101,10 +102,21 @@ def test_a_folder(bundle: Path, tmp_path: Path) -> None:
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_video_of_which_a_part_is_done(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def kill_a_worker(name: str) -> None:
+    """Kill the process of a worker of this class, of which there are two."""
+    workers = [
+        process for process in psutil.process_iter(["cmdline"]) if f"ray::{name}" in str(process.info["cmdline"])
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+
+
+def test_a_video_with_a_killed_worker_and_an_interruption(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from video.clips import make_clip
 
-    monkeypatch.setattr("nstopt.video.segments.SEGMENT_FRAMES", 5)
+    monkeypatch.setattr("nstopt.video.segments.SEGMENT_FRAMES", 3)
     source = make_clip(tmp_path / "in.mp4", frames=23)
     committed: list[int] = []
     commit = Journal.commit
@@ -112,7 +124,9 @@ def test_a_video_of_which_a_part_is_done(bundle: Path, tmp_path: Path, monkeypat
     def note(journal: Journal, result: SegmentResult) -> None:
         committed.append(result.number)
         commit(journal, result)
-        if len(committed) == 2:
+        if len(committed) == 1:
+            kill_a_worker("SegmentWorker")
+        if len(committed) == 3:
             raise MediaError("the disk is full")
 
     with nstopt.load(bundle) as engine:
@@ -120,12 +134,13 @@ def test_a_video_of_which_a_part_is_done(bundle: Path, tmp_path: Path, monkeypat
         here = plan_video(VideoJob(source, tmp_path / "here.mp4"))
         stylize_here(here, stylizer)
         plan = plan_video(VideoJob(source, tmp_path / "there.mp4"))
-        with monkeypatch.context() as patch:
-            patch.setattr(Journal, "commit", note)
-            with pytest.raises(MediaError, match="the disk is full"):
-                stylize_video(plan, stylizer, bundle, placement=TWO)
+        monkeypatch.setattr(Journal, "commit", note)
+        with pytest.raises(MediaError, match="the disk is full"):
+            stylize_video(plan, stylizer, bundle, placement=TWO)
         result = stylize_video(plan, stylizer, bundle, placement=TWO)
-    assert (result.frames, result.resumed) == (23, 10)
+    assert sorted(committed) == list(range(8))
+    assert result.frames == 23
+    assert result.resumed in (8, 9)  # the last of the 8 segments is shorter
     assert (tmp_path / "there.mp4").read_bytes() == (tmp_path / "here.mp4").read_bytes()
 
 

@@ -15,9 +15,11 @@ from nstopt.cli.options.video import VideoOptions
 from nstopt.errors import MediaError
 
 if TYPE_CHECKING:
+    from nstopt.media.jobs import PictureJob
     from nstopt.media.stylize import JobResult
     from nstopt.video.plan import VideoPlan
     from nstopt.video.stylize import VideoResult
+    from nstopt.video.stylizer import EngineStylizer
 
 ONLY_PICTURES = frozenset({"keep_alpha", "before_after"})
 
@@ -39,6 +41,14 @@ def stylize_command(
         Path | None,
         typer.Option(help="Also write before and after side by side: a picture, or for a folder of pictures a folder."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: HOST:PORT, or auto. All its machines need the same paths.",
+        ),
+    ] = None,
     video: VideoOptions,
 ) -> None:
     """Stylize a picture, all pictures of a folder, or a video. The result has the source's own size.
@@ -54,10 +64,12 @@ def stylize_command(
     path = bundle or took(artifacts.newest_bundle())
     is_clip = picture is not None and is_video(picture)
     _check_options(given_on_command_line(context), is_clip)
+    if ray is not None and video.stabilize:
+        raise typer.BadParameter("--stabilize needs each frame's predecessor, so one machine does it: leave --ray out")
     if is_clip and picture is not None:
-        _stylize_video(path, picture, output, video)
+        _stylize_video(path, picture, output, ray, video)
     else:
-        _stylize_pictures(path, picture, output, keep_alpha, before_after)
+        _stylize_pictures(path, picture, output, keep_alpha, before_after, ray)
 
 
 def _check_options(given: set[str], is_clip: bool) -> None:
@@ -69,7 +81,12 @@ def _check_options(given: set[str], is_clip: bool) -> None:
 
 
 def _stylize_pictures(
-    path: Path, picture: Path | None, output: Path | None, keep_alpha: bool, before_after: Path | None
+    path: Path,
+    picture: Path | None,
+    output: Path | None,
+    keep_alpha: bool,
+    before_after: Path | None,
+    ray: str | None,
 ) -> None:
     from nstopt import engines
     from nstopt.media.jobs import list_jobs
@@ -79,9 +96,23 @@ def _stylize_pictures(
     source = picture or took(demo_photograph("astronaut"))
     default = artifacts.FOLDER / (f"{source.name}-stylized" if source.is_dir() else f"{source.stem}-stylized.png")
     jobs = list_jobs(source, output or default, keep_alpha, before_after)
+    if ray is not None:
+        _stylize_pictures_on_cluster(ray, path, jobs, keep_alpha)
+        return
     with engines.load(path) as engine, Bar() as bar:
         done = list(bar.track(run(engine, jobs, keep_alpha), len(jobs), "stylizing"))
     _show(done, f"its engine takes {engine.shape.sizes}")
+
+
+def _stylize_pictures_on_cluster(address: str, path: Path, jobs: Sequence[PictureJob], keep_alpha: bool) -> None:
+    from nstopt.bundle import open_bundle
+    from nstopt.cluster.client import connected
+    from nstopt.cluster.pictures import stylize_pictures
+
+    sizes = open_bundle(path).manifest.shape.sizes
+    with connected(address), Bar() as bar:
+        done = list(bar.track(stylize_pictures(path, jobs, keep_alpha), len(jobs), "stylizing"))
+    _show(sorted(done, key=lambda one: jobs.index(one.job)), f"its engine takes {sizes}")
 
 
 def _show(done: Sequence[JobResult], limit: str) -> None:
@@ -102,7 +133,7 @@ def _show(done: Sequence[JobResult], limit: str) -> None:
         raise MediaError(f"{len(failed)} of {len(done)} pictures could not be stylized{others}")
 
 
-def _stylize_video(path: Path, source: Path, output: Path | None, options: VideoOptions) -> None:
+def _stylize_video(path: Path, source: Path, output: Path | None, ray: str | None, options: VideoOptions) -> None:
     from nstopt.video.encode import CONTAINERS
     from nstopt.video.open_stylizer import open_stylizer
     from nstopt.video.plan import VideoJob, notes, plan_video
@@ -116,9 +147,20 @@ def _stylize_video(path: Path, source: Path, output: Path | None, options: Video
     with open_stylizer(path, options.streams, options.stabilize) as stylizer:
         for note in [*stylizer.notes(plan.clip.size), *notes(plan)]:
             say(note)
-        with Bar(unit="FPS") as bar:
-            result = stylize_video(plan, stylizer, bar)
+        if ray is not None:
+            result = _stylize_video_on_cluster(ray, path, plan, stylizer)
+        else:
+            with Bar(unit="FPS") as bar:
+                result = stylize_video(plan, stylizer, bar)
     _show_video(plan, result)
+
+
+def _stylize_video_on_cluster(address: str, path: Path, plan: VideoPlan, stylizer: EngineStylizer) -> VideoResult:
+    from nstopt.cluster.client import connected
+    from nstopt.cluster.video import stylize_video
+
+    with connected(address), Bar() as bar:
+        return stylize_video(plan, stylizer, path, bar)
 
 
 def _show_video(plan: VideoPlan, result: VideoResult) -> None:
