@@ -51,8 +51,7 @@ std::string sha256(const Bytes &bytes) {
 void check_manifest(const fs::path &folder, const Bytes &raw) {
     const fs::path sums = folder / (std::string(kManifest) + ".sha256");
     const Bytes line = fs::is_regular_file(sums) ? read_file(sums) : Bytes{};
-    const std::string text(line.begin(), line.end());
-    if (sha256(raw) != text.substr(0, text.find(' '))) {
+    if (std::string(line.begin(), line.end()) != sha256(raw) + "  " + kManifest + "\n") {
         fail(folder, std::string(kManifest) + " does not match its hash; build the engine again");
     }
 }
@@ -73,9 +72,12 @@ Bytes checked_file(const fs::path &folder, const std::string &name, const std::s
     return bytes;
 }
 
-int positive(const Json &value, const char *name) {
-    if (!value.is_number_integer() || value < 1 || value > INT32_MAX) {
-        throw std::invalid_argument(std::string(name) + " is not a positive whole number");
+constexpr int kMaxBatch = 4096;  // as in nstopt/limits.py
+
+int whole(const Json &value, const char *name, int low, int high) {
+    if (!value.is_number_integer() || value < low || value > high) {
+        throw std::invalid_argument(std::string(name) + " is not a whole number in " + std::to_string(low) + ".." +
+                                    std::to_string(high));
     }
     return value.get<int>();
 }
@@ -84,7 +86,7 @@ int positive(const Json &value, const char *name) {
 InputShape input_shape(const Json &shape) {
     InputShape read;
     if (const Json &batch = shape.at("batch"); !batch.is_null()) {
-        read.batch = positive(batch, "batch");
+        read.batch = whole(batch, "batch", 1, kMaxBatch);
     }
     const Json &sizes = shape.at("sizes");
     if (!sizes.is_array()) {
@@ -95,7 +97,8 @@ InputShape input_shape(const Json &shape) {
         if (!size.is_array() || size.size() != 2) {
             throw std::invalid_argument("a size is not [height, width]");
         }
-        listed.push_back({positive(size[0], "height"), positive(size[1], "width")});
+        listed.push_back(
+            {whole(size[0], "height", kMinSide, kMaxSide), whole(size[1], "width", kMinSide, kMaxSide)});
     }
     read.sizes = Sizes(listed);
     return read;
@@ -128,7 +131,7 @@ void Bundle::read_manifest(const Bytes &raw) {
     std::map<std::string, std::string> digests;
     try {
         const Json manifest = Json::parse(raw);
-        const int version = positive(manifest.at("format_version"), "format_version");
+        const int version = whole(manifest.at("format_version"), "format_version", 1, INT32_MAX);
         if (version != kFormatVersion) {
             fail(folder, "bundle format " + std::to_string(version) + ", but this nstopt reads format " +
                              std::to_string(kFormatVersion) + "; build the engine again with this version");

@@ -2,7 +2,9 @@
 // nstopt/engines/openvino.py, so that both give the same picture bit for bit.
 #include <openvino/openvino.hpp>
 
+#include <array>
 #include <cstring>
+#include <sstream>
 #include <utility>
 
 #include "backend.hpp"
@@ -25,6 +27,49 @@ auto on_device(const std::string &doing, Function &&function) {
         return function();
     } catch (const ov::Exception &error) {
         throw Error(NSTOPT_BAD_DEVICE, doing + ": " + reason(error));
+    }
+}
+
+std::string to_string(const ov::Output<const ov::Node> &port) {
+    std::ostringstream text;
+    text << port.get_any_name() << " " << port.get_element_type() << " " << port.get_partial_shape();
+    return text.str();
+}
+
+// Returns whether a port has the name, the type and the dimensions that a manifest states, -1 for a free one. An
+// output's dimension may be free although the input's is not: OpenVINO cannot always tell, and checks the result.
+bool is_as_stated(const ov::Output<const ov::Node> &port, const char *name, const std::array<int64_t, 4> &dims,
+                  bool may_be_free) {
+    const ov::PartialShape &shape = port.get_partial_shape();
+    if (port.get_any_name() != name || port.get_element_type() != ov::element::u8 || shape.size() != dims.size()) {
+        return false;
+    }
+    for (std::size_t axis = 0; axis < dims.size(); ++axis) {
+        const int64_t own = shape[axis].is_dynamic() ? -1 : shape[axis].get_length();
+        if (own != dims[axis] && !(may_be_free && own == -1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Throws Error (NSTOPT_BAD_BUNDLE) unless the model takes and gives the pictures that the manifest states, as
+// require_ports in nstopt/engines/base.py.
+void require_ports(const ov::Model &model, const Bundle &bundle) {
+    const Size *size = bundle.shape.sizes.only();
+    const std::array<int64_t, 4> dims{bundle.shape.batch.value_or(-1), size ? size->height : -1,
+                                      size ? size->width : -1, kChannels};
+    const bool has_ports = model.inputs().size() == 1 && model.outputs().size() == 1;
+    if (!has_ports || !is_as_stated(model.input(), "image", dims, false) ||
+        !is_as_stated(model.output(), "stylized", dims, true)) {
+        std::string found;
+        for (const auto &ports : {model.inputs(), model.outputs()}) {
+            for (const auto &port : ports) {
+                found += "; " + to_string(port);
+            }
+        }
+        throw Error(NSTOPT_BAD_BUNDLE, bundle.folder.string() + ": not the engine that its manifest states, pictures of " +
+                                           to_string(bundle.shape) + ", but it has" + found + "; build the engine again");
     }
 }
 
@@ -123,6 +168,7 @@ public:
             ov::Tensor weights(ov::element::u8, {bin.size()});
             std::memcpy(weights.data(), bin.data(), bin.size());
             const auto model = core().read_model(std::string(xml.begin(), xml.end()), weights);
+            require_ports(*model, bundle);
             // OpenVINO takes BF16 by itself where the CPU has it, and would emulate it elsewhere.
             if (wants_bf16(*model) && core().get_property("CPU", ov::hint::inference_precision) != ov::element::bf16) {
                 throw Error(NSTOPT_BAD_DEVICE, bundle.folder.string() +

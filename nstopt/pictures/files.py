@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from nstopt.errors import MediaError
-from nstopt.files import atomic_path
+from nstopt.errors import MediaError, first_line, translated
+from nstopt.files import atomic_path, check_regular
 from nstopt.pictures.size import MIN_SIDE, Size
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -41,6 +41,7 @@ def read_picture(path: Path) -> DecodedPicture:
     file that is missing, unreadable, or smaller than 16 pixels a side.
     """
     try:
+        check_regular(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is fine; a bomb is still an error
             with Image.open(path) as file:
@@ -52,16 +53,17 @@ def read_picture(path: Path) -> DecodedPicture:
         raise MediaError(f"{path}: this is a folder, not a picture") from error
     except UnidentifiedImageError as error:
         raise MediaError(f"{path}: not a picture, or not of a format that is known") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaError(f"{path}: not a readable picture ({error})") from error
+    except Exception as error:  # on a damaged file, its decoders raise struct.error, SyntaxError, IndexError and more
+        raise MediaError(f"{path}: not a readable picture ({first_line(error)})") from error
     if min(image.size) < MIN_SIDE:
         raise MediaError(f"{path}: {image.height}x{image.width} is too small; each side needs {MIN_SIDE} pixels")
-    return _to_rgb(image)
+    with translated(MediaError, f"{path}: not a readable picture"):
+        return _to_rgb(image)
 
 
 def _to_rgb(image: Image.Image) -> DecodedPicture:
     if image.mode.startswith("I") or image.mode == "F":  # Pillow's own conversion clips at 255
-        gray = np.asarray(image, np.float64)
+        gray = np.nan_to_num(np.asarray(image, np.float64))
         white = 65535 if image.mode.startswith("I;16") else max(gray.max(), 255)
         image = Image.fromarray((gray / white * 255).round().clip(0, 255).astype(np.uint8))
     if not image.has_transparency_data:
@@ -86,6 +88,8 @@ def write_picture(path: Path, rgb: Picture, alpha: NDArray[np.uint8] | None = No
             image.save(temporary, quality=95)
     except OSError as error:
         raise MediaError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except ValueError as error:  # the format has no pictures of this size
+        raise MediaError(f"{path}: cannot be written ({error}): choose another format") from error
 
 
 def list_pictures(folder: Path) -> list[Path]:

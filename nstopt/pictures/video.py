@@ -9,6 +9,7 @@ import av
 import numpy as np
 
 from nstopt.errors import MediaError
+from nstopt.files import check_regular
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import MIN_SIDE
 
@@ -24,7 +25,8 @@ def frames(path: Path, every: int = 1) -> Iterator[Picture]:
         raise ValueError(f"every is {every}, but must be at least 1")
     count = 0
     try:
-        with av.open(str(path)) as container:
+        check_regular(path)
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise MediaError(f"{path}: no picture track in this file; give a video such as .mp4")
             stream = container.streams.video[0]
@@ -38,7 +40,7 @@ def frames(path: Path, every: int = 1) -> Iterator[Picture]:
                     yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except FileNotFoundError as error:
         raise MediaError(f"{path}: no such video") from error
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise MediaError(f"{path}: not a readable video (after {count} frames: {reason})") from error
     if count == 0:

@@ -103,6 +103,7 @@ def data(
                 (build_engine(replace(int8_spec(tiny_onnx, folder / "built", photos), precision=precision)), 1, *SMALL)
             )
     prepare(folder, pictures)
-    prepare_variants(folder, any_bundle)
+    pair = build_engine(BuildSpec(tiny_onnx, folder / "built", sizes=Sizes(SMALL), batch=2, val=photos))
+    prepare_variants(folder, any_bundle, pair)
     prepare_plans(folder)
     return folder
