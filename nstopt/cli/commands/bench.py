@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from nstopt.runs.run_file import RunFile
 
 # The options that go with each of the two options that measure something else.
-GO_WITH = {"startup": {"paths", "image"}, "temporal": {"paths", "stabilize"}}
+GO_WITH = {
+    "startup": {"paths", "image"},
+    "temporal": {"paths", "stabilize"},
+    "live": {"paths", "minutes", "checkpoint", "target"},
+}
 
 
 @expand_groups
@@ -49,6 +53,13 @@ def bench_command(
             parser=parse_strengths, metavar="LIST", help="With --temporal: strengths of --stabilize, such as 0,0.5,1."
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Instead, measure nstopt live beside a loop that does one step at a time."),
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="With --live: load it for so long, with three times too many frames.")
+    ] = None,
     engines: EngineOptions,
     pictures: PictureOptions,
     peers: PeerOptions,
@@ -63,6 +74,12 @@ def bench_command(
         return
     if temporal:
         _bench_temporal(paths, temporal, stabilize or ())
+        return
+    if live and minutes:
+        _bench_load(paths, minutes)
+        return
+    if live:
+        _bench_live(paths, peers)
         return
     from nstopt.bench.harness import BenchSpec
     from nstopt.bench.peers import named
@@ -96,6 +113,8 @@ def bench_command(
 def _check_alone(context: typer.Context) -> None:
     """Raise typer.BadParameter for an option that would have no effect."""
     given = given_on_command_line(context)
+    if "minutes" in given and "live" not in given:
+        raise typer.BadParameter("--minutes goes with --live")
     if "stabilize" in given and "temporal" not in given:
         raise typer.BadParameter("--stabilize goes with --temporal CLIP: name the video to stabilize")
     for mode, allowed in GO_WITH.items():
@@ -149,6 +168,39 @@ def _bench_startup(paths: list[Path], image: Path | None) -> None:
 
     for path in paths:
         console.print(startup_report(measure_startup(path, image)))
+
+
+def _bench_live(paths: list[Path], peers: PeerOptions) -> None:
+    from nstopt.bench.live import as_reported, measure_live, project_live
+    from nstopt.cli.render.live import live_table
+    from nstopt.engines import load
+    from nstopt.pipeline.ensure import export
+
+    if peers.target and not peers.checkpoint:
+        raise typer.BadParameter("--target projects a net: name its file with --checkpoint")
+    for path in paths:
+        with load(path) as engine, Bar() as bar:
+            bar.step(f"running {engine.name} live")
+            rows = [as_reported(), *measure_live(engine)]
+            size = engine.shape.sizes.first
+        for target in peers.target or ():
+            assert peers.checkpoint
+            model = export(peers.checkpoint, artifacts.FOLDER, {})
+            rows += project_live(peers.checkpoint.stem, model, size, target)
+        console.print(live_table(path.stem, rows))
+
+
+def _bench_load(paths: list[Path], minutes: float) -> None:
+    from nstopt.bench.live_load import run_load
+    from nstopt.cli.render.live import load_table
+
+    for path in paths:
+        with Bar() as bar:
+            bar.step(f"loading {path.stem} for {minutes:g} minutes")
+            report = run_load(path, minutes * 60)
+        console.print(load_table(path.stem, report))
+        if not report.is_flat:
+            raise typer.Exit(1)
 
 
 def _bench_temporal(paths: list[Path], clip: Path, strengths: Sequence[float]) -> None:
