@@ -69,6 +69,25 @@ def test_example(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
     assert subprocess.run([program], capture_output=True, check=False).returncode == 2
 
 
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_example_of_frames(built: Path, int8_bundle: Bundle, jobs: str) -> None:
+    frames = np.stack([noise(48, 64, seed) for seed in range(7)])
+    command: list[str | Path] = [built / "examples" / "nstopt-frames", int8_bundle.path, "48x64", jobs]
+    ran = subprocess.run(command, input=frames.tobytes(), capture_output=True, check=True)
+    stylized = np.frombuffer(ran.stdout, np.uint8).reshape(frames.shape)
+    with nstopt.load(int8_bundle.path) as engine:
+        for frame, result in zip(frames, stylized, strict=True):
+            np.testing.assert_array_equal(result, engine(frame))
+    cut = subprocess.run(command, input=frames.tobytes()[:-1], capture_output=True, check=False)
+    assert (cut.returncode, cut.stdout) == (1, ran.stdout[: stylized[:6].nbytes])
+    assert cut.stderr == b"error: the input ends within a frame: is the size right?\n"
+    assert subprocess.run(command, input=b"", capture_output=True, check=True).stdout == b""
+    other = subprocess.run([*command[:2], "48x63"], input=frames.tobytes(), capture_output=True, check=False)
+    assert (other.returncode, other.stdout) == (1, b"")
+    assert other.stderr.startswith(b"error: ")
+    assert subprocess.run([*command[:2], "48"], input=b"", capture_output=True, check=False).returncode == 2
+
+
 def test_program_in_the_documentation(built: Path, int8_bundle: Bundle, tmp_path: Path) -> None:
     """Build the program of docs/cpp.md with its CMakeLists.txt against the installed library, and run it."""
     text = (ROOT / "docs" / "cpp.md").read_text()

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from nstopt.bench.session import BenchRequest
     from nstopt.runs.run_file import RunFile
 
-# The options that go with each of the two options that measure something else.
+# The options that go with each of the options that measure something else.
 GO_WITH = {
     "startup": {"paths", "image"},
     "temporal": {"paths", "stabilize"},
+    "video": {"paths"},
     "live": {"paths", "minutes", "checkpoint", "target"},
 }
 
@@ -53,6 +54,10 @@ def bench_command(
             parser=parse_strengths, metavar="LIST", help="With --temporal: strengths of --stabilize, such as 0,0.5,1."
         ),
     ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(metavar="CLIP", help="Instead, time this video: decoding, net, encoding, all at once."),
+    ] = None,
     live: Annotated[
         bool,
         typer.Option("--live", help="Instead, measure nstopt live beside a loop that does one step at a time."),
@@ -71,6 +76,9 @@ def bench_command(
     paths = paths or [took(artifacts.newest_bundle())]
     if startup:
         _bench_startup(paths, image)
+        return
+    if video:
+        _bench_video(paths, video)
         return
     if temporal:
         _bench_temporal(paths, temporal, stabilize or ())
@@ -201,6 +209,15 @@ def _bench_load(paths: list[Path], minutes: float) -> None:
         console.print(load_table(path.stem, report))
         if not report.is_flat:
             raise typer.Exit(1)
+
+
+def _bench_video(paths: list[Path], clip: Path) -> None:
+    from nstopt.bench.video import time_video
+    from nstopt.cli.render.video import video_table
+
+    with Bar() as bar:
+        found = time_video(paths, clip, bar)
+    console.print(video_table(clip.name, found))
 
 
 def _bench_temporal(paths: list[Path], clip: Path, strengths: Sequence[float]) -> None:
