@@ -101,3 +101,21 @@ def test_the_bundled_net_is_built_once(tiny_checkpoint: Path, monkeypatch: pytes
         path = default_engine.default_engine(Size(48, 64), Silent(), said.append)
         assert path == tmp_path / "nstopt" / "live" / "tiny-48x64.nst"
     assert said == ["building the bundled net tiny for 48x64, once; next time it starts at once"]
+
+
+@pytest.mark.parametrize(("package", "module", "option", "what", "extra"), [
+    ("aiohttp", "nstopt.live.page", "--serve", "the page", "live"),
+    ("aiortc", "nstopt.live.page", "--serve", "the page", "live"),
+    ("pygame", "nstopt.live.window", "--window", "a window", "window"),
+    ("pyvirtualcam", "nstopt.live.virtual_camera", "--virtual-camera", "a virtual camera", "virtual-camera"),
+])  # fmt: skip
+def test_a_missing_package_is_named(
+    folder: Path, make_bundle: MakeBundle, cli: Cli, monkeypatch: pytest.MonkeyPatch,
+    package: str, module: str, option: str, what: str, extra: str,
+) -> None:  # fmt: skip
+    make_bundle("one")
+    for name in [name for name in sys.modules if f"{name}.".startswith((f"{module}.", f"{package}."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    line = f"error: {what} needs {package}, which is not installed: pip install 'nstopt[{extra}]'\n"
+    assert cli("live", "one.nst", "--source", "clip.avi", option) == (1, "", line)

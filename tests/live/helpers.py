@@ -22,7 +22,7 @@ from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size
 
 SMALL = Size(96, 128)
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def quiet(line: str) -> None:
