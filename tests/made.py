@@ -86,47 +86,49 @@ def inverter(shape: InputShape) -> onnx.ModelProto:
 
 @pytest.fixture
 def make_record() -> MakeRecord:
-    """Makes a plausible record; keyword arguments replace fields, `samples_ms` sets the latency."""
+    """Makes a plausible record; see `record_of`."""
+    return record_of
 
-    def make(samples_ms: tuple[float, ...] = (40.0,) * 30, **fields: object) -> Record:
-        latency = statistics.summarize(samples_ms)
-        record = Record(
-            label="wave-512x512-int8.nst",
-            is_peer=False,
-            bundle="wave-512x512-int8.nst",
-            sha256="a" * 64,
-            net="wave",
-            net_sha256="b" * 64,
-            family="fast-style",
-            backend="openvino",
-            precision="int8",
-            computes="int8",
-            height=512,
-            width=512,
-            batch=1,
-            input="noise",
-            latency_ms=latency,
-            round_runs=None,
-            warmup_runs=6,
-            fps=statistics.pictures_per_second(latency, 1),
-            peak_memory_mib=211.4,
-            psnr_db=42.13,
-            ssim=0.9871,
-            device="A CPU",
-            machine=Machine("A CPU", 2, 7.8, (), "Linux 6.1", "3.11.7", {"nstopt": "0.1.0", "openvino": "2026.4.1"}),
-        )
-        return msgspec.structs.replace(record, **fields)
 
-    return make
+def record_of(samples_ms: tuple[float, ...] = (40.0,) * 30, **fields: object) -> Record:
+    """Return a plausible record; keyword arguments replace fields, `samples_ms` sets the latency."""
+    latency = statistics.summarize(samples_ms)
+    record = Record(
+        label="wave-512x512-int8.nst",
+        is_peer=False,
+        bundle="wave-512x512-int8.nst",
+        sha256="a" * 64,
+        net="wave",
+        net_sha256="b" * 64,
+        family="fast-style",
+        backend="openvino",
+        precision="int8",
+        computes="int8",
+        height=512,
+        width=512,
+        batch=1,
+        input="noise",
+        latency_ms=latency,
+        round_runs=None,
+        warmup_runs=6,
+        fps=statistics.pictures_per_second(latency, 1),
+        peak_memory_mib=211.4,
+        psnr_db=42.13,
+        ssim=0.9871,
+        device="A CPU",
+        machine=Machine("A CPU", 2, 7.8, (), "Linux 6.1", "3.11.7", {"nstopt": "0.1.0", "openvino": "2026.4.1"}),
+    )
+    return msgspec.structs.replace(record, **fields)
 
 
 @pytest.fixture
 def make_run() -> MakeRun:
-    """Makes the complete run of these records; keyword arguments set other fields."""
+    """Makes the complete run of records; see `run_of`."""
+    return run_of
 
-    def make(*records: Record, **fields: object) -> RunFile:
-        plan = RunPlan(tuple(record.key for record in records), 30, "noise", False)
-        run = RunFile(FORMAT_VERSION, "2026-01-02T03:04:05+00:00", plan, records, is_complete=True)
-        return msgspec.structs.replace(run, **fields)
 
-    return make
+def run_of(*records: Record, **fields: object) -> RunFile:
+    """Return the complete run of these records; keyword arguments set other fields."""
+    plan = RunPlan(tuple(record.key for record in records), 30, "noise", False)
+    run = RunFile(FORMAT_VERSION, "2026-01-02T03:04:05+00:00", plan, records, is_complete=True)
+    return msgspec.structs.replace(run, **fields)

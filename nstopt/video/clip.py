@@ -13,6 +13,7 @@ import av
 from av.stream import Disposition
 
 from nstopt.errors import MediaError
+from nstopt.files import check_regular
 from nstopt.pictures.size import MIN_SIDE, Size
 from nstopt.video.color import RGB, Color
 from nstopt.video.orientation import Orientation, orientation_of
@@ -75,14 +76,15 @@ def reading(path: Path) -> Iterator[None]:
         raise MediaError(f"{path}: no such video") from error
     except EOFError as error:  # of a container without a packet
         raise MediaError(f"{path}: a video without a frame") from error
-    except (av.FFmpegError, OSError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(f"{path}: not a readable video ({reason(error)})") from error
 
 
 def open_clip(path: Path) -> InputContainer:
     """Open a video for reading. Raises MediaError if the file is missing or no video."""
     with reading(path):
-        return av.open(str(path), "r")
+        check_regular(path)
+        return av.open(str(path), "r", metadata_errors="replace")
 
 
 def reason(error: Exception) -> str:

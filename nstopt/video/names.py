@@ -19,7 +19,7 @@ def is_video(path: Path) -> bool:
     import av  # here, since most calls are about a picture
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             is_still = container.format.name == "image2" or container.format.name.endswith("_pipe")
             return bool(container.streams.video) and not is_still
     except (av.FFmpegError, OSError):
