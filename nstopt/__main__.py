@@ -71,8 +71,20 @@ def run(debug: bool) -> None:
     from nstopt.cli.quiet import quiet_libraries
     from nstopt.extras import explain_missing_packages
 
-    with contextlib.nullcontext() if debug else quiet_libraries(), explain_missing_packages():
-        app(prog_name="nstopt")
+    try:
+        with contextlib.nullcontext() if debug else quiet_libraries(), explain_missing_packages():
+            app(prog_name="nstopt")
+    finally:
+        say_removed()
+
+
+def say_removed() -> None:
+    """Say which temporary files of killed processes were removed."""
+    from nstopt.cli.console import say
+    from nstopt.files import removed
+
+    while removed:
+        say(f"removed {removed.pop()}, which a killed run had left")
 
 
 def report(error: Exception) -> None:

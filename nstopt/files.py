@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +22,12 @@ CHUNK_BYTES = 1 << 20
 MAX_FILE_BYTES = 8 << 30
 MAX_JSON_BYTES = 64 << 20
 T = TypeVar("T")
+# Part of the names of temporary files, by which they are recognized.
+MARK = ".nstopt-part"
+MAX_STEM = 100
+LEFT_SECONDS = 24 * 3600
+# Leftovers of killed processes that this one removed: the command says so at its end.
+removed: list[Path] = []
 
 
 def cache_folder() -> Path:
@@ -105,11 +113,13 @@ def decode_versioned(raw: bytes, kind: type[T], version: int, dec_hook: Callable
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; rename it to `path` on success, remove it on an exception.
 
-    The sibling keeps the suffix, which libraries use to choose a format. Raises OSError if the folder cannot be
-    written.
+    The sibling keeps the suffix, which libraries use to choose a format. Siblings that a killed process left more than
+    a day ago are removed. Raises OSError if the folder cannot be written.
     """
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    prefix, suffix = f".{path.stem[:MAX_STEM]}.", f"{MARK}{path.suffix}"
+    _remove_leftovers(path.parent, prefix, suffix)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -118,6 +128,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(folder: Path, prefix: str, suffix: str) -> None:
+    """Remove temporary files of a killed process. A younger one may belong to a process that still writes it."""
+    for left in folder.glob(f"{glob.escape(prefix)}*{glob.escape(suffix)}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
+                removed.append(left)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

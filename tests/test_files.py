@@ -9,7 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nstopt.files import CHUNK_BYTES, atomic_path, check_writable, decode_versioned, sha256_file
+from nstopt.files import (
+    CHUNK_BYTES,
+    MARK,
+    atomic_path,
+    check_regular,
+    check_writable,
+    decode_json,
+    decode_versioned,
+    read_regular,
+    removed,
+    sha256_file,
+    write_atomically,
+)
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
@@ -94,3 +106,34 @@ def test_versioned_json_is_decoded() -> None:
 def test_other_json_is_refused_with_a_reason(raw: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         decode_versioned(raw, Versioned, 2)
+
+
+def test_what_a_killed_process_left_is_removed_after_a_day(tmp_path: Path) -> None:
+    path, others = tmp_path / "a[b].png", [tmp_path / ".a[b].old.png", tmp_path / f".c.x{MARK}.png"]
+    left = tmp_path / f".a[b].12345678{MARK}.png"
+    for file in (left, *others):
+        file.touch()
+    write_atomically(path, b"new")
+    assert left.exists()
+    for file in (left, *others):
+        os.utime(file, (0, 0))
+    write_atomically(path, b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+    assert removed == [left]
+    removed.clear()
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(b"12345")
+    for name, message in (("fifo", "not a file"), ("large", "larger than"), ("..", "directory"), ("no", "No such")):
+        with pytest.raises(OSError, match=message):
+            read_regular(tmp_path / name, 4)
+    with pytest.raises(OSError, match="not a file"):
+        check_regular(Path("/dev/zero"))
+    assert read_regular(tmp_path / "large", 5) == b"12345"
+
+
+def test_deeply_nested_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        decode_json(b"[" * 100_000 + b"]" * 100_000, object)

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -24,9 +25,11 @@ def quiet_libraries() -> Iterator[None]:
     with warnings.catch_warnings(), _native_stderr_dropped():
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
+        hook, threading.excepthook = threading.excepthook, lambda _: None
         try:
             yield
         finally:
+            threading.excepthook = hook
             logging.disable(before)
 
 

@@ -42,7 +42,10 @@ def build_command(
         bool, typer.Option("--tune", help="Time the forms of each layer on this machine and take the fastest.")
     ] = False,
     workspace: Annotated[
-        int | None, typer.Option(metavar="MIB", min=16, help="TensorRT: limit of the kernels' working memory, in MiB.")
+        int | None,
+        typer.Option(
+            metavar="MIB", min=16, max=1_048_576, help="TensorRT: limit of the kernels' working memory, in MiB."
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Build even a precision that this GPU runs slower than FP32.")

@@ -40,6 +40,8 @@ def distill_command(
     net: NetOptions,
 ) -> None:
     """Teach a slim net to make the pictures of TEACHER; compare their pictures, work and speed."""
+    if target is not None and not target.strip():
+        raise typer.BadParameter("--target names a GPU, such as gtx-1060")
     if target and student.width:
         raise typer.BadParameter("--target chooses the width: leave --width out")
     from nstopt.cli.render.bundle import quality_line

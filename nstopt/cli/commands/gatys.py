@@ -20,9 +20,10 @@ def gatys_command(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")],
     side: Annotated[
-        int | None, typer.Option(min=32, help="Shorter side of the result, in pixels; default: the photograph's.")
+        int | None,
+        typer.Option(min=32, max=8192, help="Shorter side of the result, in pixels; default: the photograph's."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of optimization steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Number of optimization steps.")] = None,
     optimizer: Annotated[
         str | None, typer.Option(metavar="adam|lbfgs", callback=one_of("adam", "lbfgs"), help="The optimizer.")
     ] = None,
@@ -34,7 +35,9 @@ def gatys_command(
     log: Annotated[
         Path | None, typer.Option(help="Folder to write losses.csv, TensorBoard logs and pictures of steps to.")
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Steps between lines of output and pictures of --log.")] = 50,
+    every: Annotated[
+        int, typer.Option(min=1, max=1_000_000_000, help="Steps between lines of output and pictures of --log.")
+    ] = 50,
     device: Device = "auto",
     losses: StyleOptions,
 ) -> None:

@@ -73,8 +73,12 @@ def reconet_command(
             help="Instance norm with ReLU, or filter response norm with thresholded linear units.",
         ),
     ] = None,
-    feature_weight: Annotated[float | None, typer.Option(min=0, help="Weight of the feature temporal loss.")] = None,
-    output_weight: Annotated[float | None, typer.Option(min=0, help="Weight of the output temporal loss.")] = None,
+    feature_weight: Annotated[
+        float | None, typer.Option(min=0, max=1e15, help="Weight of the feature temporal loss.")
+    ] = None,
+    output_weight: Annotated[
+        float | None, typer.Option(min=0, max=1e15, help="Weight of the output temporal loss.")
+    ] = None,
     losses: StyleOptions,
     net: ArchitectureOptions,
     options: TrainOptions,
@@ -109,10 +113,10 @@ def adain_command(
     vgg: Annotated[Path, typer.Option(help="Normalized VGG of pytorch-AdaIN, vgg_normalised.pth.")],
     output: TrainedNet,
     style_weight: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the style loss, lambda in the paper.")
+        float | None, typer.Option(min=0, max=1e15, help="Weight of the style loss, lambda in the paper.")
     ] = None,
     decay: Annotated[
-        float | None, typer.Option(min=0, help="The learning rate of step i is divided by 1 + decay * i.")
+        float | None, typer.Option(min=0, max=1e06, help="The learning rate of step i is divided by 1 + decay * i.")
     ] = None,
     options: TrainOptions,
 ) -> None:

@@ -171,7 +171,8 @@ class PeerOptions(OptionGroup):
         Path | None, typer.Option(metavar="OLD.json", help="Exit with 1 if this run is slower than that one.")
     ] = None
     tolerance: Annotated[
-        float, typer.Option(min=0.0, metavar="PERCENT", help="Slowdown against --baseline that counts as noise.")
+        float,
+        typer.Option(min=0.0, max=1e06, metavar="PERCENT", help="Slowdown against --baseline that counts as noise."),
     ] = 5.0
 
 

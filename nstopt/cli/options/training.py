@@ -49,7 +49,7 @@ TrainedNet = Annotated[Path, typer.Option("--output", "-o", help="The .safetenso
 Photographs = Annotated[Path, typer.Option(help="Folder of photographs to train on.")]
 StylePicture = Annotated[Path, typer.Option("--style", help="The style picture.")]
 Device = Annotated[str, typer.Option(callback=one_of("auto", "cpu", "cuda"), help="auto, cpu or cuda.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=4_294_967_295, help="Seed of all random numbers.")]
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,14 @@ class StyleOptions(OptionGroup):
     ]
     style_side: Annotated[
         int | None,
-        typer.Option(min=32, help="Shorter side of the style picture, in pixels; a larger one gives coarser strokes."),
+        typer.Option(
+            min=32, max=8192, help="Shorter side of the style picture, in pixels; a larger one gives coarser strokes."
+        ),
     ] = None
-    content_weight: Annotated[float | None, typer.Option(min=0, help="Weight of the content loss.")] = None
-    style_weight: Annotated[float | None, typer.Option(min=0, help="Weight of the style loss.")] = None
+    content_weight: Annotated[float | None, typer.Option(min=0, max=1e15, help="Weight of the content loss.")] = None
+    style_weight: Annotated[float | None, typer.Option(min=0, max=1e15, help="Weight of the style loss.")] = None
     variation_weight: Annotated[
-        float | None, typer.Option(min=0, help="Weight of the total variation, which works against speckles.")
+        float | None, typer.Option(min=0, max=1e15, help="Weight of the total variation, which works against speckles.")
     ] = None
 
     def spec(self, style: Path) -> StyleSpec:
@@ -86,9 +88,9 @@ class ArchitectureOptions(OptionGroup):
     panel = "Net (defaults: those of nstopt.train)"
 
     widths: Annotated[
-        tuple[int, int, int] | None, typer.Option(min=1, help="Channels of the three encoder stages.")
+        tuple[int, int, int] | None, typer.Option(min=1, max=4096, help="Channels of the three encoder stages.")
     ] = None
-    blocks: Annotated[int | None, typer.Option(min=0, help="Number of residual blocks.")] = None
+    blocks: Annotated[int | None, typer.Option(min=0, max=256, help="Number of residual blocks.")] = None
 
 
 @dataclass(frozen=True)
@@ -97,22 +99,26 @@ class TrainOptions(OptionGroup):
 
     panel = "Training (defaults: those of nstopt.train)"
 
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of training steps.")] = None
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples a step and process.")] = None
+    steps: Annotated[int | None, typer.Option(min=1, max=1_000_000_000, help="Number of training steps.")] = None
+    batch: Annotated[int | None, typer.Option(min=1, max=4096, help="Samples a step and process.")] = None
     crop: Annotated[
         int | None,
         typer.Option(
-            min=32, callback=check_crop, help=f"Side of the training crops, in pixels; a multiple of {CROP_MULTIPLE}."
+            min=32,
+            max=4096,
+            callback=check_crop,
+            help=f"Side of the training crops, in pixels; a multiple of {CROP_MULTIPLE}.",
         ),
     ] = None
-    peak_rate: Annotated[float | None, typer.Option("--rate", min=0, help="Highest learning rate.")] = None
+    peak_rate: Annotated[float | None, typer.Option("--rate", min=0, max=1e06, help="Highest learning rate.")] = None
     seed: Seed = None
     run: Annotated[
         Path | None,
         typer.Option(help="Folder of the logs and the checkpoint; default: the output's name with the suffix .run."),
     ] = None
     every: Annotated[
-        int | None, typer.Option(min=1, help="Steps from one checkpoint and sample picture to the next.")
+        int | None,
+        typer.Option(min=1, max=1_000_000_000, help="Steps from one checkpoint and sample picture to the next."),
     ] = None
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint, if there is one.")] = False
     amp: Annotated[
@@ -129,11 +135,14 @@ class StudentOptions(OptionGroup):
 
     width: Annotated[
         int | None,
-        typer.Option(min=1, help="Channels at full size; twice as many at half size, four times at a quarter."),
+        typer.Option(
+            min=1, max=4096, help="Channels at full size; twice as many at half size, four times at a quarter."
+        ),
     ] = None
-    blocks: Annotated[int | None, typer.Option(min=0, help="Number of residual blocks.")] = None
+    blocks: Annotated[int | None, typer.Option(min=0, max=256, help="Number of residual blocks.")] = None
     kernel: Annotated[
-        int | None, typer.Option(min=3, callback=check_odd, help="Kernel side of the first and last convolution; odd.")
+        int | None,
+        typer.Option(min=3, max=63, callback=check_odd, help="Kernel side of the first and last convolution; odd."),
     ] = None
     separable: Annotated[bool, typer.Option("--separable", help="Depthwise and pointwise convolutions.")] = False
 
