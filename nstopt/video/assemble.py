@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+QUICKTIME = frozenset({"mp4", "mov", "ipod"})
 # Formats whose clock begins anywhere, so that a result begins at the first thing that they hold.
 FREE_CLOCKS = frozenset({"mpegts", "mpeg"})
 
@@ -55,7 +56,7 @@ def assemble(plan: VideoPlan, pieces: Sequence[Piece]) -> list[str]:
             first = opened.enter_context(av.open(str(pieces[0].path)))
             span = _span(plan, pieces, source.start_time)
             video = output.add_stream_from_template(first.streams.video[0], opaque=True)
-            if plan.encoding.codec.startswith("hevc") and "mp4" in output.format.name + "mov":
+            if plan.encoding.codec.startswith("hevc") and output.format.name in QUICKTIME:
                 video.codec_context.codec_tag = "hvc1"  # the form that Apple's players take
             video.metadata.update(track_metadata(source.streams[plan.clip.stream].metadata))
             tracks, left_out = copy_tracks(source, output, plan.clip.stream)

@@ -74,9 +74,8 @@ class Journal:
         differing = [name for name in {**found, **identity} if found.get(name) != identity.get(name)]
         if differing:
             raise MediaError(
-                f"{self.folder} holds unfinished work of another command (its {differing[0]} differs: "
-                f"{found.get(differing[0])}, not {identity.get(differing[0])}): give that command again, choose "
-                "another output, or remove the folder"
+                f"{self.folder} holds unfinished work of another command (its {differing[0]} differs): give that "
+                "command again, choose another output, or remove the folder"
             )
 
     def _read_results(self) -> list[SegmentResult]:

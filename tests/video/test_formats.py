@@ -113,6 +113,8 @@ def test_the_default_codec(tmp_path: Path, stylize: Stylize) -> None:
     ):
         stylize(source, tmp_path / target)
         assert track_of(tmp_path / target)["codec"] in (codec, f"lib{codec}")
+    with av.open(str(tmp_path / "ten.mov")) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("av1", ".mp4"), ("prores", ".mov"), ("vp9", ".mp4"), ("hevc", ".mp4")])

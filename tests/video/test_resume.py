@@ -126,7 +126,7 @@ def test_a_journal_belongs_to_one_command(tmp_path: Path) -> None:
     journal.commit(SegmentResult(0, 60, 2, None, b"state"))
     journal.draft(1).write_bytes(b"half a segm")
     journal.close()
-    with pytest.raises(MediaError, match="another command \\(its engine differs: b, not c\\)"):
+    with pytest.raises(MediaError, match="another command \\(its engine differs\\)"):
         Journal(folder, {**identity, "engine": "c"}, ".mp4")
     again = Journal(folder, identity, ".mp4")
     assert list(again.results) == [0]
