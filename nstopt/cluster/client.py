@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from nstopt.errors import DeviceError, first_line
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray as ray  # from here, for the other modules of this room
+
+TIMEOUT_S = 10
 
 
 @contextmanager
@@ -30,8 +33,9 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     try:
+        _reach(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise DeviceError(
             f"no Ray cluster at {address}: {first_line(error)}; begin one with: ray start --head"
         ) from error
@@ -39,6 +43,13 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Connect to HOST:PORT and part again. Raises OSError if nobody answers, for which Ray would wait without end."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), TIMEOUT_S).close()
 
 
 class Placement(NamedTuple):

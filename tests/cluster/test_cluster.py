@@ -18,6 +18,7 @@ from made import build_inverter
 from PIL import Image
 
 import nstopt
+from nstopt.cluster import client
 from nstopt.cluster.client import Placement, connected, place, ray
 from nstopt.cluster.pictures import stylize_pictures
 from nstopt.cluster.video import stylize_video
@@ -152,5 +153,7 @@ def test_engines_and_clusters_that_are_not_there(tmp_path: Path) -> None:
     assert place("openvino").workers == 1
     with pytest.raises(DeviceError, match="has no GPU"):
         place("tensorrt")
+    with pytest.raises(OSError, match="refused"):
+        client._reach("127.0.0.1:1")
     with connected("this is ignored: the cluster of the fixture"):
         assert np.isclose(ray.cluster_resources()["CPU"], 2)
