@@ -33,6 +33,7 @@ from PIL import Image
 from nstopt.errors import DeviceError, NstoptError
 from nstopt.live import barcode
 from nstopt.live.controls import Controls
+from nstopt.live.memory import keep_memory_flat
 from nstopt.live.page.server import Address, PageServer, serve
 from nstopt.live.session import Session, load_styles
 from nstopt.live.show import show
@@ -176,6 +177,7 @@ def _serve_loaded(bundle: Path, pipe: Connection) -> None:
         session = Session([style], Controls(style.name, split=0.5), camera, Path(), lambda line: None)
         server = PageServer(session, lambda source: session, Address("127.0.0.1", 0))
         session.start()
+        keep_memory_flat()
         asyncio.run(show(session, [serve(server, lambda address: pipe.send((address, fps)))]))
 
 

@@ -48,6 +48,7 @@ class Slot(Generic[T]):
         """Wake the reader up and take no more items."""
         with self._changed:
             self._is_closed = True
+            self._items.clear()
             self._changed.notify_all()
         self._notify()
 

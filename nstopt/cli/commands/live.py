@@ -48,6 +48,7 @@ def live_command(
     import asyncio
 
     from nstopt.live.controls import FIXED, Controls
+    from nstopt.live.memory import keep_memory_flat
     from nstopt.live.session import Session, load_styles
     from nstopt.live.show import show
 
@@ -66,6 +67,7 @@ def live_command(
         stack.callback(session.close)
         shown_by = list(_displays(session, session_of, displays))  # first, since a package may be missing
         session.start()
+        keep_memory_flat()
         _introduce(session)
         asyncio.run(show(session, [display() for display in shown_by]))
 

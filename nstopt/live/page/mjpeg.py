@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+from contextlib import suppress
 
 from aiohttp import web
 from PIL import Image
@@ -26,21 +27,18 @@ async def send_mjpeg(request: web.Request, results: Channel[Stylized], has_bar: 
     """Answer with the results as they come, each with the bar of its time below it if `has_bar` is set."""
     response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
     await response.prepare(request)
-    if request.transport and (connection := request.transport.get_extra_info("socket")):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    # A browser shows a part when it sees the boundary after it, so each part ends with one.
-    await response.write(f"--{BOUNDARY}\r\n".encode())
-    with Reader(results) as reader:
-        try:
-            while True:
-                shown = await reader.next()
-                part = await asyncio.get_running_loop().run_in_executor(None, _part, shown, has_bar)
-                await asyncio.wait_for(response.write(part), STALLED_S)
-        except (ClosedError, ConnectionError):
-            pass
-        except asyncio.TimeoutError:
-            if request.transport:
-                request.transport.abort()
+    loop, transport = asyncio.get_running_loop(), request.transport
+    assert transport, "the answer has begun"
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    with Reader(results) as reader, suppress(ClosedError, ConnectionError):
+        # A browser shows a part when it sees the boundary after it, so each part ends with one.
+        await response.write(f"--{BOUNDARY}\r\n".encode())
+        while True:
+            part = await loop.run_in_executor(None, _part, await reader.next(), has_bar)
+            # Not asyncio.wait_for: the exception of its task is a cycle, which would hold the picture.
+            stalled = loop.call_later(STALLED_S, transport.abort)
+            await response.write(part)
+            stalled.cancel()
     return response
 
 
