@@ -45,6 +45,8 @@ class FrameReader:
         count = 0
         while self._next is not None and (segment.stop is None or self._next[0] < segment.stop):
             time, frame = self._next
+            if frame.is_corrupt:
+                raise DamageError("a frame is damaged")
             yield Frame(time, self._picture(frame))
             count += 1
             self._next = next(self._decoded, None)
@@ -53,12 +55,12 @@ class FrameReader:
 
     def _seek(self, start: int) -> None:
         """Make the first frame from `start` on the next one. It is decoded from the keyframe before it; if that does
-        not lead there, from an earlier one."""
+        not lead there, from an earlier one. Frames before `start` may lack what they refer to."""
         keys = [key for key in self._clip.keys if key <= start][: -KEYS_TRIED - 1 : -1]
         for key in [*keys, None]:
             self._decoded = _decode(self._clip, key)
             self._next = next((one for one in self._decoded if one[0] >= start), None)
-            if self._next is not None and self._next[0] == start:
+            if self._next is not None and self._next[0] == start and not self._next[1].is_corrupt:
                 return
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
@@ -77,8 +79,6 @@ def _decode(clip: Clip, key: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
                 container.seek(key, stream=stream)
             last: int | None = None
             for count, frame in enumerate(container.decode(stream)):
-                if frame.is_corrupt:
-                    raise DamageError("a frame is damaged")
                 time = clip.times[min(count, len(clip.times) - 1)] if clip.is_counted else frame.pts
                 if time is None or (last is not None and time <= last):
                     continue  # a frame that is never shown

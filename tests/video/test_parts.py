@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,18 @@ def test_segments_cover_the_clip(tmp_path: Path) -> None:
     assert (part.start, part.stop, part.frames) == (25 * 512, 50 * 512, 25)
 
 
-@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "libx265"])
+@pytest.mark.parametrize("codec", ["libx264", "libx264 open", "mpeg4", "mpeg2video", "libx265 open", "libvpx-vp9"])
 def test_a_segment_reads_the_same_alone(tmp_path: Path, codec: str) -> None:
-    options = {"x265-params": "log-level=none:open-gop=1"} if codec == "libx265" else {}
-    clip = probe(make_clip(tmp_path / "in.mp4", frames=190, codec=codec, keys_every=37, options=options))
+    options = {
+        "libx264 open": {"x264-params": "open-gop=1:scenecut=0"},
+        "libx265 open": {"x265-params": "log-level=none:open-gop=1"},
+        "mpeg2video": {"bf": "2"},
+    }.get(codec, {})
+    base = {"time_base": Fraction(1, 25)} if codec == "mpeg2video" else {}
+    clip = probe(
+        make_clip(tmp_path / "in.mkv", 190, codec=codec.split()[0], keys_every=37, options=options, setup=base)
+    )
+    assert len(clip.keys) > 4
     in_order, alone = FrameReader(clip), FrameReader(clip)
     read = [list(in_order.read(segment)) for segment in split(clip)]
     assert [len(frames) for frames in read] == [60, 60, 60, 10]
