@@ -58,7 +58,9 @@ def assemble(plan: VideoPlan, pieces: Sequence[Piece]) -> list[str]:
             video = output.add_stream_from_template(first.streams.video[0], opaque=True)
             if plan.encoding.codec.startswith("hevc") and output.format.name in QUICKTIME:
                 video.codec_context.codec_tag = "hvc1"  # the form that Apple's players take
-            video.metadata.update(track_metadata(source.streams[plan.clip.stream].metadata))
+            pictured = source.streams[plan.clip.stream]
+            video.metadata.update(track_metadata(pictured.metadata))
+            video.disposition = pictured.disposition
             tracks, left_out = copy_tracks(source, output, plan.clip.stream)
             output.metadata.update(file_metadata(source.metadata))
             output.set_chapters(copy_chapters(source, span))

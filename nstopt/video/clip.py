@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import av
-from av.stream import Disposition
 
 from nstopt.errors import MediaError
 from nstopt.files import check_regular
 from nstopt.pictures.size import MIN_SIDE, Size
 from nstopt.video.color import RGB, Color
+from nstopt.video.covers import is_cover
 from nstopt.video.orientation import Orientation, orientation_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def reason(error: Exception) -> str:
 def _moving_pictures(path: Path, container: InputContainer) -> VideoStream:
     """Return the first track of moving pictures, which is not the cover of an album."""
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
+        if not is_cover(stream):
             return stream
     raise MediaError(f"{path}: no picture track in this file; give a video such as .mp4")
 

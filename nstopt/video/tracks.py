@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
-from av.stream import Disposition
+
+from nstopt.video.covers import attach_cover, is_cover
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
@@ -46,8 +47,11 @@ def copy_tracks(source: InputContainer, output: OutputContainer, video: int) -> 
         if stream.index == video:
             continue
         try:
-            if stream.type not in COPIED:
+            if stream.type not in COPIED or (is_cover(stream) and output.format.name == "mov"):
                 raise ValueError
+            if is_cover(stream) and output.format.name == "matroska":
+                attach_cover(Path(source.name), stream, output)
+                continue
             copy: Any = output.add_stream_from_template(stream, opaque=True)
         except (ValueError, av.FFmpegError):
             if not _lists_chapters(source, stream):
@@ -107,16 +111,16 @@ def copy_packets(
     try:
         for packet in source.demux(streams):
             time = packet.pts if packet.pts is not None else packet.dts
-            if time is None or not packet.size:
-                continue
             base = packet.time_base
-            is_cover = bool(packet.stream.disposition & Disposition.attached_pic)
-            if not is_cover and not span.holds(time * base):
-                continue
-            shift = 0 if is_cover else round(span.origin / base)
-            packet.stream = tracks[packet.stream_index]
-            packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
-            yield float((time - shift) * base), packet
+            if packet.size and is_cover(packet.stream):
+                packet.stream = tracks[packet.stream_index]
+                packet.pts = packet.dts = 0
+                yield 0.0, packet
+            elif packet.size and time is not None and span.holds(time * base):
+                shift = round(span.origin / base)
+                packet.stream = tracks[packet.stream_index]
+                packet.pts = None if packet.pts is None else packet.pts - shift
+                packet.dts = None if packet.dts is None else packet.dts - shift
+                yield float((time - shift) * base), packet
     except (av.FFmpegError, OSError):
         return  # the source is damaged here, which the plan says

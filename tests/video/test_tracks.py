@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
+from av.stream import Disposition
+from conftest import noise
+from PIL import Image
+
+from nstopt.video.covers import is_cover
 
 from .clips import make_clip, packets_of, times_of
 from .conftest import Stylize
@@ -67,6 +73,33 @@ def test_an_attachment(tmp_path: Path, stylize: Stylize) -> None:
         (attached,) = (stream for stream in container.streams if stream.type == "attachment")
         assert isinstance(attached, av.stream.AttachmentStream)
         assert (attached.metadata["filename"], attached.mimetype, attached.data) == ("font.ttf", "font/ttf", b"letters")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_cover(tmp_path: Path, stylize: Stylize, suffix: str) -> None:
+    source = tmp_path / "in.mp4"
+    Image.fromarray(noise(20, 30)).save(tmp_path / "cover.jpg")
+    with (
+        av.open(str(source), "w") as container,
+        av.open(str(make_clip(tmp_path / "plain.mp4", frames=5))) as plain,
+        av.open(str(tmp_path / "cover.jpg")) as picture,
+    ):
+        video = container.add_stream_from_template(plain.streams.video[0], opaque=True)
+        cover: Any = container.add_stream_from_template(picture.streams.video[0], opaque=True)
+        cover.disposition = Disposition.attached_pic
+        for file, track in ((plain, video), (picture, cover)):
+            for packet in file.demux(video=0):
+                if packet.size:
+                    packet.stream = track
+                    container.mux(packet)
+    result = stylize(source, tmp_path / f"out{suffix}")
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        covers = [stream for stream in container.streams.video if is_cover(stream)]
+        found = [bytes(packet) for packet in container.demux(covers) if packet.size] if covers else []
+    if suffix == ".mov":
+        assert (found, result.left_out) == ([], ("left out: video track 1 (mjpeg), which .mov cannot hold",))
+    else:
+        assert (found, result.left_out) == ([(tmp_path / "cover.jpg").read_bytes()], ())
 
 
 def test_a_part(tmp_path: Path, stylize: Stylize) -> None:
