@@ -60,9 +60,13 @@ class Session:
         self.capture.start()
 
     def close(self) -> None:
+        """Finish a recording, and end the threads."""
         self.capture.stop()
-        if self.is_recording:
-            self.stop_recording()
+        try:
+            if self.is_recording:
+                self.stop_recording()
+        except MediaError as error:
+            self._say(str(error))
         self.pipeline.close()
 
     def change(self, change: Change) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import socket
@@ -28,6 +29,7 @@ from nstopt.live.page import mjpeg
 from nstopt.live.page.access import Access, is_loopback
 from nstopt.live.page.server import PAGE, Address, PageServer
 from nstopt.live.session import Session
+from nstopt.live.shots import Stylized
 from nstopt.live.sources import MovingPicture, Source
 from nstopt.pictures.files import Picture
 
@@ -158,10 +160,16 @@ def readers(session: Session) -> int:
 
 
 def test_viewers_that_go_leave_nothing_behind(tmp_path: Path) -> None:
-    with page(tmp_path) as (address, session):
-        for _ in range(3):
-            assert len(list(frames(f"{address}/stream.mjpg", 2))) == 2
-        wait_for(lambda: readers(session) == 0)
+    gc.collect()
+    gc.disable()  # what is in a cycle stays
+    try:
+        with page(tmp_path) as (address, session):
+            for _ in range(8):
+                assert len(list(frames(f"{address}/stream.mjpg", 2))) == 2
+            wait_for(lambda: readers(session) == 0)
+            wait_for(lambda: sum(isinstance(one, Stylized) for one in gc.get_objects()) < 4)
+    finally:
+        gc.enable()
 
 
 def test_messages_that_do_not_fit_are_answered(tmp_path: Path) -> None:

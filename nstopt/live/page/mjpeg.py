@@ -28,7 +28,8 @@ async def send_mjpeg(request: web.Request, results: Channel[Stylized], has_bar: 
     response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
     await response.prepare(request)
     loop, transport = asyncio.get_running_loop(), request.transport
-    assert transport, "the answer has begun"
+    if transport is None:  # the viewer has gone already
+        return response
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     with Reader(results) as reader, suppress(ClosedError, ConnectionError):
         # A browser shows a part when it sees the boundary after it, so each part ends with one.
