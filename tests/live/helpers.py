@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 from nstopt.engines.base import Engine
 from nstopt.errors import DeviceError, MediaError
 from nstopt.live.controls import Controls
+from nstopt.live.moving_picture import moving_picture
 from nstopt.live.pipeline import Style
 from nstopt.live.session import Session
 from nstopt.live.shots import Shot
@@ -71,6 +73,11 @@ class SimulatedCamera:
                 time.sleep(frame)
             else:
                 yield Shot(av.VideoFrame.from_ndarray(frame, format="rgb24"), time.monotonic())
+
+
+def still(picture: Picture | None = None) -> SimulatedCamera:
+    """A camera that shows one picture, by default one of the moving test picture."""
+    return SimulatedCamera(itertools.cycle((moving_picture(SMALL, 0.0) if picture is None else picture, 0.03)))
 
 
 def styles(*engines: Engine) -> list[Style]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from live.helpers import Inverter, SimulatedCamera, quiet, wait_for
+from live.helpers import Inverter, quiet, still, wait_for
 from live.serving import served
 from nstopt import engines
 from nstopt.engines.base import Engine
@@ -129,11 +128,10 @@ def page(starry: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     def session_of(source: Source) -> Session:
         return Session(styles, Controls("realtime_starry"), source, folder, quiet)
 
-    camera = SimulatedCamera(itertools.cycle((HERE, 0.04)))
     fake = y4m(folder / "camera.y4m", OWN)
     flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--window-size=1240,1160")
     with ExitStack() as stack:
-        session = session_of(camera)
+        session = session_of(still(HERE))
         address = stack.enter_context(served(session, session_of))
         browser = stack.enter_context(open_chromium(folder, *flags, f"--use-file-for-fake-video-capture={fake}"))
         browser.get(address)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from live.helpers import SMALL, Inverter, new_session, quiet, running, wait_for
+from live.helpers import SMALL, Inverter, new_session, quiet, running, still, wait_for
 from live.serving import served
 from nstopt.errors import NstoptError
 from nstopt.live.barcode import age_ms, read
@@ -130,7 +130,7 @@ def test_the_token_moves_from_the_address_into_a_cookie(tmp_path: Path) -> None:
 
 
 def test_mjpeg_shows_the_engines_pictures_with_the_time_of_capture(tmp_path: Path) -> None:
-    with page(tmp_path) as (address, session):
+    with page(tmp_path, source=still()) as (address, session):
         *_, last = frames(f"{address}/stream.mjpg?bar", 5)
         age = age_ms(read(last[SMALL.height :]), time.monotonic())
         shown = session.pipeline.results.latest
@@ -167,7 +167,7 @@ def test_viewers_that_go_leave_nothing_behind(tmp_path: Path) -> None:
             for _ in range(8):
                 assert len(list(frames(f"{address}/stream.mjpg", 2))) == 2
             wait_for(lambda: readers(session) == 0)
-            wait_for(lambda: sum(isinstance(one, Stylized) for one in gc.get_objects()) < 4)
+            wait_for(lambda: sum(type(one) is Stylized for one in gc.get_objects()) < 4)
     finally:
         gc.enable()
 
@@ -245,7 +245,7 @@ def test_an_inverted_picture_goes_through_webrtc(tmp_path: Path) -> None:
         await server.close()
         return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
-    with running(new_session(tmp_path, Inverter())) as session:
+    with running(new_session(tmp_path, Inverter(), source=still())) as session:
         received = asyncio.run(run(session))
         shown = session.pipeline.results.latest
     assert shown

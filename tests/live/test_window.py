@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pygame
 import pytest
 from PIL import Image
 
-from live.helpers import SMALL, Inverter, SimulatedCamera, new_session, quiet, running
+from live.helpers import SMALL, Inverter, new_session, quiet, running, still
 from nstopt.errors import DeviceError
-from nstopt.live.moving_picture import moving_picture
 from nstopt.live.session import Session
 from nstopt.live.show import show
 from nstopt.live.window import FIRST_SIZE, show_window
@@ -76,8 +74,7 @@ def test_it_shows_the_picture_as_large_as_it_fits(tmp_path: Path) -> None:
         window.cancel()
         await asyncio.gather(window, return_exceptions=True)
 
-    still = SimulatedCamera(itertools.cycle((moving_picture(SMALL, 0.0), 0.02)))
-    with running(new_session(tmp_path, source=still)) as session:
+    with running(new_session(tmp_path, source=still())) as session:
         asyncio.run(asyncio.wait_for(look(session), 10))
         shown = session.pipeline.results.latest
     assert shown
