@@ -93,6 +93,13 @@ NSTOPT_API nstopt_status nstopt_stylize(nstopt_engine *engine, const nstopt_shap
                                         const nstopt_strides *image_strides, uint8_t *stylized,
                                         const nstopt_strides *stylized_strides);
 
+/* Stylizes pictures in GPU memory, without a copy, and returns at once. The run takes its place in `stream`, a
+ * cudaStream_t of the engine's GPU (NULL: the default stream): after the work that it holds, before what is put into it
+ * later. Both memories have no gaps, are aligned to 256 bytes and must not overlap. Only for engines of TensorRT. Calls
+ * run one after the other, and after those of nstopt_stylize. */
+NSTOPT_API nstopt_status nstopt_enqueue(nstopt_engine *engine, const nstopt_shape *shape, const void *image,
+                                        void *stylized, void *stream);
+
 /* Begins to stylize, as nstopt_stylize does, and returns at once with the job in *job (NULL on failure). Both memories
  * must stay untouched until nstopt_wait has returned. Never waits for another job: NSTOPT_BUSY if max_jobs are in
  * flight. */

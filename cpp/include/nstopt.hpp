@@ -71,6 +71,11 @@ public:
         check(nstopt_stylize(engine_.get(), &shape, image, &image_strides, stylized, &stylized_strides));
     }
 
+    // Stylizes pictures in GPU memory, in the order of a cudaStream_t. Returns at once.
+    void enqueue(nstopt_shape shape, const void *image, void *stylized, void *stream) {
+        check(nstopt_enqueue(engine_.get(), &shape, image, stylized, stream));
+    }
+
     // Begins to stylize and returns at once. Both memories must stay valid until the request has been waited for.
     [[nodiscard]] InferRequest submit(nstopt_shape shape, const std::uint8_t *image, std::uint8_t *stylized,
                                       nstopt_strides image_strides = {}, nstopt_strides stylized_strides = {}) {

@@ -1,4 +1,5 @@
 // The C ABI: checks arguments, turns exceptions into a status and a message, and owns the objects behind the handles.
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <new>
@@ -90,6 +91,9 @@ Task checked_task(const nstopt_engine *engine, const nstopt_shape *shape, const 
                                      stylized_strides);
 }
 
+// TensorRT requires this alignment; memory of cudaMalloc has it.
+bool is_aligned(const uint8_t *memory) { return reinterpret_cast<std::uintptr_t>(memory) % 256 == 0; }
+
 }  // namespace
 
 extern "C" {
@@ -139,6 +143,22 @@ nstopt_status nstopt_stylize(nstopt_engine *engine, const nstopt_shape *shape, c
     return guarded([&] {
         const Task task = checked_task(engine, shape, image, image_strides, stylized, stylized_strides);
         engine->engine->stylize(task);
+    });
+}
+
+nstopt_status nstopt_enqueue(nstopt_engine *engine, const nstopt_shape *shape, const void *image, void *stylized,
+                             void *stream) {
+    return guarded([&] {
+        auto *const from = static_cast<const uint8_t *>(image);
+        auto *const to = static_cast<uint8_t *>(stylized);
+        const Task task = checked_task(engine, shape, from, nullptr, to, nullptr);
+        if (nstopt::detail::overlap(task.image, task.stylized)) {
+            throw Error(NSTOPT_BAD_ARGUMENT, "image and stylized overlap");
+        }
+        if (!is_aligned(from) || !is_aligned(to)) {
+            throw Error(NSTOPT_BAD_ARGUMENT, "memory of the GPU must be aligned to 256 bytes");
+        }
+        engine->engine->enqueue({task.image.shape, from, to, stream});
     });
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "bundle.hpp"
+#include "error.hpp"
 #include "pictures.hpp"
 
 namespace nstopt::detail {
@@ -23,6 +24,11 @@ public:
     virtual void run(const Task &task) {
         start(task);
         wait();
+    }
+
+    // Puts a run between what the task's stream holds and what comes into it later, and returns at once.
+    virtual void enqueue(const GpuTask &) {
+        throw Error(NSTOPT_BAD_DEVICE, "this engine computes on the CPU: only engines of TensorRT take GPU memory");
     }
 };
 

@@ -85,6 +85,7 @@ struct DeleteOnGpu {
 
 using Stream = std::unique_ptr<CUstream_st, FreeOnGpu<cudaStreamDestroy>>;
 using Event = std::unique_ptr<CUevent_st, FreeOnGpu<cudaEventDestroy>>;
+using Graph = std::unique_ptr<CUgraphExec_st, FreeOnGpu<cudaGraphExecDestroy>>;
 
 // Make a stream or an event on `gpu`, which must be current.
 inline Stream make_stream(int gpu) {

@@ -1,5 +1,6 @@
 #include "engine.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "error.hpp"
@@ -44,13 +45,22 @@ void Engine::check_fits(const Shape &asked) const {
 
 void Engine::stylize(const Task &task) {
     check_fits(task.image.shape);
+    with_own_request([&](Request &request) { request.run(task); });
+}
+
+void Engine::enqueue(const GpuTask &task) {
+    check_fits(task.shape);
+    with_own_request([&](Request &request) { request.enqueue(task); });
+}
+
+void Engine::with_own_request(const std::function<void(Request &)> &use) {
     const std::lock_guard<std::mutex> lock(running_);
     if (!own_) {
         own_ = model_->make_request();
     }
     // A request that failed may be in any state, so it is not used again.
     std::unique_ptr<Request> request = std::move(own_);
-    request->run(task);
+    use(*request);
     own_ = std::move(request);
 }
 
@@ -70,29 +80,32 @@ void Engine::enter() {
     ++in_flight_;
 }
 
-// Returns a request that a job has left, null if there is none.
-std::unique_ptr<Request> Engine::idle_request() {
+// Returns a request that a job has left, null if there is none. One that had pictures of this shape is ready for more.
+std::unique_ptr<Request> Engine::idle_request(const Shape &shape) {
     const std::lock_guard<std::mutex> lock(counting_);
     if (idle_.empty()) {
         return nullptr;
     }
-    std::unique_ptr<Request> request = std::move(idle_.back());
-    idle_.pop_back();
+    auto found = std::find_if(idle_.begin(), idle_.end(), [&](const Idle &one) { return one.shape == shape; });
+    found = found == idle_.end() ? found - 1 : found;
+    std::unique_ptr<Request> request = std::move(found->request);
+    idle_.erase(found);
     return request;
 }
 
-void Engine::leave(std::unique_ptr<Request> request) {
+void Engine::leave(std::unique_ptr<Request> request, const Shape &shape) {
     const std::lock_guard<std::mutex> lock(counting_);
     --in_flight_;
     if (request) {
-        idle_.push_back(std::move(request));  // cannot throw: capacity for max_jobs is reserved
+        idle_.push_back({std::move(request), shape});  // cannot throw: capacity for max_jobs is reserved
     }
 }
 
 Job::Job(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) { engine_->enter(); }
 
 void Job::start(const Task &task) {
-    request_ = engine_->idle_request();
+    shape_ = task.image.shape;
+    request_ = engine_->idle_request(shape_);
     if (!request_) {
         request_ = engine_->model_->make_request();
     }
@@ -108,7 +121,7 @@ Job::~Job() {
     if (!is_healthy_) {  // the request may be in any state
         request_.reset();
     }
-    engine_->leave(std::move(request_));
+    engine_->leave(std::move(request_), shape_);
 }
 
 }  // namespace nstopt::detail

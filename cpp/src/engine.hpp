@@ -1,6 +1,7 @@
 // A loaded engine: what all backends share. It checks picture sizes and limits the jobs in flight.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,6 +21,9 @@ public:
     // Stylizes; concurrent calls run one after the other. Throws Error.
     void stylize(const Task &task);
 
+    // Stylizes in GPU memory, in the order of the task's stream. Throws Error.
+    void enqueue(const GpuTask &task);
+
     // Begins to stylize. Throws Error, NSTOPT_BUSY if max_jobs are in flight.
     static std::unique_ptr<Job> submit(const std::shared_ptr<Engine> &engine, const Task &task);
 
@@ -31,16 +35,21 @@ private:
     friend class Job;
 
     void check_fits(const Shape &asked) const;
+    void with_own_request(const std::function<void(Request &)> &use);
     void enter();
-    std::unique_ptr<Request> idle_request();
-    void leave(std::unique_ptr<Request> request);
+    std::unique_ptr<Request> idle_request(const Shape &shape);
+    void leave(std::unique_ptr<Request> request, const Shape &shape);
 
     const int max_jobs_;
     std::unique_ptr<Model> model_;
     std::mutex running_;
     std::unique_ptr<Request> own_;  // reserved for `stylize`, so that it never waits for a job
     std::mutex counting_;
-    std::vector<std::unique_ptr<Request>> idle_;
+    struct Idle {
+        std::unique_ptr<Request> request;
+        Shape shape;  // of its last pictures
+    };
+    std::vector<Idle> idle_;
     int in_flight_ = 0;
 };
 
@@ -61,6 +70,7 @@ public:
 private:
     std::shared_ptr<Engine> engine_;
     std::unique_ptr<Request> request_;
+    Shape shape_{};
     bool is_healthy_ = false;
 };
 

@@ -20,6 +20,7 @@ struct Shape {
     Size size() const { return {height, width}; }
     std::size_t row_bytes() const { return std::size_t(width) * kChannels; }
     std::size_t bytes() const { return std::size_t(batch) * std::size_t(height) * row_bytes(); }
+    bool operator==(const Shape &other) const { return batch == other.batch && size() == other.size(); }
 };
 
 inline std::string to_string(const Shape &shape) {
@@ -49,6 +50,14 @@ using Target = View<std::uint8_t>;
 struct Task {
     Source image;
     Target stylized;
+};
+
+// The same for pictures in GPU memory, without gaps. `stream` is a cudaStream_t.
+struct GpuTask {
+    Shape shape;
+    const std::uint8_t *image;
+    std::uint8_t *stylized;
+    void *stream;
 };
 
 // Combines the caller's pointers and strides. Throws Error: NSTOPT_BAD_ARGUMENT if rows or pictures would overlap each

@@ -1,17 +1,14 @@
 #include "plan.hpp"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
 
-#include "error.hpp"
+#include "tensorrt_log.hpp"
 
 namespace nstopt::detail {
 namespace {
 
-// Errors that TensorRT logged in this thread. Its functions return no reason: they log it, in the calling thread. The
-// first messages say most, so a long text is cut at its end.
-thread_local char logged[1024] = "";
+// The first version in which several contexts may use one optimization profile at a time: 8.6.
+constexpr int kSharesProfiles = 8600;
 
 class Logger : public nvinfer1::ILogger {
 public:
@@ -22,22 +19,6 @@ public:
         }
     }
 };
-
-// Returns the logger of all plans. It is never destroyed: TensorRT keeps the first logger that it was given and uses
-// it for other plans too.
-Logger &logger() {
-    static Logger &only = *new Logger;
-    return only;
-}
-
-[[noreturn]] void fail(const std::string &what) { throw Error(NSTOPT_BAD_DEVICE, what); }
-
-// Throws the error of a TensorRT call, with what TensorRT logged since `logged` was last cleared.
-[[noreturn]] void fail_with_reason(const std::string &what, const std::string &hint = "") {
-    const std::string cuda = take_cuda_error();
-    const std::string reason = *logged ? logged : "TensorRT gives no reason";
-    fail(what + ": " + reason + (cuda.empty() ? "" : "; " + cuda) + hint);
-}
 
 nvinfer1::Dims dims_of(const Shape &shape) {
     nvinfer1::Dims dims{};
@@ -59,15 +40,19 @@ bool is_between(const nvinfer1::Dims &low, const nvinfer1::Dims &dims, const nvi
 
 }  // namespace
 
+nvinfer1::ILogger &logger() {
+    static Logger &only = *new Logger;
+    return only;
+}
+
 Plan::Plan(const Bytes &bytes, const std::string &name, int number)
-    : gpu(number), runtime_(nullptr, {number}), engine_(nullptr, {number}), context_(nullptr, {number}) {
+    : gpu(number), runtime_(nullptr, {number}), engine_(nullptr, {number}) {
     const OnGpu on(gpu);
     on.require();
     *logged = '\0';
     load(bytes, name);
     find_tensors();
-    stream_ = make_stream(gpu);
-    make_context();
+    users_.resize(std::size_t(std::max(1, engine_->getNbOptimizationProfiles())));
 }
 
 void Plan::load(const Bytes &bytes, const std::string &name) {
@@ -99,84 +84,80 @@ void Plan::find_tensors() {
     is_dynamic_ = std::any_of(dims.d, dims.d + std::max(dims.nbDims, 0), [](auto side) { return side < 0; });
 }
 
-void Plan::make_context() {
-    prepared_ = {};
-    context_.reset(engine_->createExecutionContext());
-    if (!context_) {
-        fail_with_reason("TensorRT cannot create an execution context");
-    }
-}
-
-// Returns the optimization profile that takes pictures of this shape, -1 if none does. A plan for several sizes has at
-// least one profile for each.
-int Plan::profile_for(const nvinfer1::Dims &dims) const {
+bool Plan::takes(int profile, const nvinfer1::Dims &dims) const {
     using Selector = nvinfer1::OptProfileSelector;
     const char *name = image_.c_str();
     if (!is_dynamic_) {
         const nvinfer1::Dims only = engine_->getTensorShape(name);
-        return is_between(only, dims, only) ? 0 : -1;
+        return is_between(only, dims, only);
     }
-    for (int profile = 0; profile < engine_->getNbOptimizationProfiles(); ++profile) {
-        if (is_between(engine_->getProfileShape(name, profile, Selector::kMIN), dims,
-                       engine_->getProfileShape(name, profile, Selector::kMAX))) {
-            return profile;
-        }
-    }
-    return -1;
+    return is_between(engine_->getProfileShape(name, profile, Selector::kMIN), dims,
+                      engine_->getProfileShape(name, profile, Selector::kMAX));
 }
 
-void Plan::prepare(const nvinfer1::Dims &dims, int profile) {
-    if (!context_) {
-        make_context();
+// Returns an optimization profile that takes pictures of this shape, preferably the one that is `held`. A plan for
+// several sizes has at least one profile for each.
+int Plan::free_profile(const nvinfer1::Dims &dims, int held, const Shape &shape) const {
+    if (held >= 0 && takes(held, dims)) {
+        return held;
     }
-    if (is_between(prepared_, dims, prepared_)) {
-        return;
+    const bool is_shared = !is_dynamic_ || getInferLibVersion() >= kSharesProfiles;
+    bool is_known = false;
+    for (int profile = 0; profile < int(users_.size()); ++profile) {
+        const bool fits = takes(profile, dims);
+        if (fits && (is_shared || users_[std::size_t(profile)] == 0)) {
+            return profile;
+        }
+        is_known = is_known || fits;
     }
-    // In TensorRT 8.5 only an engine's first context starts with a profile, which is profile 0.
-    if (is_dynamic_ && context_->getOptimizationProfile() != profile &&
-        !context_->setOptimizationProfileAsync(profile, stream_.get())) {
-        fail_with_reason("TensorRT refuses the plan's profile " + std::to_string(profile));
+    if (is_known) {
+        throw Error(NSTOPT_BUSY,
+                    "all profiles of the plan for this size are in use: wait for a job, or load the engine with a "
+                    "smaller max_jobs (TensorRT 8.5 runs three requests of a size at a time)");
     }
-    if (!context_->setInputShape(image_.c_str(), dims)) {
+    throw Error(NSTOPT_BAD_SIZE, "the plan takes no pictures of (batch x height x width) " + to_string(shape));
+}
+
+void Plan::prepare(Prepared &prepared, const Shape &shape, cudaStream_t stream) {
+    const nvinfer1::Dims dims = dims_of(shape);
+    const std::lock_guard<std::mutex> lock(preparing_);
+    const int profile = free_profile(dims, prepared.profile, shape);
+    prepared.dims = {};
+    if (!prepared.context) {
+        prepared.context = Context(engine_->createExecutionContext(), {gpu});
+        if (!prepared.context) {
+            fail_with_reason("TensorRT cannot create an execution context");
+        }
+    }
+    if (prepared.profile != profile) {
+        // In TensorRT 8.5 only an engine's first context starts with a profile, which is profile 0.
+        if (is_dynamic_ && prepared.context->getOptimizationProfile() != profile &&
+            !prepared.context->setOptimizationProfileAsync(profile, stream)) {
+            fail_with_reason("TensorRT refuses the plan's profile " + std::to_string(profile));
+        }
+        if (prepared.profile >= 0) {
+            --users_[std::size_t(prepared.profile)];
+        }
+        prepared.profile = profile;
+        ++users_[std::size_t(profile)];
+    }
+    if (!prepared.context->setInputShape(image_.c_str(), dims)) {
         fail_with_reason("TensorRT refuses the size of the pictures");
     }
-    const nvinfer1::Dims made = context_->getTensorShape(stylized_.c_str());
+    const nvinfer1::Dims made = prepared.context->getTensorShape(stylized_.c_str());
     if (!is_between(made, dims, made)) {  // the buffers would be too small
         fail("the plan's output has another size than its input");
     }
-    prepared_ = dims;
+    prepared.dims = dims;
 }
 
-void Plan::issue(const Run &run) {
-    const std::size_t bytes = run.shape.bytes();
-    check(cudaMemcpyAsync(run.image, run.from, bytes, cudaMemcpyHostToDevice, stream_.get()),
-          "copy pictures to the GPU");
-    if (!context_->setTensorAddress(image_.c_str(), run.image) ||
-        !context_->setTensorAddress(stylized_.c_str(), run.stylized) || !context_->enqueueV3(stream_.get())) {
-        fail_with_reason("TensorRT cannot run the plan");
+void Plan::release(Prepared &prepared) {
+    const std::lock_guard<std::mutex> lock(preparing_);
+    prepared.context.reset();
+    if (prepared.profile >= 0) {
+        --users_[std::size_t(prepared.profile)];
     }
-    check(cudaMemcpyAsync(run.to, run.stylized, bytes, cudaMemcpyDeviceToHost, stream_.get()),
-          "copy pictures from the GPU");
-    check(cudaEventRecord(run.done, stream_.get()), "record an event");
-}
-
-void Plan::enqueue(const Run &run) {
-    const nvinfer1::Dims dims = dims_of(run.shape);
-    const std::lock_guard<std::mutex> lock(enqueuing_);
-    const int profile = profile_for(dims);
-    if (profile < 0) {
-        throw Error(NSTOPT_BAD_SIZE, "the plan takes no pictures of (batch x height x width) " + to_string(run.shape));
-    }
-    *logged = '\0';
-    try {
-        prepare(dims, profile);
-        issue(run);
-    } catch (...) {
-        // Part of the run may be under way. The context may be in any state, so it is not used again.
-        ignore(cudaStreamSynchronize(stream_.get()));
-        context_.reset();
-        throw;
-    }
+    prepared = {};
 }
 
 }  // namespace nstopt::detail

@@ -1,4 +1,4 @@
-// A loaded TensorRT plan, which enqueues runs on its GPU.
+// A loaded TensorRT plan, shared by the lanes that run it.
 #pragma once
 
 #include <NvInfer.h>
@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "bundle.hpp"
 #include "cuda.hpp"
@@ -13,18 +14,16 @@
 
 namespace nstopt::detail {
 
-// One run: its buffers on the host and on the GPU, and the event that is recorded at its end.
-struct Run {
-    Shape shape;
-    const std::uint8_t *from;  // host
-    std::uint8_t *image;       // GPU
-    std::uint8_t *stylized;    // GPU
-    std::uint8_t *to;          // host
-    cudaEvent_t done;
+using Context = std::unique_ptr<nvinfer1::IExecutionContext, DeleteOnGpu>;
+
+// An execution context with an optimization profile that takes pictures of one shape.
+struct Prepared {
+    Context context;
+    int profile = -1;
+    nvinfer1::Dims dims{};
 };
 
-// All runs share one execution context and one stream: they queue on the GPU, and more of them need no more activation
-// memory. The plan must outlive its runs.
+// The plan must outlive its lanes. Any thread may call it; the plan's GPU must be current there.
 class Plan {
 public:
     // Throws Error (NSTOPT_BAD_DEVICE), whose message calls the plan `name`.
@@ -32,33 +31,32 @@ public:
     Plan(const Plan &) = delete;
     Plan &operator=(const Plan &) = delete;
 
-    // Enqueues a run. Any thread may call it; the plan's GPU must be current there. Throws Error, and then no work on
-    // the run's memory is left in the stream.
-    void enqueue(const Run &run);
+    // Sets a context to pictures of `shape`, and makes it if there is none. Throws Error: NSTOPT_BAD_SIZE if the plan
+    // takes no such pictures, NSTOPT_BUSY if all profiles for them are in use, which can be before TensorRT 8.6.
+    void prepare(Prepared &prepared, const Shape &shape, cudaStream_t stream);
+
+    // Destroys a context, and frees its profile for others.
+    void release(Prepared &prepared);
+
+    const std::string &image() const { return image_; }
+    const std::string &stylized() const { return stylized_; }
 
     const int gpu;
 
 private:
-    template <class T>
-    using Owned = std::unique_ptr<T, DeleteOnGpu>;
-
     void load(const Bytes &bytes, const std::string &name);
     void find_tensors();
-    void make_context();
-    int profile_for(const nvinfer1::Dims &dims) const;
-    void prepare(const nvinfer1::Dims &dims, int profile);
-    void issue(const Run &run);
+    bool takes(int profile, const nvinfer1::Dims &dims) const;
+    int free_profile(const nvinfer1::Dims &dims, int held, const Shape &shape) const;
 
     // TensorRT requires this order: members are destroyed from the last to the first.
-    Owned<nvinfer1::IRuntime> runtime_;
-    Owned<nvinfer1::ICudaEngine> engine_;
-    Stream stream_;
-    Owned<nvinfer1::IExecutionContext> context_;  // null after a failure
-    nvinfer1::Dims prepared_{};                   // shape that the context is set to
-    std::string image_;                           // names of the plan's tensors
+    std::unique_ptr<nvinfer1::IRuntime, DeleteOnGpu> runtime_;
+    std::unique_ptr<nvinfer1::ICudaEngine, DeleteOnGpu> engine_;
+    std::string image_;  // names of the plan's tensors
     std::string stylized_;
     bool is_dynamic_ = false;
-    std::mutex enqueuing_;
+    std::mutex preparing_;
+    std::vector<int> users_;  // contexts that use each profile
 };
 
 }  // namespace nstopt::detail

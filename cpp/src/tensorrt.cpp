@@ -1,10 +1,12 @@
 // The TensorRT backend. The bundle holds engine.plan. It uses only what versions 8.5 to 11 have in common: tensors by
 // name, and enqueueV3.
+#include <optional>
 #include <string>
 
 #include "backend.hpp"
 #include "cuda.hpp"
 #include "error.hpp"
+#include "lane.hpp"
 #include "plan.hpp"
 
 namespace nstopt::detail {
@@ -13,43 +15,79 @@ namespace {
 class TensorRTRequest : public Request {
 public:
     explicit TensorRTRequest(Plan &plan)
-        : plan_(plan), from_(plan.gpu), to_(plan.gpu), image_(plan.gpu), stylized_(plan.gpu) {
-        const OnGpu on(plan_.gpu);
+        : gpu_(plan.gpu), from_(gpu_), to_(gpu_), image_(gpu_), stylized_(gpu_) {
+        const OnGpu on(gpu_);
         on.require();
-        done_ = make_event(plan_.gpu);
+        lane_.emplace(plan);
+        arrived_ = make_event(gpu_);
+        done_ = make_event(gpu_);
     }
 
     // Waits, since the GPU may still use the buffers if `wait` was not called.
     ~TensorRTRequest() override {
-        const OnGpu on(plan_.gpu);
-        ignore(cudaEventSynchronize(done_.get()));
+        const OnGpu on(gpu_);
+        lane_.reset();
     }
 
     TensorRTRequest(const TensorRTRequest &) = delete;
     TensorRTRequest &operator=(const TensorRTRequest &) = delete;
 
     void start(const Task &task) override {
-        const OnGpu on(plan_.gpu);
+        const OnGpu on(gpu_);
         on.require();
-        const Shape &shape = task.image.shape;
-        const std::size_t bytes = shape.bytes();
         target_ = task.stylized;
-        pack(task.image, from_.hold(bytes));
-        plan_.enqueue({shape, from_.get(), image_.hold(bytes), stylized_.hold(bytes), to_.hold(bytes), done_.get()});
+        pack(task.image, from_.hold(task.image.shape.bytes()));
+        or_reset([&] { put(task.image.shape); });
     }
 
     void wait() override {
-        const OnGpu on(plan_.gpu);
+        const OnGpu on(gpu_);
         on.require();
         check(cudaEventSynchronize(done_.get()), "finish the run");
         unpack(to_.get(), target_);
     }
 
+    void enqueue(const GpuTask &task) override {
+        const OnGpu on(gpu_);
+        on.require();
+        const auto theirs = static_cast<cudaStream_t>(task.stream);
+        or_reset([&] {
+            check(cudaEventRecord(arrived_.get(), theirs), "record an event in the stream that was given");
+            check(cudaStreamWaitEvent(lane_->stream(), arrived_.get(), 0), "wait for a stream");
+            lane_->run(task.shape, const_cast<std::uint8_t *>(task.image), task.stylized);
+            check(cudaEventRecord(done_.get(), lane_->stream()), "record an event");
+            check(cudaStreamWaitEvent(theirs, done_.get(), 0), "wait for the run");
+        });
+    }
+
 private:
-    Plan &plan_;
+    void put(const Shape &shape) {
+        const std::size_t bytes = shape.bytes();
+        std::uint8_t *image = image_.hold(bytes), *stylized = stylized_.hold(bytes), *to = to_.hold(bytes);
+        check(cudaMemcpyAsync(image, from_.get(), bytes, cudaMemcpyHostToDevice, lane_->stream()),
+              "copy pictures to the GPU");
+        lane_->run(shape, image, stylized);
+        check(cudaMemcpyAsync(to, stylized, bytes, cudaMemcpyDeviceToHost, lane_->stream()),
+              "copy pictures from the GPU");
+        check(cudaEventRecord(done_.get(), lane_->stream()), "record an event");
+    }
+
+    // Part of a run that failed may be under way: after an error, no work is left in the stream.
+    template <class Work>
+    void or_reset(Work &&work) {
+        try {
+            work();
+        } catch (...) {
+            lane_->reset();
+            throw;
+        }
+    }
+
+    const int gpu_;
     HostBuffer from_, to_;
     GpuBuffer image_, stylized_;
-    Event done_;
+    Event arrived_, done_;
+    std::optional<Lane> lane_;
     Target target_{};
 };
 

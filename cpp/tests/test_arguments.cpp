@@ -45,6 +45,8 @@ TEST_CASE("null pointers are errors") {
     CHECK(nstopt_stylize(engine, &shape, nullptr, nullptr, pixels.data(), nullptr) == NSTOPT_BAD_ARGUMENT);
     CHECK(message_has("image is NULL"));
     CHECK(nstopt_stylize(engine, &shape, pixels.data(), nullptr, nullptr, nullptr) == NSTOPT_BAD_ARGUMENT);
+    CHECK(nstopt_enqueue(engine, &shape, nullptr, pixels.data(), nullptr) == NSTOPT_BAD_ARGUMENT);
+    CHECK(nstopt_enqueue(engine, &shape, pixels.data(), nullptr, nullptr) == NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_submit(engine, &shape, pixels.data(), nullptr, pixels.data(), nullptr, nullptr) ==
           NSTOPT_BAD_ARGUMENT);
     CHECK(nstopt_submit(engine, &shape, pixels.data(), nullptr, nullptr, nullptr, &job) == NSTOPT_BAD_ARGUMENT);
@@ -117,4 +119,14 @@ TEST_CASE("each thread has its own last error") {
     CHECK(first == "");
     CHECK(second.find("/nowhere: no such folder") == 0);
     CHECK(nstopt_last_error() == mine);
+}
+
+TEST_CASE("engines on the CPU take no memory of a GPU") {
+    nstopt_engine *engine = nullptr;
+    REQUIRE(nstopt_load(test_data("any.nst").c_str(), nullptr, &engine) == NSTOPT_OK);
+    alignas(256) static std::uint8_t image[48 * 64 * 3], stylized[48 * 64 * 3];
+    const nstopt_shape shape{1, 48, 64};
+    CHECK(nstopt_enqueue(engine, &shape, image, stylized, nullptr) == NSTOPT_BAD_DEVICE);
+    CHECK(message_has("only engines of TensorRT take GPU memory"));
+    nstopt_free(engine);
 }

@@ -158,9 +158,14 @@ TEST_CASE("a run that fails on the GPU leaves other runs alone") {
     host_gpu::fail_run();
     REQUIRE(first.submit(engine) == NSTOPT_OK);
     REQUIRE(second.submit(engine) == NSTOPT_OK);
-    CHECK(nstopt_wait(first.job) == NSTOPT_BAD_DEVICE);
+    std::vector<nstopt_status> status;  // the jobs run side by side: either may be the one that fails
+    for (Picture *picture : {&first, &second}) {
+        status.push_back(nstopt_wait(picture->job));
+        CHECK(picture->is_right() == (status.back() == NSTOPT_OK));
+    }
+    CHECK(std::count(status.begin(), status.end(), NSTOPT_OK) == 1);
+    CHECK(std::count(status.begin(), status.end(), NSTOPT_BAD_DEVICE) == 1);
     CHECK(message_has("CUDA cannot finish the run: cudaErrorLaunchFailure: unspecified launch failure"));
-    CHECK(nstopt_wait(second.job) == NSTOPT_OK);
     use(engine, false);
     nstopt_free(engine);
     check_clean();
@@ -205,6 +210,90 @@ TEST_CASE("an engine is freed completely even if a call fails meanwhile") {
         cudaSetDevice(0);
         check_clean();
     }
+}
+
+TEST_CASE("a run at the same addresses becomes a graph") {
+    nstopt_engine *engine = load("plan-sizes.nst");
+    REQUIRE(engine);
+    std::vector<int> launches;
+    for (nstopt_shape shape : {kLarge, kLarge, kLarge, kSmall, kSmall, kSmall, kLarge}) {
+        Picture picture(shape);
+        const int before = host_gpu::launched_graphs();
+        CHECK(picture.stylize(engine) == NSTOPT_OK);
+        CHECK(picture.is_right());
+        launches.push_back(host_gpu::launched_graphs() - before);
+    }
+    CHECK(launches == std::vector<int>{0, 0, 1, 0, 0, 1, 0});
+    nstopt_free(engine);
+    check_clean();
+}
+
+TEST_CASE("before TensorRT 8.6, requests of a size are as many as its profiles") {
+    host_gpu::set_version(8503);
+    nstopt_options options = nstopt::default_options();
+    options.max_jobs = 4;
+    nstopt_engine *engine = nullptr;
+    REQUIRE(nstopt_load(test_data("plan-sizes.nst").c_str(), &options, &engine) == NSTOPT_OK);
+    std::vector<Picture> large(3, Picture(kLarge));  // the plan has two profiles for this size
+    CHECK(large[0].submit(engine) == NSTOPT_OK);
+    CHECK(large[1].submit(engine) == NSTOPT_OK);
+    CHECK(large[2].submit(engine) == NSTOPT_BUSY);
+    CHECK(message_has("all profiles of the plan for this size are in use: wait for a job"));
+    Picture small(kSmall);
+    CHECK(small.submit(engine) == NSTOPT_OK);
+    for (Picture *picture : {&large[0], &large[1], &small}) {
+        CHECK(nstopt_wait(picture->job) == NSTOPT_OK);
+        CHECK(picture->is_right());
+    }
+    CHECK(large[2].submit(engine) == NSTOPT_OK);
+    CHECK(nstopt_wait(large[2].job) == NSTOPT_OK);
+    nstopt_free(engine);
+    host_gpu::set_version(8601);
+    check_clean();
+}
+
+TEST_CASE("pictures in GPU memory are stylized in the order of their stream") {
+    cudaSetDevice(1);
+    nstopt_engine *engine = load("plan-any.nst");
+    REQUIRE(engine);
+    const std::size_t bytes = std::size_t(kLarge.height * kLarge.width * 3);
+    cudaStream_t stream = nullptr;
+    void *host = nullptr, *image = nullptr, *stylized = nullptr;
+    REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaMallocHost(&host, bytes) == cudaSuccess);
+    REQUIRE(cudaMalloc(&image, bytes) == cudaSuccess);
+    REQUIRE(cudaMalloc(&stylized, bytes) == cudaSuccess);
+    auto *pixels = static_cast<std::uint8_t *>(host);
+    const int before = host_gpu::launched_graphs();
+    for (int round = 0; round < 4; ++round) {
+        for (std::size_t index = 0; index < bytes; ++index) {
+            pixels[index] = std::uint8_t(index * 7 + std::size_t(round));
+        }
+        cudaMemcpyAsync(image, host, bytes, cudaMemcpyHostToDevice, stream);
+        REQUIRE(nstopt_enqueue(engine, &kLarge, image, stylized, stream) == NSTOPT_OK);
+        cudaMemcpyAsync(host, stylized, bytes, cudaMemcpyDeviceToHost, stream);
+        cudaStreamSynchronize(stream);
+        std::size_t right = 0;
+        for (std::size_t index = 0; index < bytes; ++index) {
+            right += pixels[index] == std::uint8_t(255 - std::uint8_t(index * 7 + std::size_t(round)));
+        }
+        CHECK(right == bytes);
+    }
+    CHECK(host_gpu::launched_graphs() - before == 2);
+    CHECK(nstopt_enqueue(engine, &kLarge, image, image, stream) == NSTOPT_BAD_ARGUMENT);
+    CHECK(message_has("image and stylized overlap"));
+    CHECK(nstopt_enqueue(engine, &kSmall, static_cast<char *>(image) + 1, stylized, stream) == NSTOPT_BAD_ARGUMENT);
+    CHECK(message_has("must be aligned to 256 bytes"));
+    Picture picture(kSmall);
+    CHECK(picture.stylize(engine) == NSTOPT_OK);
+    CHECK(picture.is_right());
+    nstopt_free(engine);
+    cudaFree(image);
+    cudaFree(stylized);
+    cudaFreeHost(host);
+    cudaStreamDestroy(stream);
+    cudaSetDevice(0);
+    check_clean();
 }
 
 TEST_CASE("an engine on a second GPU outlives the first engine") {

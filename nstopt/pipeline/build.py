@@ -74,14 +74,7 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
         choose = tuner.choose if tuner else None
         quantize = partial(_calibrated, spec=spec, backend=backend, pictures=calibration, progress=progress)
         lowered = lower(raw, spec.shape, backend, spec.precision, choose=choose, quantize=quantize)
-        options = BuildOptions(
-            spec.workspace_mib,
-            progress=progress,
-            tf32=spec.tf32,
-            tune=spec.tune,
-            verbose=spec.verbose,
-            evidence=evidence_of(spec.bundle_path()),
-        )
+        options = _options(spec, progress)
         if spec.precision == "bf16":
             lowered = lowered._replace(model=centered(spec, lowered.model))
             exact = _exact(spec, lowered.reference)
@@ -118,6 +111,17 @@ def build_engine(spec: BuildSpec, progress: Progress | None = None, find_rival: 
                 created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             )
         )
+
+
+def _options(spec: BuildSpec, progress: Progress) -> BuildOptions:
+    return BuildOptions(
+        workspace_mib=spec.workspace_mib,
+        progress=progress,
+        tf32=spec.tf32,
+        tune=spec.tune,
+        verbose=spec.verbose,
+        evidence=evidence_of(spec.bundle_path()),
+    )
 
 
 def read_export(model: Path) -> tuple[onnx.ModelProto, ExportInfo]:

@@ -10,6 +10,8 @@
 #define NV_TENSORRT_MAJOR 8
 #define NV_TENSORRT_MINOR 5
 
+std::int32_t getInferLibVersion() noexcept;
+
 namespace nvinfer1 {
 
 struct Dims {

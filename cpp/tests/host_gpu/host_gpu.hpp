@@ -24,6 +24,12 @@ void fail_run();
 // Number of objects that were made and not freed.
 int alive();
 
+// The version of TensorRT, such as 8503 for 8.5.3; 8601 at first.
+void set_version(int version);
+
+// Number of CUDA graphs that were launched.
+int launched_graphs();
+
 // The GPU that is current in the calling thread.
 int current_gpu();
 
@@ -50,5 +56,8 @@ void demand_memory(const void *memory, std::size_t bytes, int gpu, bool is_host 
 // Appends `work` to a stream. Its return value is the error of the work.
 void put(cudaStream_t stream, std::function<cudaError_t()> work);
 int gpu_of(cudaStream_t stream);
+
+// Returns true while the work that is put into a stream is only captured.
+bool is_capturing(cudaStream_t stream);
 
 }  // namespace host_gpu

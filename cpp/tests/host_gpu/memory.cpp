@@ -23,7 +23,7 @@ cudaError_t allocate(void **memory, std::size_t bytes, bool is_host) {
         return host_gpu::report(cudaErrorMemoryAllocation);
     }
     const std::lock_guard<std::mutex> lock(mutex);
-    *memory = std::malloc(bytes);
+    *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
     blocks[*memory] = {bytes, host_gpu::current_gpu(), is_host};
     host_gpu::count_alive(1);
     return cudaSuccess;

@@ -1,4 +1,5 @@
-// The double of CUDA: streams, copies and events.
+// The double of CUDA: streams, copies, events and graphs.
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -7,11 +8,23 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "host_gpu.hpp"
 
 using host_gpu::done;
 using host_gpu::report;
+
+using Works = std::vector<std::function<cudaError_t()>>;
+
+struct CUgraph_st {
+    const Works works;
+};
+
+struct CUgraphExec_st {
+    const int gpu = host_gpu::current_gpu();
+    const Works works;
+};
 
 struct CUstream_st {
     const int gpu = host_gpu::current_gpu();
@@ -20,6 +33,7 @@ struct CUstream_st {
     std::deque<std::function<cudaError_t()>> works;  // the one under way stays at the front
     cudaError_t error = cudaSuccess;                 // of some work; cleared when it is reported
     bool is_over = false;
+    std::unique_ptr<Works> captured;  // while it is captured
     std::thread thread{[this] { loop(); }};
 
     void loop() {
@@ -61,8 +75,17 @@ struct CUevent_st {
 
 void host_gpu::put(cudaStream_t stream, std::function<cudaError_t()> work) {
     const std::lock_guard<std::mutex> lock(stream->mutex);
+    if (stream->captured) {
+        stream->captured->push_back(std::move(work));
+        return;
+    }
     stream->works.push_back(std::move(work));
     stream->changed.notify_all();
+}
+
+bool host_gpu::is_capturing(cudaStream_t stream) {
+    const std::lock_guard<std::mutex> lock(stream->mutex);
+    return stream->captured != nullptr;
 }
 
 int host_gpu::gpu_of(cudaStream_t stream) { return stream->gpu; }
@@ -149,6 +172,79 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
     host_gpu::demand_current(event->gpu);
     delete event;
+    host_gpu::count_alive(-1);
+    return done();
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorLaunchFailure);
+    }
+    if (const auto moment = event->moment) {
+        host_gpu::put(stream, [moment] {
+            std::unique_lock<std::mutex> lock(moment->mutex);
+            moment->changed.wait(lock, [&] { return moment->is_past; });
+            return cudaSuccess;
+        });
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorLaunchFailure);
+    }
+    const std::lock_guard<std::mutex> lock(stream->mutex);
+    host_gpu::demand(!stream->captured, "a stream captured twice at a time");
+    stream->captured = std::make_unique<Works>();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
+    const std::lock_guard<std::mutex> lock(stream->mutex);
+    const auto captured = std::move(stream->captured);
+    if (host_gpu::is_failing()) {
+        *graph = nullptr;
+        return report(cudaErrorLaunchFailure);
+    }
+    *graph = new CUgraph_st{*captured};
+    host_gpu::count_alive(1);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *graph, cudaGraph_t captured, unsigned long long) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorMemoryAllocation);
+    }
+    *graph = new CUgraphExec_st{host_gpu::current_gpu(), captured->works};
+    host_gpu::count_alive(1);
+    return cudaSuccess;
+}
+
+static std::atomic<int> launched{0};
+int host_gpu::launched_graphs() { return launched; }
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+    if (host_gpu::is_failing()) {
+        return report(cudaErrorLaunchFailure);
+    }
+    host_gpu::demand(graph->gpu == stream->gpu, "a graph launched on another GPU");
+    ++launched;
+    for (const auto &work : graph->works) {
+        host_gpu::put(stream, work);
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
+    host_gpu::demand_current(graph->gpu);
+    delete graph;
+    host_gpu::count_alive(-1);
+    return done();
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t captured) {
+    delete captured;
     host_gpu::count_alive(-1);
     return done();
 }

@@ -1,4 +1,4 @@
-// The double of TensorRT 8.5. A plan is text: KIND, then the least and the greatest BATCH HEIGHT WIDTH of each profile.
+// The double of TensorRT. A plan is text: KIND, then the least and the greatest BATCH HEIGHT WIDTH of each profile.
 // KIND is "static" (one profile, least = greatest) or "dynamic"; "float" and "larger" have an unusable output, of
 // another type or another size.
 #include <NvInfer.h>
@@ -30,6 +30,8 @@ bool refuse(const char *why) {
     first_logger->log(nvinfer1::ILogger::Severity::kERROR, why);
     return false;
 }
+
+std::atomic<int> version{8601};
 
 struct Profile {
     Dims low, high;
@@ -85,7 +87,7 @@ public:
 
     const std::string kind;
     const std::vector<Profile> profiles;
-    std::set<int> taken;  // profiles in use: no two contexts may share one
+    std::multiset<int> taken;  // profiles in use: before 8.6, no two contexts may share one
     int contexts = 0, contexts_ever = 0;
 };
 
@@ -100,16 +102,16 @@ public:
     ~Context() override {
         demand(running_ == 0, "a context deleted while it runs");
         --engine_.contexts;
-        engine_.taken.erase(profile_);
+        leave();
     }
 
     std::int32_t getOptimizationProfile() const noexcept override { return profile_; }
 
     bool setOptimizationProfileAsync(std::int32_t profile, cudaStream_t) noexcept override {
-        if (!is_usable() || engine_.taken.count(profile)) {
+        if (!is_usable() || (version < 8600 && engine_.taken.count(profile))) {
             return refuse("the profile is refused");
         }
-        engine_.taken.erase(profile_);
+        leave();
         take(profile);
         return true;
     }
@@ -141,10 +143,11 @@ public:
         if (!is_usable() || dims_.nbDims != 4 || !image_ || !stylized_ || host_gpu::gpu_of(stream) != gpu) {
             return refuse("the run is refused");
         }
-        ++running_;
-        host_gpu::put(stream, [this, from = image_, to = stylized_, bytes = bytes_of(dims_)] {
+        const int counted = !host_gpu::is_capturing(stream);
+        running_ += counted;
+        host_gpu::put(stream, [this, counted, from = image_, to = stylized_, bytes = bytes_of(dims_)] {
             invert(from, to, bytes);
-            --running_;
+            running_ -= counted;
             return host_gpu::is_run_failing() ? cudaErrorLaunchFailure : cudaSuccess;
         });
         return true;
@@ -161,6 +164,12 @@ private:
             fits = profile.low.d[index] <= dims.d[index] && dims.d[index] <= profile.high.d[index];
         }
         return fits;
+    }
+
+    void leave() {
+        if (profile_ >= 0) {
+            engine_.taken.erase(engine_.taken.find(profile_));
+        }
     }
 
     void take(int profile) {
@@ -225,6 +234,10 @@ public:
 };
 
 }  // namespace
+
+void host_gpu::set_version(int asked) { version = asked; }
+
+std::int32_t getInferLibVersion() noexcept { return version; }
 
 nvinfer1::IRuntime *nvinfer1::createInferRuntime(ILogger &logger) noexcept {
     return host_gpu::is_failing() ? nullptr : new Runtime(logger);

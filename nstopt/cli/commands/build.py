@@ -9,7 +9,7 @@ import typer
 
 from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, say, took
-from nstopt.cli.options.engine import PictureOptions, PrecisionOptions, ShapeOptions
+from nstopt.cli.options.engine import DeviceOptions, PictureOptions, PrecisionOptions, ShapeOptions
 from nstopt.cli.options.group import expand_groups, given_on_command_line
 
 if TYPE_CHECKING:
@@ -41,30 +41,13 @@ def build_command(
     tune: Annotated[
         bool, typer.Option("--tune", help="Time the forms of each layer on this machine and take the fastest.")
     ] = False,
-    workspace: Annotated[
-        int | None,
-        typer.Option(
-            metavar="MIB", min=16, max=1_048_576, help="TensorRT: limit of the kernels' working memory, in MiB."
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Build even a precision that this GPU runs slower than FP32.")
-    ] = False,
-    tf32: Annotated[
-        bool, typer.Option("--tf32", help="TensorRT: let FP32 convolutions multiply in TF32, from Ampere on.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if a convolution is not computed in the types of the graph.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="TensorRT: put every message into the bundle's build.log.")
-    ] = False,
     drift: Annotated[
         Path | None, typer.Option(metavar="CLIP", help="Also compare with FP32 frame by frame on this video.")
     ] = None,
     precision: PrecisionOptions,
     pictures: PictureOptions,
     shape: ShapeOptions,
+    device: DeviceOptions,
 ) -> None:
     """Build an engine bundle, and measure how far its pictures are from FP32."""
     if fastest and (others := sorted(given_on_command_line(context) & CHOSEN_BY_FASTEST)):
@@ -78,11 +61,11 @@ def build_command(
         precision=precision.name,
         backend=backend,
         sizes=shape.sizes,
-        workspace_mib=workspace,
-        force=force,
-        tf32=tf32,
-        strict=strict,
-        verbose=verbose,
+        workspace_mib=device.workspace,
+        force=device.force,
+        tf32=device.tf32,
+        strict=device.strict,
+        verbose=device.verbose,
         batch=None if shape.any_batch else shape.batch,
         calib=pictures.calib,
         val=pictures.val,

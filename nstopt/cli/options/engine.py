@@ -110,6 +110,32 @@ class PrecisionOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class DeviceOptions(OptionGroup):
+    """What a build may do on its device."""
+
+    panel = "Device"
+
+    workspace: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MIB", min=16, max=1_048_576, help="TensorRT: limit of the kernels' working memory, in MiB."
+        ),
+    ] = None
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="TensorRT: let FP32 convolutions multiply in TF32, from Ampere on.")
+    ] = False
+    force: Annotated[
+        bool, typer.Option("--force", help="Build even a precision that this GPU runs slower than FP32.")
+    ] = False
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if a convolution is not computed in the types of the graph.")
+    ] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="TensorRT: put every message into the bundle's build.log.")
+    ] = False
+
+
+@dataclass(frozen=True)
 class EngineOptions(OptionGroup):
     """The engines to build of nets and to time."""
 
