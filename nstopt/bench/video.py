@@ -30,7 +30,7 @@ from nstopt.video.stylizer import EngineStylizer, PendingFrame
 
 ROUNDS = 3
 # Segments that the whole is timed on at most, and about how long; a stage alone needs fewer.
-SEGMENTS, STAGE_SEGMENTS, WHOLE_S = 6, 2, 12.0
+SEGMENTS, STAGE_SEGMENTS, WHOLE_S = 6, 2, 15.0
 KEPT_BYTES = 256 << 20
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +33,8 @@ def stylize_video(
     `video.stylize.stylize_video` raises, and MediaError if several workers are lost at one segment.
     """
     placement = placement or place(open_bundle(bundle).manifest.backend.name)
-    with closing(open_journal(plan, stylizer.identity)) as journal:
+    journal = open_journal(plan, stylizer.identity)
+    with journal.working():
         missing = journal.missing(plan.segments)
         resumed = plan.frames - sum(segment.frames for segment in missing)
         worker = (bundle.absolute(), stylizer.in_flight, _absolute(plan))

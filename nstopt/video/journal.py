@@ -16,7 +16,7 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -121,6 +121,19 @@ class Journal:
 
     def _state(self, number: int) -> Path:
         return self.folder / f"{number:05d}.state"
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Close the journal after a block. An error that ends the block also says how many segments are kept."""
+        try:
+            yield
+        except NstoptError as error:
+            if not self.results:
+                raise
+            kept = f"what is finished is kept ({len(self.results)} segments): the same command goes on"
+            raise type(error)(f"{error}; {kept}") from error
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let others work here."""

@@ -31,7 +31,8 @@ def stylize_video(plan: VideoPlan, stylizer: FrameStylizer, progress: Progress |
     After Ctrl-C, the target holds the frames finished so far, and the journal what is needed to go on. Raises
     KeyboardInterrupt if there are none, MediaError, BundleError, DeviceError; finished segments are kept.
     """
-    with closing(open_journal(plan, stylizer.identity)) as journal:
+    journal = open_journal(plan, stylizer.identity)
+    with journal.working():
         missing = journal.missing(plan.segments)
         to_do = sum(segment.frames for segment in missing)
         pipeline = Pipeline(plan.clip, plan.encoding, missing, stylizer, journal)
