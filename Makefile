@@ -3,6 +3,7 @@
 # make wheel  the wheel in dist/, and its test: installed without torch for Python 3.10 and 3.13 (minutes)
 # make cpp    the C++ library in build/cpp and all its tests, with sanitizers; needs
 #             cmake g++ nlohmann-json3-dev libssl-dev doctest-dev libstb-dev (docs/cpp.md)
+# make fuzz  changed input at every door for FUZZ_SECONDS; what ends badly is kept in tests/fuzz/found (docs/robustness.md)
 # All set up .venv by themselves; only python3 and make are needed.
 # make gpu    on a machine with an NVIDIA GPU: smoke test, tests, engines, peers; packs all that tells how it went into
 #             one archive (tests/on_gpu/kit.py). In .venv-gpu. For GTX 10xx:
@@ -18,7 +19,7 @@ GPU_PRECISIONS ?=
 GPU_SIZES ?= 256,512,720x1280,1080x1920
 GPU_BIN := .venv-gpu/bin
 
-.PHONY: demo test wheel cpp gpu clean
+.PHONY: demo test wheel cpp gpu fuzz clean
 
 demo: $(READY)
 	$(BIN)/nstopt export
@@ -43,6 +44,12 @@ gpu:
 	$(GPU_BIN)/pip install --quiet --editable '.[$(GPU_EXTRA),dev]'
 	$(GPU_BIN)/python tests/on_gpu/kit.py nstopt-out/gpu-kit \
 		--precisions "$(GPU_PRECISIONS)" --peers "$(GPU_PEERS)" --sizes "$(GPU_SIZES)"
+
+FUZZ_SECONDS ?= 600
+FUZZ_SEED := $(shell date +%s)
+
+fuzz: $(READY)
+	cd tests && ../$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --first $(FUZZ_SEED) --keep
 
 cpp: $(READY)
 	NSTOPT_CPP=all $(BIN)/pytest tests/cpp -rs

@@ -31,6 +31,14 @@ def test_library_with_sanitizers(sanitized: Path, data: Path) -> None:
     tool("ctest", "--test-dir", sanitized, "--output-on-failure", NSTOPT_TEST_DATA=str(data))
 
 
+def test_changed_manifests(built: Path, data: Path) -> None:
+    assert "2000 manifests" in tool(built / "tests" / "nstopt-fuzz-bundle", data / "fixed.nst", 2000).stdout
+
+
+def test_many_changed_manifests_with_sanitizers(sanitized: Path, data: Path) -> None:
+    assert "100000 manifests" in tool(sanitized / "tests" / "nstopt-fuzz-bundle", data / "fixed.nst", 100_000, 1).stdout
+
+
 @pytest.mark.skipif(not WHOLE, reason="only `make cpp` exports and builds the bundled net")
 def test_bundled_net_in_fp32_and_int8(built: Path, tmp_path: Path) -> None:
     model, size = tmp_path / "sample.onnx", Size(96, 128)
