@@ -71,3 +71,25 @@ def test_the_check_leaves_the_folder_as_it_is(tmp_path: Path) -> None:
     check_writable(old)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("net", name) for name in ("../../EVIL", "..", "", "a/b", "a\0b", "\x1b[31m", "x" * 300)),
+        *(("height", number) for number in (0, -1, 10**20)),
+        *(("fps", number) for number in (0, -1, 1e300)),
+        *(("psnr_db", number) for number in (-1, 1e9)),
+    ],
+)
+def test_values_out_of_range_are_refused(
+    tmp_path: Path, make_record: MakeRecord, make_run: MakeRun, field: str, value: object
+) -> None:
+    path = tmp_path / "run.json"
+    write_run(path, make_run(make_record()))
+    read_run(path)
+    run = json.loads(path.read_bytes())
+    run["records"][0][field] = value
+    path.write_text(json.dumps(run))
+    with pytest.raises(NstoptError, match=rf"not a run that this nstopt can read: .*{field}"):
+        read_run(path)
