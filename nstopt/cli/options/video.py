@@ -33,7 +33,10 @@ class VideoOptions(OptionGroup):
     streams: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Frames that the net works on side by side; default: one a core, at most 4.", show_default=False
+            min=1,
+            max=64,
+            help="Frames that the net works on side by side; default: one a core, at most 4.",
+            show_default=False,
         ),
     ] = None
     stabilize: Annotated[
