@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,11 @@ class SmoothedEngine(Engine):
         self._image = graph.model.graph.input[0].name
 
     def _infer(self, images: Picture, out: Picture) -> None:
-        memory = 0.0 if self.statistics is None else self.memory
-        previous = zip(self._previous, self.statistics or self._zeros, strict=True)
-        stylized, *used = self._run({self._image: images, MEMORY: np.array([memory], np.float32), **dict(previous)})
+        feed: dict[str, NDArray[Any]] = dict(zip(self._previous, self.statistics or self._zeros, strict=True))
+        feed[self._image] = images
+        if self._previous:
+            feed[MEMORY] = np.array([0.0 if self.statistics is None else self.memory], np.float32)
+        stylized, *used = self._run(feed)
         np.copyto(out, stylized)
         self.statistics = tuple(used)
 

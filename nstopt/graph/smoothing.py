@@ -3,7 +3,8 @@
     x ─ measured ─ …   ⇒   used = measured + memory · (previous - measured) ─ …
 
 The graph takes, after the picture, `memory`, float32 [1] in 0..1, and for each statistic the one that was used on the
-frame before. It gives, after the picture, the statistics that it used. With a memory of 0 it computes what it did.
+frame before. It gives, after the picture, the statistics that it used. With a memory of 0 it computes what it did. A
+graph without statistics stays as it is.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def smooth_statistics(model: onnx.ModelProto) -> SmoothedGraph:
     stylized = graph.output[0]
     previous = [_renamed(value, f"{value.name}.previous") for value in statistics]
     del graph.input[:], graph.output[:]
-    graph.input.extend([image, helper.make_tensor_value_info(MEMORY, TensorProto.FLOAT, [1]), *previous])
+    memory = [helper.make_tensor_value_info(MEMORY, TensorProto.FLOAT, [1])] if previous else []
+    graph.input.extend([image, *memory, *previous])
     graph.output.extend([stylized, *statistics])
     return SmoothedGraph(opened.model, tuple(value.name for value in previous))
 

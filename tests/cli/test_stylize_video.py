@@ -35,6 +35,15 @@ def test_frames_of_another_size(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_no_stabilizing_changes_nothing(cli: Cli) -> None:
+    make_clip(Path("clip.mp4"), frames=5)
+    for name, options in (("plain", []), ("none", ["--stabilize", 0]), ("some", ["--stabilize", 0.5])):
+        assert cli("stylize", "net.nst", "clip.mp4", "-o", f"{name}.mp4", *options).code == 0
+    plain, none, some = (Path(f"{name}.mp4").read_bytes() for name in ("plain", "none", "some"))
+    assert plain == none != some
+
+
+@pytest.mark.usefixtures("folder")
 def test_what_is_wrong_with_a_video(cli: Cli) -> None:
     make_clip(Path("clip.mkv"), frames=150)
     Path("half.mkv").write_bytes(Path("clip.mkv").read_bytes()[:-5000])
@@ -52,6 +61,11 @@ def test_what_is_wrong_with_a_video(cli: Cli) -> None:
         (["clip.mkv", "--start", "2 s"], 2, "is not a time"),
         (["clip.mkv", "--keep-alpha"], 2, "--keep-alpha is for pictures"),
         (["photo.png", "--crf", 3], 2, "--crf is for videos"),
+        (["photo.png", "--stabilize", 1], 2, "--stabilize is for videos"),
+        (["clip.mkv", "--stabilize", 2], 2, "'2' is not a number from 0 to 1"),
+        (["clip.mkv", "--stabilize", 1, "--streams", 2], 2, "--streams has no effect with --stabilize"),
+        (["clip.mkv", "--stabilize", 1, "--ray", "auto"], 2, "leave --ray out"),
+        (["clip.mkv", "--ray", "127.0.0.1:1"], 1, "error: no Ray cluster at 127.0.0.1:1: ConnectionRefusedError"),
     ):
         ran = cli("stylize", "net.nst", *arguments)
         assert (ran.code, ran.out) == (code, "")

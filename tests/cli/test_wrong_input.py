@@ -147,6 +147,7 @@ def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
         ("build-engine --res 512 --dynamic", "--res fixes the size and --dynamic keeps it free"),
         ("build-engine --batch 0", "'--batch': Input should be greater than or equal to 1"),
         ("bench --startup --res 64 --json a.json", "--startup measures something else, for which --json does nothing"),
+        ("bench --stabilize 1", "--stabilize goes with --temporal CLIP"),
         ("bench --temporal a.mp4 --min-psnr 50", "for which --min-psnr does nothing: leave it out"),
         ("bench --runs 0", "'--runs': Input should be greater than or equal to 1"),
         ("inspect --color", "No such option"),

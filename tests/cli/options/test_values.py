@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nstopt.cli.options.values import Weighted, parse_divisor, parse_range, parse_triple, parse_weighted
+from nstopt.cli.options.values import (
+    Weighted,
+    parse_divisor,
+    parse_range,
+    parse_strengths,
+    parse_triple,
+    parse_weighted,
+)
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -40,6 +47,13 @@ def test_divisors_are_above_zero() -> None:
     assert parse_divisor("0.229,0.224,0.225") == (0.229, 0.224, 0.225)
     with pytest.raises(ValueError, match="'1,0,1' is a divisor: each number must be above 0"):
         parse_divisor("1,0,1")
+
+
+def test_strengths_are_from_0_to_1() -> None:
+    assert parse_strengths("0, 0.5,1,0.5") == (0, 0.5, 1)
+    for text in ("2", "-0.1", "nan", "a", "", "0,,1"):
+        with pytest.raises(ValueError, match=r"'.*' is not a number from 0 to 1"):
+            parse_strengths(text)
 
 
 @pytest.mark.parametrize(
