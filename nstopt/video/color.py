@@ -82,8 +82,7 @@ class FromRgb:
 
     def __call__(self, picture: Picture) -> av.VideoFrame:
         converted = self._reformatter.reformat(
-            # A copy, in aligned memory: the converter rounds differently where rows are not aligned.
-            av.VideoFrame.from_ndarray(picture, format="rgb24"),
+            av.VideoFrame.from_numpy_buffer(picture, "rgb24"),
             format=self._format,
             dst_colorspace=self._color.conversion(picture.shape[0]),
             src_color_range=ColorRange.JPEG,
