@@ -15,7 +15,7 @@ ROOT = Path(nstopt.__file__).parent
 ORDER = (
     *("errors", "extras", "progress", "precisions", "files", "limits", "trial"),
     *("pictures", "gpu", "manifest", "bundle", "samples", "ort"),
-    *("nets", "export", "graph", "calib", "engines", "pipeline"),
+    *("nets", "export", "graph", "calib", "engines", "pipeline", "strips"),
     *("media", "video", "cluster", "live", "package", "runs", "projection", "bench", "report", "train", "cli"),
 )
 # They hand out names of every room, and run the commands.

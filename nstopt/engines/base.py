@@ -43,8 +43,8 @@ class Capabilities:
     `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `build_log`: a build
     writes build.log. `tf32`: TF32 can be asked for. `compiles_onnx`: False if the backend runs the exported TorchScript
     file as it was traced. `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if
-    there is none. `judge`: the backend on which an INT8 search runs its candidates, where compiling takes long here;
-    None: this one."""
+    there is none. `exact_transposes`: False if a Transpose before an output may quantize it. `judge`: the backend on
+    which an INT8 search runs its candidates, where compiling takes long here; None: this one."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
@@ -58,6 +58,7 @@ class Capabilities:
     tf32: bool = False
     compiles_onnx: bool = True
     graph: str | None = None
+    exact_transposes: bool = True
     judge: str | None = None
 
 
@@ -190,9 +191,10 @@ class Backend(ABC):
         """Names of the forms that failed on this machine's device, and that builds avoid."""
         return frozenset()
 
-    def compile(self, model: bytes, precision: str) -> CompiledModel:
+    def compile(self, model: bytes, precision: str, reuse: bool = False) -> CompiledModel:
         """Compile a serialized ONNX model that holds `precision` into a function of its inputs by name, for searches
-        over many models. Raises BuildError."""
+        over many models, and for parts of one. With `reuse`, results may be valid only until the next call. Raises
+        BuildError."""
         raise BuildError(f"the {self.name} backend takes no ONNX model: choose another --backend")
 
     def measure(self, models: Sequence[bytes], precision: str, feed: Feed, rounds: int = 10) -> list[float]:

@@ -145,7 +145,7 @@ class OpenVINOBackend(Backend):
     def computes(self, precision: str) -> str:
         return "fp32" if precision == "fp16" else precision
 
-    def compile(self, model: bytes, precision: str) -> CompiledModel:
+    def compile(self, model: bytes, precision: str, reuse: bool = False) -> CompiledModel:
         try:
             graph = core().read_model(model)
             if precision == "int8-bf16":
@@ -157,7 +157,8 @@ class OpenVINOBackend(Backend):
 
         def run(feed: Feed) -> list[NDArray[Any]]:
             request.infer(dict(feed), share_inputs=True)
-            return [np.array(request.get_output_tensor(index).data) for index in range(len(compiled.outputs))]
+            results = [request.get_output_tensor(index).data for index in range(len(compiled.outputs))]
+            return results if reuse else [array.copy() for array in results]
 
         return run
 

@@ -5,6 +5,8 @@ image [N, H, W, 3] → Shape → Div → Concat → Pad → …   ⇒   image [1
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import onnx
 import onnxscript.optimizer
 from onnxscript import ir
@@ -25,11 +27,37 @@ def specialize(model: onnx.ModelProto, shape: InputShape) -> onnx.ModelProto:
             if number is not None:
                 dim.Clear()
                 dim.dim_value = number
-    del model.graph.value_info[:]  # the exporter's shapes still speak of H and W
+    for value in model.graph.input[1:] if shape.batch else ():  # open statistics
+        value.type.tensor_type.shape.dim[0].Clear()
+        value.type.tensor_type.shape.dim[0].dim_value = shape.batch
     with translated(BuildError, f"the graph does not take pictures of {shape}"):
-        graph = ir.from_proto(model)
-        onnxscript.optimizer.optimize_ir(graph, should_fold=_should_fold)
-        return onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
+        return _folded(model)
+
+
+def part_of(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the part of `model` that computes the tensors `outputs` from `inputs`, specialized for these shapes of the
+    inputs. Inputs that it does not read then are left out."""
+    whole = ir.from_proto(model)
+    part = ir.convenience.extract(whole.graph, list(inputs), outputs)
+    for value in part.inputs:
+        value.shape = ir.Shape(inputs[str(value.name)])
+    for value in part.outputs:
+        value.shape = None
+    graph = ir.to_proto(ir.Model(part, ir_version=whole.ir_version))
+    folded = _folded(graph)
+    read = {name for node in folded.graph.node for name in node.input}
+    kept = [value for value in folded.graph.input if value.name in read]
+    del folded.graph.input[:]
+    folded.graph.input.extend(kept)
+    return folded
+
+
+def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Fold everything that is constant, and write down the shape of every tensor."""
+    del model.graph.value_info[:]  # the exporter's shapes still speak of H and W
+    graph = ir.from_proto(model)
+    onnxscript.optimizer.optimize_ir(graph, should_fold=_should_fold)
+    return onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
 
 
 def _should_fold(node: ir.Node) -> bool | None:

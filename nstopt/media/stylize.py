@@ -55,23 +55,29 @@ class _Stylized(NamedTuple):
     result: Picture
 
 
-def run(engine: Engine, jobs: Iterable[PictureJob], keep_alpha: bool, ahead: int | None = None) -> Iterator[JobResult]:
+def run(
+    engine: Engine,
+    jobs: Iterable[PictureJob],
+    keep_alpha: bool,
+    ahead: int | None = None,
+    max_pixels: int | None = None,
+) -> Iterator[JobResult]:
     """Stylize the pictures of `jobs` and write the results, in order. An engine of a fixed batch gets successive
     pictures of one shape together. While the engine works, other threads read the next pictures, at most `ahead`, and
-    write the last ones, as many; None: one for each core, at most 4.
+    write the last ones, as many; None: one for each core, at most 4. `max_pixels` is that of `read_picture`.
 
     A picture that cannot be read, stylized or written does not stop the others; its result has the error and may come
     before those of the pictures that wait for their batch. Raises DeviceError if the device fails.
     """
     ahead = min(os.cpu_count() or 1, MOST_AHEAD) if ahead is None else ahead
     with ThreadPoolExecutor(max(1, ahead)) as pool:
-        stylized = _stylize_all(engine, map_ahead(pool, _read, jobs, ahead))
+        stylized = _stylize_all(engine, map_ahead(pool, functools.partial(_read, max_pixels=max_pixels), jobs, ahead))
         yield from map_ahead(pool, functools.partial(_write, keep_alpha=keep_alpha), stylized, ahead)
 
 
-def _read(job: PictureJob) -> _Read | JobResult:
+def _read(job: PictureJob, max_pixels: int | None) -> _Read | JobResult:
     try:
-        return _Read(job, read_picture(job.source))
+        return _Read(job, read_picture(job.source, max_pixels))
     except MediaError as error:
         return JobResult(job, None, None, error)
 
@@ -146,7 +152,7 @@ def _stylize_batch(engine: Engine, fitted: Sequence[FittedPicture]) -> list[Pict
     have the original sizes."""
     pictures = [one.picture for one in fitted]
     pictures += pictures[-1:] * ((engine.shape.batch or 0) - len(pictures))
-    results = engine(np.stack(pictures))
+    results = engine(pictures[0][None] if len(pictures) == 1 else np.stack(pictures))  # one is not copied
     return [restore(result, one) for result, one in zip(results, fitted, strict=False)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,10 @@ from nstopt.errors import MediaError, first_line, translated
 from nstopt.files import atomic_path, check_regular
 from nstopt.pictures.size import MIN_SIDE, Size
 
+# Twice the number of pixels from which Pillow warns.
+MAX_PIXELS = 178_956_970
+ROWS_AT_A_TIME = 256
+_opening = threading.Lock()
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 Picture = NDArray[np.uint8]
 DEMO_PHOTOGRAPHS = {
@@ -34,19 +38,21 @@ class DecodedPicture(NamedTuple):
     alpha: NDArray[np.uint8] | None
 
 
-def read_picture(path: Path) -> DecodedPicture:
+def read_picture(path: Path, max_pixels: int | None = None) -> DecodedPicture:
     """Read a JPEG, PNG, WebP, BMP or TIFF file as 8-bit RGB, with its EXIF rotation applied.
 
     Gray, palette, 16-bit and CMYK files are converted, transparency is composed over white. Raises MediaError for a
-    file that is missing, unreadable, or smaller than 16 pixels a side.
+    file that is missing, unreadable, smaller than 16 pixels a side, or of more than `max_pixels`, by default Pillow's
+    limit, above which it suspects a file that was made to fill the memory.
     """
     try:
         check_regular(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large is fine; a bomb is still an error
-            with Image.open(path) as file:
-                image = ImageOps.exif_transpose(file)
-                image.load()
+        with _open(path) as file:
+            _check_pixels(path, file, max_pixels or MAX_PIXELS)
+            image = ImageOps.exif_transpose(file)
+            image.load()
+    except MediaError:
+        raise
     except FileNotFoundError as error:
         raise MediaError(f"{path}: no such picture") from error
     except IsADirectoryError as error:
@@ -61,13 +67,40 @@ def read_picture(path: Path) -> DecodedPicture:
         return _to_rgb(image)
 
 
+def _open(path: Path) -> Image.Image:
+    """Open a file whatever its size, which Pillow checks against a variable of its own."""
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_pixels(path: Path, file: Image.Image, limit: int) -> None:
+    if file.width * file.height > limit:
+        raise MediaError(
+            f"{path}: {file.height}x{file.width} is more than {limit / 1e6:.0f} megapixels; if the file can be "
+            f"trusted, allow more: --max-pixels {file.width * file.height}"
+        )
+
+
+def _to_array(image: Image.Image) -> Picture:
+    """Return a picture as an array, copied in parts: Pillow makes two copies of what it hands over."""
+    array = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+    for top in range(0, image.height, ROWS_AT_A_TIME):
+        bottom = min(top + ROWS_AT_A_TIME, image.height)
+        array[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return array
+
+
 def _to_rgb(image: Image.Image) -> DecodedPicture:
     if image.mode.startswith("I") or image.mode == "F":  # Pillow's own conversion clips at 255
         gray = np.nan_to_num(np.asarray(image, np.float64))
         white = 65535 if image.mode.startswith("I;16") else max(gray.max(), 255)
         image = Image.fromarray((gray / white * 255).round().clip(0, 255).astype(np.uint8))
     if not image.has_transparency_data:
-        return DecodedPicture(np.array(image.convert("RGB")), None)
+        return DecodedPicture(_to_array(image if image.mode == "RGB" else image.convert("RGB")), None)
     rgba = image.convert("RGBA")
     white = Image.new("RGBA", rgba.size, "white")
     return DecodedPicture(np.array(Image.alpha_composite(white, rgba).convert("RGB")), np.array(rgba.getchannel("A")))

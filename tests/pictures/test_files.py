@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nstopt.errors import MediaError
+from nstopt.pictures import files
 from nstopt.pictures.files import (
     DEMO_PHOTOGRAPHS,
     cover,
@@ -173,11 +174,18 @@ def test_a_decompression_bomb_is_refused_and_a_large_picture_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = saved(tmp_path, RGB)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)  # 480 pixels are a warning of Pillow's
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow's own limit is not asked
     assert read_picture(path).rgb.shape == (20, 24, 3)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
-    with pytest.raises(MediaError, match=r"not a readable picture .*decompression bomb"):
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr(files, "MAX_PIXELS", 479)
+    assert read_picture(path, 480).rgb.shape == (20, 24, 3)
+    with pytest.raises(MediaError, match=r"20x24 is more than 0 megapixels; .* allow more: --max-pixels 480$"):
         read_picture(path)
+
+
+def test_a_tall_picture_is_read_whole(tmp_path: Path) -> None:
+    tall = np.random.default_rng(0).integers(0, 256, (2 * files.ROWS_AT_A_TIME + 7, 20, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(read_picture(saved(tmp_path, Image.fromarray(tall))).rgb, tall)
 
 
 def test_where_pictures_cannot_be_written(tmp_path: Path) -> None:

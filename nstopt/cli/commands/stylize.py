@@ -11,6 +11,7 @@ import typer
 from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, errors, say, took
 from nstopt.cli.options.group import expand_groups, given_on_command_line
+from nstopt.cli.options.large import LargeOptions
 from nstopt.cli.options.video import VideoOptions
 from nstopt.errors import MediaError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nstopt.video.stylize import VideoResult
     from nstopt.video.stylizer import EngineStylizer
 
-ONLY_PICTURES = frozenset({"keep_alpha", "before_after"})
+ONLY_PICTURES = frozenset({"keep_alpha", "before_after"}) | LargeOptions.names()
 
 
 @expand_groups
@@ -49,6 +50,7 @@ def stylize_command(
             help="Work on a Ray cluster: HOST:PORT, or auto. All its machines need the same paths.",
         ),
     ] = None,
+    large: LargeOptions,
     video: VideoOptions,
 ) -> None:
     """Stylize a picture, all pictures of a folder, or a video. The result has the source's own size.
@@ -69,7 +71,7 @@ def stylize_command(
     if is_clip and picture is not None:
         _stylize_video(path, picture, output, ray, video)
     else:
-        _stylize_pictures(path, picture, output, keep_alpha, before_after, ray)
+        _stylize_pictures(path, picture, output, keep_alpha, before_after, ray, large)
 
 
 def _check_options(given: set[str], is_clip: bool) -> None:
@@ -87,11 +89,12 @@ def _stylize_pictures(
     keep_alpha: bool,
     before_after: Path | None,
     ray: str | None,
+    large: LargeOptions,
 ) -> None:
-    from nstopt import engines
     from nstopt.media.jobs import list_jobs
     from nstopt.media.stylize import run
     from nstopt.pictures.files import demo_photograph
+    from nstopt.strips import engine as strips
 
     source = picture or took(demo_photograph("astronaut"))
     default = artifacts.FOLDER / (f"{source.name}-stylized" if source.is_dir() else f"{source.stem}-stylized.png")
@@ -99,8 +102,10 @@ def _stylize_pictures(
     if ray is not None:
         _stylize_pictures_on_cluster(ray, path, jobs, keep_alpha)
         return
-    with engines.load(path) as engine, Bar() as bar:
-        done = list(bar.track(run(engine, jobs, keep_alpha), len(jobs), "stylizing"))
+    # One picture at a time where memory is limited.
+    ahead = None if large.max_memory is None else 0
+    with Bar() as bar, strips.load(path, large.max_memory, bar, say) as engine:
+        done = list(bar.track(run(engine, jobs, keep_alpha, ahead, large.max_pixels), len(jobs), "stylizing"))
     _show(done, f"its engine takes {engine.shape.sizes}")
 
 

@@ -32,6 +32,11 @@ class OptionGroup:
 
     panel: ClassVar[str]
 
+    @classmethod
+    def names(cls) -> set[str]:
+        """The names of all options."""
+        return {field.name for field in fields(cls)}
+
     def given(self, *names: str) -> dict[str, Any]:
         """Return the fields of these names that are not None. Passed as keyword arguments to a spec, they leave every
         other field at the spec's own default."""

@@ -106,6 +106,15 @@ def parse_sizes(text: str) -> SizeList:
     return SizeList(Size.parse(part) for part in text.split(","))
 
 
+def parse_memory(text: str) -> int:
+    """Read `2GiB`, `1.5GB` or `800MiB` as bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"'{text}' is not an amount of memory: write 2GiB, 1.5GB or 800MiB")
+    number, prefix, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (1 + "KMGT".index(prefix.upper())))
+
+
 def parse_counts(text: str) -> CountList:
     """Read `1,4`: batch sizes from 1 to 64, each once."""
     parts = [part.strip() for part in text.split(",")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import typer
@@ -49,8 +49,3 @@ class VideoOptions(OptionGroup):
     def __post_init__(self) -> None:
         if self.stabilize and self.streams:
             raise typer.BadParameter("--streams has no effect with --stabilize, where a frame waits for the one before")
-
-    @classmethod
-    def names(cls) -> set[str]:
-        """The names of all options."""
-        return {field.name for field in fields(cls)}

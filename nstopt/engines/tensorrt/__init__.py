@@ -121,7 +121,7 @@ class TensorRTBackend(Backend):
     def _keeps_norms(self, device: GpuDevice) -> bool:
         return has_own_norm(str(installed())) and (self._own_norms or "norm" in read_avoided(device))
 
-    def compile(self, model: bytes, precision: str) -> CompiledModel:
+    def compile(self, model: bytes, precision: str, reuse: bool = False) -> CompiledModel:
         device = require_gpu("compile a graph")
         from nstopt.engines.tensorrt.lowering import precision_of
         from nstopt.engines.tensorrt.session import Session
