@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-
-import onnx
+from typing import TYPE_CHECKING
 
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.base import CompiledModel, Engine
 from nstopt.errors import BundleError
-from nstopt.graph.specialize import specialize
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size
 from nstopt.progress import Progress, Silent
-from nstopt.strips.memory import available_bytes, peak_bytes, resident_bytes
+from nstopt.strips.memory import available_bytes, resident_bytes
 from nstopt.strips.spill import spill_folder
-from nstopt.strips.stylize import WORK, Strips
+
+if TYPE_CHECKING:
+    import onnx
 
 # No net of the families that are known takes as many bytes for a pixel; below that, nothing needs to be estimated.
 MOST_BYTES_PER_PIXEL = 4096
@@ -40,13 +40,16 @@ def load(
 
     Raises BundleError or DeviceError as `engines.load` does, and BundleError if `max_memory` cannot be held."""
     bundle = open_bundle(path)
-    capabilities = engines.backend(bundle.manifest.backend.name).capabilities
-    if bundle.manifest.shape.sizes.is_any and bundle.manifest.shape.batch in (None, 1) and capabilities.graph:
+    shape, backend = bundle.manifest.shape, engines.backend(bundle.manifest.backend.name)
+    backend.require_built_for_here(bundle.manifest)
+    graph = backend.capabilities.graph
+    is_needed = max_memory is not None or graph in bundle.manifest.files  # older bundles lack it
+    if shape.sizes.is_any and shape.batch in (None, 1) and graph and is_needed:
         return StripEngine(bundle, max_memory, progress or Silent(), announce)
     if max_memory is not None:
         raise BundleError(
             f"{path}: --max-memory needs an engine for pictures of any size, one at a time, of the openvino or "
-            f"onnxruntime backend; this one is of {bundle.manifest.backend.name} for {bundle.manifest.shape}: "
+            f"onnxruntime backend; this one is of {backend.name} for {shape}: "
             "build one with --dynamic"
         )
     return engines.load(path)
@@ -73,6 +76,8 @@ class StripEngine(Engine):
             self._whole(images, out)
             return
         self.close()
+        from nstopt.strips.stylize import WORK, Strips
+
         size = Size(height, width)
         self._progress.step(f"planning strips of {size}")
         strips, limit = Strips(engines.lowered_graph(self._bundle), size, self._compile, self._by_rows), self._limit()
@@ -105,6 +110,9 @@ class StripEngine(Engine):
         free = self._limit() - resident_bytes()
         if count * size.height * size.width * MOST_BYTES_PER_PIXEL < free:
             return True
+        from nstopt.graph.specialize import specialize
+        from nstopt.strips.peak import peak_bytes
+
         whole = specialize(engines.lowered_graph(self._bundle), InputShape.of(count, size))
         return peak_bytes(whole) < free
 

@@ -12,7 +12,7 @@ from nstopt.errors import BundleError
 from nstopt.graph.cost import costs, total
 from nstopt.graph.specialize import part_of
 from nstopt.strips.layout import Layout, Strip
-from nstopt.strips.memory import peak_bytes
+from nstopt.strips.peak import peak_bytes
 from nstopt.strips.plan import MACS_PER_BYTE, Stage
 from nstopt.strips.reach import Reach, reaches
 

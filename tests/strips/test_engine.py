@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import noise
@@ -54,6 +55,19 @@ def test_engines_that_cannot(int8_bundle: Bundle) -> None:
         strips.load(int8_bundle.path, 2**30)
     with strips.load(int8_bundle.path) as engine:
         assert engine(noise(48, 64)).shape == (48, 64, 3)
+
+
+def test_bundles_of_an_older_version(any_size_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {name: digest for name, digest in any_size_bundle.manifest.files.items() if name != "graph.onnx"}
+    older = Bundle(any_size_bundle.path, msgspec.structs.replace(any_size_bundle.manifest, files=files))
+    monkeypatch.setattr(strips, "open_bundle", lambda path: older)
+    with strips.load(older.path) as engine:
+        assert engine(noise(40, 40)).shape == (40, 40, 3)
+    with (
+        strips.load(older.path, resident_bytes() + 40 * MIB) as engine,
+        pytest.raises(BundleError, match=r"lists no graph\.onnx; build the engine again"),
+    ):
+        engine(noise(900, 700))
 
 
 def test_memory_of_this_process() -> None:
