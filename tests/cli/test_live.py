@@ -25,9 +25,9 @@ from .conftest import Cli
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder with a clip of half a second."""
+    """An empty working folder with a clip of two seconds."""
     monkeypatch.chdir(tmp_path)
-    return write_video(tmp_path / "clip.avi", [noise(48, 64, seed) for seed in range(5)]).parent
+    return write_video(tmp_path / "clip.avi", [noise(48, 64, seed) for seed in range(20)]).parent
 
 
 def test_a_clip_is_shown_to_its_end(folder: Path, make_bundle: MakeBundle, cli: Cli) -> None:
