@@ -25,7 +25,7 @@ from live.helpers import SMALL, Inverter, new_session, quiet, running, still, wa
 from live.serving import served
 from nstopt.errors import NstoptError
 from nstopt.live.barcode import age_ms, read
-from nstopt.live.page import mjpeg
+from nstopt.live.page import mjpeg, server
 from nstopt.live.page.access import Access, is_loopback
 from nstopt.live.page.server import PAGE, Address, PageServer
 from nstopt.live.session import Session
@@ -210,13 +210,13 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        server = PageServer(session, lambda own: session, Address("127.0.0.1", port))
+        late = PageServer(session, lambda own: session, Address("127.0.0.1", port))
         with pytest.raises(NstoptError, match=f"port {port} of 127.0.0.1 is taken: choose another one with --port"):
-            asyncio.run(server.start())
+            asyncio.run(late.start())
 
 
 def test_too_many_viewers_are_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nstopt.live.page.server.MAX_VIEWERS", 0)
+    monkeypatch.setattr(server, "MAX_VIEWERS", 0)
     with page(tmp_path) as (address, _):
         assert fetch(f"{address}/stream.mjpg")[0] == 503
 
