@@ -37,7 +37,8 @@ def connected(address: str) -> Iterator[None]:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
         raise DeviceError(
-            f"no Ray cluster at {address}: {first_line(error)}; begin one with: ray start --head"
+            f"no Ray cluster at {address}: {first_line(error)}; begin one with: ray start --head. If one "
+            "runs there, it may ask for its token: set RAY_AUTH_MODE=token (docs/cluster.md)"
         ) from error
     try:
         yield
