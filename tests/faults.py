@@ -131,18 +131,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/faults.py")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", default=",".join(COMMANDS), help="some of them, with commas between")
     given = parser.parse_args()
     random, tried, bad = Random(given.seed), 0, 0
     with tempfile.TemporaryDirectory(prefix="nstopt-faults-") as folder:
         os.chdir(folder)
         prepare()
-        for name, command in COMMANDS.items():
+        for name, command in ((name, COMMANDS[name]) for name in given.commands.split(",")):
             shutil.rmtree("out", ignore_errors=True)
             begin = time.monotonic()
             code, said = run(command.arguments)
             seconds = time.monotonic() - begin
             attempts = [("sound", "" if code == 0 else said)]
-            for _ in range(given.kills // len(COMMANDS)):
+            for _ in range(given.kills // len(given.commands.split(","))):
                 _reset(name)
                 by = random.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
                 attempts.append(("kill", killed(command, random.uniform(STARTED, seconds), by)))
