@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nstopt.engines import load
-    from nstopt.engines.base import Engine
+    from nstopt.engines.engine import Engine
     from nstopt.errors import NstoptError
     from nstopt.export.exporter import ExportSpec, export_net
     from nstopt.pictures.size import Size
@@ -27,7 +27,7 @@ __all__ = ["BuildSpec", "Engine", "ExportSpec", "NstoptError", "Size", "build_en
 
 _HOMES = {
     "BuildSpec": "nstopt.pipeline.spec",
-    "Engine": "nstopt.engines.base",
+    "Engine": "nstopt.engines.engine",
     "ExportSpec": "nstopt.export.exporter",
     "NstoptError": "nstopt.errors",
     "Size": "nstopt.pictures.size",

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from nstopt import engines
 from nstopt.bench import statistics
 from nstopt.bundle import new_bundle
-from nstopt.engines.base import Source
+from nstopt.engines.backend import Source
 from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.rule import Layer
 from nstopt.manifest import FORMAT_VERSION as BUNDLE_FORMAT

@@ -54,7 +54,7 @@ bool is_as_stated(const ov::Output<const ov::Node> &port, const char *name, cons
 }
 
 // Throws Error (NSTOPT_BAD_BUNDLE) unless the model takes and gives the pictures that the manifest states, as
-// require_ports in nstopt/engines/base.py.
+// require_ports in nstopt/engines/engine.py.
 void require_ports(const ov::Model &model, const Bundle &bundle) {
     const Size *size = bundle.shape.sizes.only();
     const std::array<int64_t, 4> dims{bundle.shape.batch.value_or(-1), size ? size->height : -1,

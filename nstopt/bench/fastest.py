@@ -20,7 +20,7 @@ from nstopt import engines
 from nstopt.bench.process import TimedProcess
 from nstopt.bench.subject import BundleSubject
 from nstopt.bundle import Bundle, adopt, open_bundle
-from nstopt.engines.base import Source
+from nstopt.engines.backend import Source
 from nstopt.errors import BuildError, CalibrationError, DeviceError
 from nstopt.export.metadata import ExportInfo
 from nstopt.files import make_folder

@@ -7,7 +7,7 @@ from pathlib import Path
 from nstopt import engines
 from nstopt.bench.inputs import BenchInputs
 from nstopt.bundle import MANIFEST
-from nstopt.engines.base import LayerTime
+from nstopt.engines.engine import LayerTime
 from nstopt.errors import printable
 from nstopt.files import sha256_file
 from nstopt.pictures.size import Size

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.gpu import facts
 from nstopt.live.controls import Controls
 from nstopt.live.moving_picture import moving_picture

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nstopt import engines
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.pictures.files import Picture
 from nstopt.progress import Progress, Silent
 from nstopt.video.decode import FrameReader

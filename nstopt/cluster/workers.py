@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nstopt import engines
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.media.jobs import PictureJob
 from nstopt.media.stylize import JobResult, run
 from nstopt.video.open_stylizer import open_stylizer

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nstopt.bundle import Bundle, open_bundle
-from nstopt.engines.base import Backend, Engine
+from nstopt.engines.backend import Backend
+from nstopt.engines.engine import Engine
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.extras import explain_missing_packages
 

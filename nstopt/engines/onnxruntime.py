@@ -12,19 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nstopt.engines.base import (
-    NO_OPTIONS,
-    Backend,
-    BuildOptions,
-    Built,
-    Capabilities,
-    CompiledModel,
-    Engine,
-    LayerTime,
-    Port,
-    Source,
-    require_ports,
-)
+from nstopt.engines.backend import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Source
+from nstopt.engines.engine import Engine, LayerTime, Port, require_ports
 from nstopt.errors import BuildError, DeviceError, first_line
 from nstopt.graph.work import Work
 from nstopt.manifest import InputShape

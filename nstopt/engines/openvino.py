@@ -25,21 +25,8 @@ if "openvino" not in sys.modules:
 
 import openvino as ov
 
-from nstopt.engines.base import (
-    NO_OPTIONS,
-    Backend,
-    BuildOptions,
-    Built,
-    Capabilities,
-    CompiledModel,
-    Engine,
-    Feed,
-    InferRequest,
-    LayerTime,
-    Port,
-    Source,
-    require_ports,
-)
+from nstopt.engines.backend import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Feed, Source
+from nstopt.engines.engine import Engine, InferRequest, LayerTime, Port, require_ports
 from nstopt.engines.openvino_bf16 import is_native, keep_sums, write_bf16
 from nstopt.errors import BuildError, DeviceError
 from nstopt.graph.work import Work, convolution_macs

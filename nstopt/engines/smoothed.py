@@ -11,7 +11,8 @@ from onnx import helper
 
 from nstopt.bundle import open_bundle
 from nstopt.engines import backend, lowered_graph
-from nstopt.engines.base import CompiledModel, Engine
+from nstopt.engines.backend import CompiledModel
+from nstopt.engines.engine import Engine
 from nstopt.errors import BundleError
 from nstopt.graph.smoothing import MEMORY, SmoothedGraph, smooth_statistics
 from nstopt.manifest import InputShape

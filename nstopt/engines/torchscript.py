@@ -14,7 +14,8 @@ from typing import IO
 import numpy as np
 import torch
 
-from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Engine, Source
+from nstopt.engines.backend import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, Source
+from nstopt.engines.engine import Engine
 from nstopt.errors import BuildError, BundleError, DeviceError, first_line
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture

@@ -1,7 +1,7 @@
 """Layers that can be written in several equal forms.
 
 `plain` leaves a layer as it is; the rule of each kind describes the other forms. The form that a layer takes where
-nothing was measured is the backend's (engines/base.py, `Backend.forms`).
+nothing was measured is the backend's (engines/backend.py, `Backend.forms`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import NstoptError
 from nstopt.live.controls import Change, Controls, changed
 from nstopt.live.governor import Governor

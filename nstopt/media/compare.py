@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nstopt.calib.quality import psnr_db, ssim
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.media.sizes import common_sizes
 from nstopt.media.stylize import stylize
 from nstopt.pictures.files import Picture, cover, read_picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import BundleError
 from nstopt.pictures.size import Sizes
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from nstopt.calib.quality import psnr_db
 from nstopt.engines import load
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.engines.smoothed import load_smoothed
 from nstopt.media.flicker import FRAMES, Clip, Flicker, flicker, read_clip
 from nstopt.media.sizes import common_sizes

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import BundleError, MediaError
 from nstopt.media.ahead import map_ahead
 from nstopt.media.jobs import PictureJob

@@ -13,7 +13,7 @@ from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Stylize
 from nstopt.calib.center import center
 from nstopt.calib.quality import psnr_db
-from nstopt.engines.base import Backend, BuildOptions, Source
+from nstopt.engines.backend import Backend, BuildOptions, Source
 from nstopt.pipeline.spec import BuildSpec
 from nstopt.progress import Progress
 

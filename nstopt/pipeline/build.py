@@ -19,7 +19,8 @@ from nstopt.calib import picture_sets
 from nstopt.calib.calibrate import Calibration, Quantized, Stylize, calibrate
 from nstopt.calib.picture_sets import MAX_VALIDATION, PictureSet
 from nstopt.calib.quality import drift, judge
-from nstopt.engines.base import Backend, BuildOptions, Built, Engine, Source, take_turns
+from nstopt.engines.backend import Backend, BuildOptions, Built, Source, take_turns
+from nstopt.engines.engine import Engine
 from nstopt.errors import BuildError, translated
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import fixed_picture_shape, fulfills_contract, read_onnx

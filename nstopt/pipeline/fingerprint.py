@@ -10,7 +10,7 @@ import nstopt
 from nstopt import engines
 from nstopt.bundle import open_bundle
 from nstopt.calib.picture_sets import PictureSet
-from nstopt.engines.base import Backend
+from nstopt.engines.backend import Backend
 from nstopt.errors import BundleError, DeviceError, ExportError
 from nstopt.export.metadata import ExportInfo, read_info
 from nstopt.export.onnx_file import read_onnx

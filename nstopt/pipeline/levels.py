@@ -10,7 +10,7 @@ import onnx
 
 from nstopt.calib.placeholder import quantize_with_placeholders
 from nstopt.calib.search import LEVEL_COST, LevelCost
-from nstopt.engines.base import Backend
+from nstopt.engines.backend import Backend
 from nstopt.graph.examples import transposed_conv, wide_conv
 from nstopt.pipeline.lower import finish, int8_inputs
 from nstopt.precisions import between

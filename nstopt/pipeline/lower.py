@@ -17,7 +17,7 @@ from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.placeholder import quantize_with_placeholders
 from nstopt.calib.ranges import SYMMETRIC, Int8Inputs
-from nstopt.engines.base import Backend
+from nstopt.engines.backend import Backend
 from nstopt.gpu.facts import Architecture
 from nstopt.graph.forms import choose_by_kind
 from nstopt.graph.nodes import multiplying, name_convolutions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nstopt.bundle import Bundle, evidence_of, new_bundle
-from nstopt.engines.base import Backend, BuildOptions, Source
+from nstopt.engines.backend import Backend, BuildOptions, Source
 from nstopt.manifest import FORMAT_VERSION, BackendInfo, InputShape, Manifest, NetInfo, PrecisionInfo
 
 NET = NetInfo("raw", "custom", (), 0, "0" * 64)

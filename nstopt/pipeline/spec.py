@@ -12,7 +12,7 @@ from nstopt import engines
 from nstopt.calib import picture_sets
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.search import QualityTarget
-from nstopt.engines.base import Backend
+from nstopt.engines.backend import Backend
 from nstopt.errors import BuildError, CalibrationError
 from nstopt.export.metadata import ExportInfo
 from nstopt.files import sha256_file

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from nstopt.engines.base import Backend
+from nstopt.engines.backend import Backend
 from nstopt.graph.tune import Tuner
 from nstopt.pipeline.lower import int8_inputs, to_precision
 from nstopt.pipeline.spec import BuildSpec

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nstopt import engines
-from nstopt.engines.base import LayerTime
+from nstopt.engines.engine import LayerTime
 from nstopt.errors import DeviceError
 from nstopt.manifest import InputShape
 from nstopt.pictures.noise import noise
@@ -81,7 +81,7 @@ def _bandwidth(layers: Iterable[LayerTime]) -> Bandwidth:
 def _profile(model: onnx.ModelProto, backend: str, side: int, precision: str = "fp32") -> list[LayerTime]:
     import onnx
 
-    from nstopt.engines.base import Source
+    from nstopt.engines.backend import Source
 
     found = engines.backend(backend)
     if not found.capabilities.compiles_onnx:

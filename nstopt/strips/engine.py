@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
-from nstopt.engines.base import CompiledModel, Engine
+from nstopt.engines.backend import CompiledModel
+from nstopt.engines.engine import Engine
 from nstopt.errors import BundleError
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture

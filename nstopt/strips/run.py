@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nstopt.engines.base import CompiledModel
+from nstopt.engines.backend import CompiledModel
 from nstopt.pictures.files import Picture
 from nstopt.strips.layout import Strip
 from nstopt.strips.moments import Moments

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from nstopt.bundle import MANIFEST
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import BundleError
 from nstopt.files import sha256_file
 from nstopt.media.stylize import fit, restore

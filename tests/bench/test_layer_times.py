@@ -23,7 +23,8 @@ from nstopt.bundle import MANIFEST
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.ranges import QuantParams
 from nstopt.cli.render.layers import layer_report
-from nstopt.engines.base import LayerTime, Source
+from nstopt.engines.backend import Source
+from nstopt.engines.engine import LayerTime
 from nstopt.engines.tensorrt.lowering import ready
 from nstopt.errors import BundleError, DeviceError
 from nstopt.files import sha256_file

@@ -18,7 +18,7 @@ from PIL import Image
 import nstopt
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import BuildError, BundleError, DeviceError
 from nstopt.manifest import InputShape
 from nstopt.ort import session

@@ -13,7 +13,7 @@ import nstopt
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines import openvino
-from nstopt.engines.base import Source
+from nstopt.engines.backend import Source
 from nstopt.engines.openvino import MODEL, PRECISION_ENTRY, core
 from nstopt.engines.openvino_bf16 import is_native, keep_sums
 from nstopt.errors import DeviceError

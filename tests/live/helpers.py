@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import DeviceError, MediaError
 from nstopt.live.controls import Controls
 from nstopt.live.moving_picture import moving_picture

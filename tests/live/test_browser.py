@@ -26,7 +26,7 @@ from selenium.webdriver.common.by import By
 from live.helpers import Inverter, quiet, still, wait_for
 from live.serving import served
 from nstopt import engines
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.export.exporter import ExportSpec, export_net
 from nstopt.live.controls import Controls
 from nstopt.live.moving_picture import moving_picture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import BundleError
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture

@@ -14,7 +14,7 @@ from nets import layouts
 from numpy.typing import NDArray
 
 from nstopt.engines import backend
-from nstopt.engines.base import CompiledModel
+from nstopt.engines.backend import CompiledModel
 from nstopt.export.exporter import Exported, ExportSpec, export_net
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture, cover, demo_photograph, read_picture

@@ -10,7 +10,7 @@ from conftest import Once
 from made import build_inverter
 
 import nstopt
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.video.plan import VideoJob, plan_video
 from nstopt.video.stylize import VideoResult, stylize_video
 from nstopt.video.stylizer import EngineStylizer

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nstopt.engines.base import Engine
+from nstopt.engines.engine import Engine
 from nstopt.errors import DeviceError, MediaError
 from nstopt.pictures.files import Picture
 from nstopt.video.journal import Journal, journal_folder, open_journal

@@ -66,7 +66,7 @@ def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
 def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
     """Export the peer's net for its size and batch, and compile it unchanged into a bundle."""
     from nstopt import engines
-    from nstopt.engines.base import Source
+    from nstopt.engines.backend import Source
     from nstopt.pipeline.raw import build_raw
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
@@ -78,7 +78,7 @@ def write_raw_export(backend: str, subject: PeerSubject, path: Path) -> None:
 def write_raw_torchscript(subject: PeerSubject, path: Path) -> None:
     """Trace the peer's net to TorchScript, into a bundle."""
     from nstopt import engines
-    from nstopt.engines.base import Source
+    from nstopt.engines.backend import Source
     from nstopt.export.to_onnx import to_torchscript
     from nstopt.pipeline.raw import build_raw
 
@@ -90,7 +90,7 @@ def write_raw_torchscript(subject: PeerSubject, path: Path) -> None:
 
 def write_raw_tensorrt(subject: PeerSubject, path: Path) -> None:
     """Compile the raw export in FP16, which is what most people give TensorRT. Raises DeviceError without a GPU."""
-    from nstopt.engines.base import Source
+    from nstopt.engines.backend import Source
     from nstopt.engines.tensorrt import WITH_OWN_NORMS
     from nstopt.pipeline.raw import build_raw
 

@@ -101,7 +101,7 @@ def write_nncf_bundle(subject: PeerSubject, path: Path) -> None:
     Raises DeviceError if NNCF is not installed.
     """
     from nstopt import engines
-    from nstopt.engines.base import Source
+    from nstopt.engines.backend import Source
     from nstopt.pipeline.raw import build_raw
 
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:

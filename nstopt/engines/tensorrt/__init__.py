@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nstopt.engines.base import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Engine, Source
+from nstopt.engines.backend import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Source
+from nstopt.engines.engine import Engine
 from nstopt.engines.tensorrt.avoided import read_avoided
 from nstopt.engines.tensorrt.requirements import (
     check_built_for,

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import tensorrt as trt
 
-from nstopt.engines.base import Engine, InferRequest, LayerTime
+from nstopt.engines.engine import Engine, InferRequest, LayerTime
 from nstopt.engines.tensorrt.arrays import DEFAULT_STREAM, View, is_on_device, shape_of, view
 from nstopt.engines.tensorrt.lane import Lane, Shape, Split
 from nstopt.engines.tensorrt.layer_report import Kernel, read_layers

@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nstopt.engines.base import Feed
+from nstopt.engines.backend import Feed
 from nstopt.engines.tensorrt.engine import deserialize
 from nstopt.engines.tensorrt.lane import Lane
 from nstopt.errors import DeviceError

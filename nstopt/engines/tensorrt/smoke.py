@@ -21,7 +21,7 @@ from nstopt.calib.fp16 import to_fp16
 from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.ranges import QuantParams, shifted, symmetric
-from nstopt.engines.base import BuildOptions
+from nstopt.engines.backend import BuildOptions
 from nstopt.engines.tensorrt.avoided import write_avoided
 from nstopt.engines.tensorrt.layer_report import read_layers
 from nstopt.engines.tensorrt.lowering import ready

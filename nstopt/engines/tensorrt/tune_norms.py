@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from nstopt.engines.base import take_turns
+from nstopt.engines.backend import take_turns
 from nstopt.engines.tensorrt.build import Plan
 from nstopt.engines.tensorrt.session import Session
 from nstopt.errors import BuildError
