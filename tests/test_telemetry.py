@@ -12,6 +12,12 @@ import pytest
 RUN = """
 from nstopt.engines import onnxruntime, openvino
 """
+CONVERT = """
+import onnx
+from nstopt.calib.fp16 import to_fp16
+net = '<ir_version: 8, opset_import: ["": 17]> net (float[1, 1, 4, 4] x) => (float[1, 1, 4, 4] y) { y = Relu(x) }'
+to_fp16(onnx.shape_inference.infer_shapes(onnx.parser.parse_model(net)))
+"""
 QUANTIZE = """
 from pathlib import Path
 from nstopt.bench.peers import Peer, PeerSubject
@@ -39,6 +45,10 @@ assert not {name for name in changed if sys.modules[name] is None or "telemetry"
 
 def test_the_runtimes_keep_nothing_to_send(tmp_path: Path) -> None:
     check_home_stays_empty(RUN, tmp_path)
+
+
+def test_the_converter_to_fp16_keeps_nothing_to_send(tmp_path: Path) -> None:
+    check_home_stays_empty(CONVERT, tmp_path)
 
 
 def test_nncf_keeps_nothing_to_send(tmp_path: Path) -> None:

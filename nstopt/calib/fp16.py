@@ -13,10 +13,10 @@ from collections.abc import Collection
 import onnx
 import onnxscript.optimizer
 from onnx import TensorProto
-from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxscript import ir
 
 from nstopt.graph.nodes import cast_to, clone, producers, shapes
+from nstopt.ort import convert_to_fp16
 
 # Operators with FP32 statistics inside, operators that only make uint8 pictures, and operators that take FP32 only.
 BLOCKED_OPS = [
@@ -37,9 +37,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     for index, node in enumerate(copy.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
     blocked = sorted(_norm_statistics(copy.graph) | _offset_arithmetic(copy.graph))
-    converted: onnx.ModelProto = convert_float_to_float16(
-        copy, keep_io_types=True, disable_shape_infer=True, op_block_list=BLOCKED_OPS, node_block_list=blocked
-    )
+    converted = convert_to_fp16(copy, BLOCKED_OPS, blocked)
     _drop_repeated_casts(converted.graph)
     _bypass_fp16(converted.graph, blocked)
     del converted.graph.value_info[:]

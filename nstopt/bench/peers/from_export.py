@@ -40,25 +40,24 @@ def in_other_process(write: Callable[[PeerSubject, Path], None], subject: PeerSu
 
 def onnxruntime_cuda(subject: PeerSubject) -> Stylize:
     """Run the raw export with ONNX Runtime on the GPU. Raises DeviceError if that is not possible here."""
-    import onnxruntime
+    from nstopt.ort import has_provider, session
 
     provider = "CUDAExecutionProvider"
     refused = DeviceError(
         f"the peer {subject.peer.name} needs an NVIDIA GPU and onnxruntime-gpu in place of onnxruntime; or leave it "
         "out of --compare"
     )
-    if provider not in onnxruntime.get_available_providers():
+    if not has_provider(provider):
         raise refused
     with tempfile.TemporaryDirectory(prefix="nstopt-") as folder:
         in_other_process(save_raw_onnx, subject, Path(folder) / "raw.onnx")
-        providers = [(provider, {"use_tf32": "0"})]
-        session = onnxruntime.InferenceSession(Path(folder) / "raw.onnx", providers=providers)
-    if session.get_providers()[0] != provider:  # it falls back to the CPU in silence
+        opened = session(Path(folder) / "raw.onnx", providers=[(provider, {"use_tf32": "0"})])
+    if opened.get_providers()[0] != provider:  # it falls back to the CPU in silence
         raise refused
-    name = session.get_inputs()[0].name
+    name = opened.get_inputs()[0].name
 
     def stylize(pictures: Picture, out: Picture) -> None:
-        np.copyto(out, session.run(None, {name: pictures})[0])
+        np.copyto(out, opened.run(None, {name: pictures})[0])
 
     return stylize
 
