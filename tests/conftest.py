@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 from made import make_bundle, make_record, make_run  # noqa: F401 - fixtures of all rooms
 from nets import layouts
 from PIL import Image
@@ -24,6 +25,10 @@ from nstopt.pictures.files import Picture, cover, demo_photographs
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
+
+# No test is timed: a busy machine may take long over an example.
+settings.register_profile("nstopt", deadline=None)
+settings.load_profile("nstopt")
 
 SMALL = Size(48, 64)
 LAST = "decoder.layers.4.layers.0.layers.1"

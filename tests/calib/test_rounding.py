@@ -31,7 +31,7 @@ def scales(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     return np.asarray(np.abs(weight).max(axis=others, keepdims=True) / 15, np.float32)  # coarse: errors stand out
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 90))
 def test_the_output_error_is_not_larger(seed: int, outputs: int, inputs: int) -> None:
     random = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ alignments = st.sampled_from([1, 4, 8, 12])
 
 
 @given(st.integers(16, 3000), st.integers(1, 60), st.integers(0, 5), st.integers(0, 5), alignments)
-@settings(deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 def test_strips_cover_a_picture(height: int, rows: int, before: int, after: int, alignment: int) -> None:
     wanted, before, after = rows * alignment, before * alignment, after * alignment
     strips = divide(height, wanted, before, after, alignment)

@@ -12,7 +12,7 @@ from nstopt.strips.moments import CHUNK, Moments
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.sampled_from([0.0, 100.0, -30000.0]))
-@settings(deadline=None, derandomize=True, database=None, max_examples=20)
+@settings(derandomize=True, database=None, max_examples=20)
 def test_parts_give_the_moments_of_the_whole(heights: list[int], offset: float) -> None:
     rng = np.random.default_rng(len(heights))
     parts = [

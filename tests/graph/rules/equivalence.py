@@ -35,7 +35,7 @@ SPATIAL_PADS = np.array([0, 0, 1, 2, 0, 0, 2, 0])
 EPSILONS: list[dict[str, float]] = [{}, {"epsilon": 250.0}]
 
 # The same graphs in every run.
-random_graphs = settings(deadline=None, derandomize=True, database=None, max_examples=20)
+random_graphs = settings(derandomize=True, database=None, max_examples=20)
 batches = st.integers(1, 2)
 channels = st.integers(1, 9)
 sides = st.integers(3, 12)
