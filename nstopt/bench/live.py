@@ -25,7 +25,7 @@ from nstopt.live.page.mjpeg import to_jpeg
 from nstopt.live.pipeline import Style
 from nstopt.live.session import Session
 from nstopt.live.shots import Shot, Stylized
-from nstopt.live.slot import Channel, ClosedError
+from nstopt.live.slot import Broadcast, ClosedError
 from nstopt.live.sources import MOVING_PICTURE_SIZE
 from nstopt.media.stylize import stylize
 from nstopt.pictures.size import Size
@@ -119,7 +119,7 @@ def _live(engine: Engine, camera: SlowCamera, seconds: float) -> LiveFigures:
 class _Display(threading.Thread):
     """Makes a JPEG file of every result, as the page's fallback does."""
 
-    def __init__(self, results: Channel[Stylized]) -> None:
+    def __init__(self, results: Broadcast[Stylized]) -> None:
         super().__init__(name="display", daemon=True)
         self._results = results
         self.rest_ms: list[float] = []

@@ -16,7 +16,7 @@ from nstopt.live.controls import Change, Controls, changed
 from nstopt.live.governor import Governor
 from nstopt.live.meter import Meter
 from nstopt.live.shots import Shot, Stylized
-from nstopt.live.slot import Channel, ClosedError, Slot
+from nstopt.live.slot import Broadcast, ClosedError, Slot
 from nstopt.media.stylize import fit
 from nstopt.pictures.files import Picture
 from nstopt.pictures.size import MIN_SIDE, Size, Sizes
@@ -54,7 +54,7 @@ class Pipeline:
     def __init__(self, styles: Sequence[Style], controls: Controls) -> None:
         self.styles = {style.name: style for style in styles}
         self.controls = controls
-        self.results: Channel[Stylized] = Channel()
+        self.results: Broadcast[Stylized] = Broadcast()
         self.meter = Meter()
         self.error: NstoptError | None = None
         self._governor = Governor(controls.fps, controls.scale) if controls.fps else None

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from nstopt.live.shots import Stylized
-from nstopt.live.slot import Channel
+from nstopt.live.slot import Broadcast
 
 
 class Reader:
     """The newest result for one viewer, without a queue: a viewer that is slow, or stops reading, gets the newest one
     next. Use it as a context manager, on the event loop."""
 
-    def __init__(self, results: Channel[Stylized]) -> None:
+    def __init__(self, results: Broadcast[Stylized]) -> None:
         loop, self._came = asyncio.get_running_loop(), asyncio.Event()
         self._stack = ExitStack()
         self._slot = self._stack.enter_context(results.subscribe(lambda: loop.call_soon_threadsafe(self._came.set)))

@@ -12,7 +12,7 @@ import av
 from nstopt.errors import MediaError
 from nstopt.files import check_writable
 from nstopt.live.shots import Stylized
-from nstopt.live.slot import Channel, ClosedError
+from nstopt.live.slot import Broadcast, ClosedError
 
 CLOCK_HZ = 90_000
 # Constant quality near the point where a difference is hard to see, at a speed that leaves the processor to the net.
@@ -27,7 +27,7 @@ class Recording:
 
     All frames have the size of the first one, whatever size the net goes to."""
 
-    def __init__(self, results: Channel[Stylized], path: Path) -> None:
+    def __init__(self, results: Broadcast[Stylized], path: Path) -> None:
         """Raises MediaError if the file cannot be written."""
         try:
             check_writable(path)

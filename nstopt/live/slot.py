@@ -1,4 +1,4 @@
-"""Hand the newest item from one thread to another: a slot for one reader, a channel for any number of them."""
+"""Hand the newest item from one thread to another: a slot for one reader, a broadcast for any number of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Slot(Generic[T]):
         self._notify()
 
 
-class Channel(Generic[T]):
+class Broadcast(Generic[T]):
     """Gives each item that is published to the slots of all subscribers. `latest` is the last one, None at first."""
 
     def __init__(self) -> None:

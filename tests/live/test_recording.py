@@ -12,11 +12,11 @@ from live.helpers import SMALL, gray, new_session, running, wait_for
 from nstopt.errors import MediaError, NstoptError
 from nstopt.live.recording import Recording
 from nstopt.live.shots import Stylized
-from nstopt.live.slot import Channel
+from nstopt.live.slot import Broadcast
 from nstopt.pictures.size import Size
 
 
-def publish(results: Channel[Stylized], recording: Recording, value: int, size: Size, captured: float) -> None:
+def publish(results: Broadcast[Stylized], recording: Recording, value: int, size: Size, captured: float) -> None:
     """Publish a picture and wait until it is recorded."""
     count = recording.frames
     results.publish(Stylized(gray(value, size), gray(0, size), "style", captured))
@@ -24,7 +24,7 @@ def publish(results: Channel[Stylized], recording: Recording, value: int, size: 
 
 
 def test_it_plays_with_the_times_of_the_capture(tmp_path: Path) -> None:
-    results: Channel[Stylized] = Channel()
+    results: Broadcast[Stylized] = Broadcast()
     recording = Recording(results, tmp_path / "out" / "live.mp4")
     values, times = (0, 100, 200, 250), (5.0, 5.1, 5.25, 5.3)
     for value, captured, size in zip(values, times, (SMALL, SMALL, Size(48, 64), SMALL), strict=True):
@@ -39,7 +39,7 @@ def test_it_plays_with_the_times_of_the_capture(tmp_path: Path) -> None:
 
 
 def test_what_is_on_disk_before_the_end_plays(tmp_path: Path) -> None:
-    results: Channel[Stylized] = Channel()
+    results: Broadcast[Stylized] = Broadcast()
     recording = Recording(results, tmp_path / "live.mp4")
     for number in range(70):
         publish(results, recording, number, SMALL, number / 30)
@@ -51,7 +51,7 @@ def test_what_is_on_disk_before_the_end_plays(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
-    results: Channel[Stylized] = Channel()
+    results: Broadcast[Stylized] = Broadcast()
     (tmp_path / "file").touch()
     with pytest.raises(MediaError, match="cannot be written"):
         Recording(results, tmp_path / "file" / "live.mp4")

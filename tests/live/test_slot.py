@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from nstopt.live.slot import Channel, ClosedError, Slot
+from nstopt.live.slot import Broadcast, ClosedError, Slot
 
 
 def test_a_slot_holds_the_newest_item_and_counts_the_others() -> None:
@@ -37,7 +37,7 @@ def test_closing_wakes_a_reader() -> None:
 
 
 def test_a_reader_of_a_channel_that_stops_reading_holds_up_nobody() -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     told: list[str] = []
     with channel.subscribe() as idle, channel.subscribe(lambda: told.append("came")) as busy:
         for item in range(3):
@@ -52,7 +52,7 @@ def test_a_reader_of_a_channel_that_stops_reading_holds_up_nobody() -> None:
 
 
 def test_a_closed_channel_closes_late_readers_too() -> None:
-    channel: Channel[int] = Channel()
+    channel: Broadcast[int] = Broadcast()
     channel.close()
     with channel.subscribe() as slot, pytest.raises(ClosedError):
         slot.take()

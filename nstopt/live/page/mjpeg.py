@@ -13,7 +13,7 @@ from PIL import Image
 from nstopt.live.barcode import with_bar
 from nstopt.live.reader import Reader
 from nstopt.live.shots import Stylized
-from nstopt.live.slot import Channel, ClosedError
+from nstopt.live.slot import Broadcast, ClosedError
 
 BOUNDARY = "nstopt"
 QUALITY = 85
@@ -23,7 +23,7 @@ SEND_BUFFER_BYTES = 1 << 17
 STALLED_S = 10.0
 
 
-async def send_mjpeg(request: web.Request, results: Channel[Stylized], has_bar: bool) -> web.StreamResponse:
+async def send_mjpeg(request: web.Request, results: Broadcast[Stylized], has_bar: bool) -> web.StreamResponse:
     """Answer with the results as they come, each with the bar of its time below it if `has_bar` is set."""
     response = web.StreamResponse(headers={"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
     await response.prepare(request)

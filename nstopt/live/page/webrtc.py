@@ -15,7 +15,7 @@ from nstopt.errors import NstoptError
 from nstopt.live.barcode import with_bar
 from nstopt.live.reader import Reader
 from nstopt.live.shots import Shot, Stylized
-from nstopt.live.slot import Channel, ClosedError, Slot
+from nstopt.live.slot import Broadcast, ClosedError, Slot
 
 CLOCK_HZ = 90_000
 # aiortc's limits are those of a call, and no option changes them. Stylized pictures are all texture.
@@ -29,7 +29,7 @@ class ResultTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, results: Channel[Stylized]) -> None:
+    def __init__(self, results: Broadcast[Stylized]) -> None:
         super().__init__()
         self._reader = Reader(results)
         self._begin: float | None = None
