@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the command. Exit with 0, or with 1 after an error (one line on stderr), 2 after a usage error, 130 after
+    """Run the command. Exit with 0, or with 1 after an error, 2 after a usage error (each one line on stderr), 130 after
     Ctrl-C."""
     pressed = False
 

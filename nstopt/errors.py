@@ -80,12 +80,15 @@ def translated(kind: type[NstoptError], what: str) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return "Type: message" of the exception's root cause: the first line of its message, at most 300 characters.
+    """Return "Type: message" of the exception's root cause: the first line of its message, at most 300 characters. An
+    OSError gives the system's words and the file.
 
     Libraries wrap the exception that names the reason, and add advice and stack traces below its first line.
     """
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
     name = type(error).__name__
     lines = str(error).strip().splitlines()
     return f"{name}: {lines[0].strip()[:300]}" if lines else name

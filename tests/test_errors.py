@@ -14,6 +14,12 @@ def test_first_line_is_that_of_the_root_cause() -> None:
     assert first_line(wrapper) == "ValueError: bad axis 3"
 
 
+def test_first_line_of_an_error_of_the_system_has_no_number() -> None:
+    assert first_line(OSError(22, "a device, not a file", "a.onnx")) == "a device, not a file (a.onnx)"
+    assert first_line(OSError(28, "No space left on device")) == "No space left on device"
+    assert first_line(OSError("no number")) == "OSError: no number"
+
+
 def test_first_line_is_short_and_never_empty() -> None:
     assert first_line(ValueError("x" * 1000)) == "ValueError: " + "x" * 300
     assert first_line(KeyboardInterrupt()) == "KeyboardInterrupt"

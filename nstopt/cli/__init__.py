@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from nstopt import __version__
+from nstopt.cli.app import App
 from nstopt.cli.commands.ablate import ablate_command
 from nstopt.cli.commands.bench import bench_command
 from nstopt.cli.commands.build import build_command
@@ -31,7 +32,7 @@ from nstopt.cli.commands.train import app as train_app
 from nstopt.cli.console import help_without_command
 
 DEPLOY, MEASURE, TRAIN = "Deploy", "Measure", "Train"
-app = typer.Typer(
+app = App(
     help="Make a style-transfer net run in real time: export it, build an engine, measure it, stylize pictures. "
     "Without arguments, each command takes the newest artifact of the one before it from ./nstopt-out.",
     invoke_without_command=True,

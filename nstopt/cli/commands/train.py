@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nstopt.cli.app import App
 from nstopt.cli.console import Bar, help_without_command, say
 from nstopt.cli.options.group import expand_groups, given
 from nstopt.cli.options.training import (
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from nstopt.train.process import ProcessContext
     from nstopt.train.trainer import System, TrainSpec
 
-app = typer.Typer(
+app = App(
     help="Train a net of your own. On several GPUs: torchrun --nproc-per-node 2 -m nstopt train ...",
     invoke_without_command=True,
     callback=help_without_command,

@@ -108,7 +108,7 @@ def parse_sizes(text: str) -> SizeList:
 
 def parse_memory(text: str) -> int:
     """Read `2GiB`, `1.5GB` or `800MiB` as bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT])(i?)B?", text.strip(), re.IGNORECASE)
     if match is None:
         raise ValueError(f"'{text}' is not an amount of memory: write 2GiB, 1.5GB or 800MiB")
     number, prefix, binary = match.groups()
@@ -118,7 +118,7 @@ def parse_memory(text: str) -> int:
 def parse_counts(text: str) -> CountList:
     """Read `1,4`: batch sizes from 1 to 64, each once."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and 1 <= int(part) <= 64 for part in parts):
+    if not all(re.fullmatch(r"\d{1,9}", part) and 1 <= int(part) <= 64 for part in parts):
         raise ValueError(f"'{text}' is not a list of batch sizes from 1 to 64 with commas between, such as 1,4")
     return CountList(dict.fromkeys(int(part) for part in parts))
 
