@@ -15,8 +15,8 @@ INTERRUPTED = 130
 
 
 def main() -> NoReturn:
-    """Run the command. Exit with 0, or with 1 after an error, 2 after a usage error (each one line on stderr), 130 after
-    Ctrl-C."""
+    """Run the command. Exit with 0, or with 130 after Ctrl-C. After one line on stderr, exit with 1 for an error, 2 for
+    wrong arguments."""
     pressed = False
 
     def press(signum: int, frame: FrameType | None) -> NoReturn:

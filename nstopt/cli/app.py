@@ -41,6 +41,7 @@ class CheckedCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command. Raises typer.BadParameter for a number out of range."""
+        parameter: Any
         for parameter in self.params:
             for number in _numbers(ctx.params.get(parameter.name)):
                 if not abs(number) <= LARGEST:
