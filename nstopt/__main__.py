@@ -75,16 +75,19 @@ def run(debug: bool) -> None:
         with contextlib.nullcontext() if debug else quiet_libraries(), explain_missing_packages():
             app(prog_name="nstopt")
     finally:
-        say_removed()
+        say_what_was_done_besides()
 
 
-def say_removed() -> None:
-    """Say which temporary files of killed processes were removed."""
+def say_what_was_done_besides() -> None:
+    """Say which temporary files of killed processes were removed, and which bundles were run first elsewhere."""
     from nstopt.cli.console import say
     from nstopt.files import removed
+    from nstopt.trial import tried
 
     while removed:
         say(f"removed {removed.pop()}, which a killed run had left")
+    while tried:
+        say(f"{tried.pop()} was not built here: it was run once in a process of its own, which later starts leave out")
 
 
 def report(error: Exception) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from nstopt import trial
 from nstopt.errors import BundleError
 from nstopt.files import MAX_JSON_BYTES, make_folder, read_regular
 from nstopt.manifest import Manifest, decode_manifest, encode_manifest
@@ -40,6 +41,11 @@ class Bundle:
     path: Path
     manifest: Manifest
     contents: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the manifest as nstopt writes it, which holds that of every other file."""
+        return sha256(encode_manifest(self.manifest)).hexdigest()
 
     def file(self, name: str) -> bytes:
         """Return the bytes of a file of the bundle. Raises BundleError if the manifest does not list it."""
@@ -114,7 +120,8 @@ class BundleDraft:
         self.folder = folder
 
     def commit(self, manifest: Manifest) -> Bundle:
-        """Write `manifest`, with the hashes of all files in `folder`, and rename the folder to its final path."""
+        """Write `manifest`, with the hashes of all files in `folder`, and rename the folder to its final path. What was
+        built here needs no first run."""
         contents = read_files(self.folder)
         hashes = {name: sha256(content).hexdigest() for name, content in contents.items()}
         manifest = msgspec.structs.replace(manifest, files=hashes)
@@ -122,7 +129,10 @@ class BundleDraft:
         (self.folder / MANIFEST).write_bytes(raw)
         (self.folder / f"{MANIFEST}.sha256").write_bytes(_sums(raw))
         _swap_in(self.folder, self.path)
-        return Bundle(self.path, manifest, contents)
+        bundle = Bundle(self.path, manifest, contents)
+        for digest in (bundle.sha256, *hashes.values()):
+            trial.remember(digest)
+        return bundle
 
 
 @contextlib.contextmanager

@@ -65,6 +65,11 @@ class MediaError(NstoptError):
     """A picture or video cannot be read, is too small, or cannot be written."""
 
 
+def kind_named(name: str) -> type[NstoptError] | None:
+    """Return the class of that name in the tree; None if there is none."""
+    return {kind.__name__: kind for kind in NstoptError.__subclasses__()}.get(name)
+
+
 @contextlib.contextmanager
 def translated(kind: type[NstoptError], what: str) -> Iterator[None]:
     """Raise `kind` for any error of the block that is not one of ours; the message begins with `what`.

@@ -31,9 +31,13 @@ removed: list[Path] = []
 
 
 def cache_folder() -> Path:
-    """Folder of cached measurements and calibrations: $XDG_CACHE_HOME/nstopt, or ~/.cache/nstopt."""
+    """Folder of cached measurements and calibrations: $XDG_CACHE_HOME/nstopt, or ~/.cache/nstopt. Raises NstoptError if
+    the user has no home."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "nstopt"
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "nstopt"
+    except RuntimeError as error:
+        raise NstoptError("this user has no home folder for a cache: set XDG_CACHE_HOME") from error
 
 
 def read_regular(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:

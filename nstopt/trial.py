@@ -1,11 +1,11 @@
 """The first run of a program from outside, in a process of its own.
 
-ONNX graphs, TorchScript and torch.export files, and classes named by --arch are programs: they can crash the runtime,
-loop for ever, or take all memory. In a process of its own, each of these is an error here.
+ONNX graphs, TorchScript and torch.export files, the models of engine bundles, and classes named by --arch are programs:
+they can crash the runtime, loop for ever, or take all memory. In a process of its own, each of these is an error here.
 
-Nothing in a file can prove where it comes from. So what is known to run is kept by the SHA-256 of the file, in the
-user's own cache: nstopt's exports, which were compared with their nets, and files whose first run ended well. They are
-not run again; all others are, once on a machine.
+Nothing in a file can prove where it comes from. So what is known to run is kept by its SHA-256, in the user's own
+cache: nstopt's exports, which were compared with their nets, its engines, and files whose first run ended well. They
+are not run again; all others are, once on a machine.
 """
 
 from __future__ import annotations
@@ -17,19 +17,23 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from nstopt.errors import NstoptError, one_line
-from nstopt.files import cache_folder, sha256_file, write_atomically
+from nstopt.files import cache_folder, write_atomically
 
 # Seconds for the import of a runtime and a small run; and for each further megapixel, on a slow machine.
 SECONDS, SECONDS_PER_MEGAPIXEL = 40.0, 40.0
 MEMORY_SHARE = 0.75  # of the machine's memory, for the data of such a process
 DONE = "done"
+STDOUT = 1
+# Bundles that got their first run in this process: the command says so at its end.
+tried: list[Path] = []
 
 
 def run_first(module: str, *arguments: object, what: str, kind: type[NstoptError], megapixels: float = 0.0) -> str:
-    """Run `python -m module arguments`, which ends by `end_trial`, and return the error that it reported, or "".
+    """Run `python -m module arguments`, whose work is in `on_trial`, and return the error that it reported, or "".
 
     Raises `kind`, whose message calls the program `what`, if the process crashes, ends early or takes too long.
     """
@@ -49,27 +53,33 @@ def run_first(module: str, *arguments: object, what: str, kind: type[NstoptError
     return str(reported)
 
 
-def begin_trial() -> None:
-    """Limit the memory of this process, which is to try a program."""
+@contextlib.contextmanager
+def on_trial() -> Iterator[None]:
+    """Try a program in the block: limit this process's memory, and report to the parent how the block ended. What the
+    program itself prints is dropped."""
+    report = os.dup(STDOUT)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
     memory = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * MEMORY_SHARE)
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    failed = ""
+    try:
+        yield
+    except (Exception, SystemExit, GeneratorExit) as error:  # a program can raise anything
+        failed = one_line(f"{type(error).__name__}: {error}")
+    os.write(report, f"{failed}\n{DONE}\n".encode())
 
 
-def end_trial(error: BaseException | None = None) -> None:
-    """Report to the parent how the program ended."""
-    reported = one_line(f"{type(error).__name__}: {error}") if error else ""
-    print(f"{reported}\n{DONE}")
+def is_known(sha256: str) -> bool:
+    """Return True if this user has run what has this SHA-256 on this machine before."""
+    with contextlib.suppress(NstoptError):
+        return _mark(sha256).is_file()
+    return False
 
 
-def is_known(path: Path) -> bool:
-    """Return True if this user has run the file on this machine before. Raises OSError if it cannot be read."""
-    return _mark(sha256_file(path)).is_file()
-
-
-def remember(path: Path) -> None:
-    """Note that a file runs. Without a cache that can be written, it is run anew every time."""
+def remember(sha256: str) -> None:
+    """Note that what has this SHA-256 runs. Without a cache that can be written, it is run anew every time."""
     with contextlib.suppress(NstoptError, OSError):
-        write_atomically(_mark(sha256_file(path)), b"")
+        write_atomically(_mark(sha256), b"")
 
 
 def _mark(sha256: str) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nstopt import trial
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.backend import Backend
 from nstopt.engines.engine import Engine
-from nstopt.errors import BuildError, BundleError, DeviceError
+from nstopt.errors import BuildError, BundleError, DeviceError, kind_named
 from nstopt.extras import explain_missing_packages
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def backend(name: str) -> Backend:
 
 def load(path: str | Path, streams: int | None = 1) -> Engine:
     """Open an engine bundle. Its hashes are checked before native code reads it, and the engine is compared with what
-    its manifest states.
+    its manifest states. One that was not built here is run first, once, in a process of its own.
 
     `streams` is how many submitted pictures the engine works on side by side, each on its share of the CPU's cores:
     one for the least latency, several for the most pictures a second, None for what suits a video on this machine.
@@ -44,14 +46,16 @@ def load(path: str | Path, streams: int | None = 1) -> Engine:
     """
     bundle = open_bundle(Path(path))
     backend_of(bundle).require_built_for_here(bundle.manifest)
-    return _load(bundle, streams)
+    require_runs(bundle)
+    return open_engine(bundle, streams)
 
 
 def require_as_stated(bundle: Bundle) -> None:
     """Check that a bundle holds the engine that its manifest states, wherever it was built for. Where its device is
     missing, only its files are checked. Raises BundleError."""
     try:
-        _load(bundle).close()
+        require_runs(bundle)
+        open_engine(bundle).close()
     except DeviceError as error:
         if backend_of(bundle).runs_here():
             raise BundleError(f"{bundle.path}: not an engine that can be loaded: {error}") from error
@@ -65,7 +69,29 @@ def backend_of(bundle: Bundle) -> Backend:
     return backend(name)
 
 
-def _load(bundle: Bundle, streams: int | None = 1) -> Engine:
+def require_runs(bundle: Bundle) -> None:
+    """Run an engine once, on a black picture in a process of its own, unless it is known to run on this machine.
+
+    Raises what loading or running it raised there; BundleError if it crashes, takes too long, or takes all memory.
+    """
+    if trial.is_known(bundle.sha256) or not backend_of(bundle).capabilities.first_run:
+        return
+    shape, path = bundle.manifest.shape, bundle.path
+    pixels = (shape.batch or 1) * math.prod(shape.sizes.only or ())
+    arguments = (path, bundle.sha256)
+    failed = trial.run_first(
+        "nstopt.engines.trial", *arguments, what=str(path), kind=BundleError, megapixels=pixels / 1e6
+    )
+    if failed:
+        name, _, message = failed.partition(": ")
+        kind = kind_named(name)
+        raise kind(message) if kind else BundleError(f"{path}: cannot run: {failed}; build the engine again")
+    trial.remember(bundle.sha256)
+    trial.tried.append(path)
+
+
+def open_engine(bundle: Bundle, streams: int | None = 1) -> Engine:
+    """Open the engine of a bundle in this process, as `load` does, without a first run."""
     found, manifest = backend_of(bundle), bundle.manifest
     files = {name: bundle.file(name) for name in found.capabilities.files}
     streams = found.video_streams() if streams is None else streams
@@ -76,8 +102,10 @@ def _load(bundle: Bundle, streams: int | None = 1) -> Engine:
 
 def lowered_graph(bundle: Bundle) -> onnx.ModelProto:
     """Return the graph that a bundle's engine was compiled from, for `Backend.compile`. Raises BundleError if the
-    bundle has none."""
+    bundle has none, ExportError if its first run crashes."""
     import onnx
+
+    from nstopt.export.trial import require_runs as run_graph_first
 
     name = bundle.manifest.backend.name
     file = backend(name).capabilities.graph
@@ -86,4 +114,5 @@ def lowered_graph(bundle: Bundle) -> onnx.ModelProto:
             f"{bundle.path}: engines of the {name} backend hold no graph that can be taken apart; "
             "build one with --backend openvino"
         )
+    run_graph_first(bundle.path / file, bundle.manifest.shape)
     return onnx.load_from_string(bundle.file(file))

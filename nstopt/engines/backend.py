@@ -35,7 +35,8 @@ class Capabilities:
     writes build.log. `tf32`: TF32 can be asked for. `compiles_onnx`: False if the backend runs the exported TorchScript
     file as it was traced. `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if
     there is none. `exact_transposes`: False if a Transpose before an output may quantize it. `judge`: the backend on
-    which an INT8 search runs its candidates, where compiling takes long here; None: this one."""
+    which an INT8 search runs its candidates, where compiling takes long here; None: this one. `first_run`: False if a
+    bundle from elsewhere is loaded without a first run in a process of its own."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
@@ -51,6 +52,7 @@ class Capabilities:
     graph: str | None = None
     exact_transposes: bool = True
     judge: str | None = None
+    first_run: bool = True
 
 
 class Source(NamedTuple):

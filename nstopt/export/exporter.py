@@ -77,7 +77,7 @@ def export_net(spec: ExportSpec, progress: Progress | None = None) -> Exported:
         else:
             exported = _export_module(spec, onnx_file, script, progress)
         for file in filter(None, (onnx_file, script)):
-            trial.remember(file)  # it ran: it was compared with the net
+            trial.remember(sha256_file(file))  # it ran: it was compared with the net
     return exported
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from nstopt.errors import ExportError
+from nstopt.files import sha256_file
 from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
-from nstopt.trial import begin_trial, end_trial, is_known, remember, run_first
+from nstopt.trial import is_known, on_trial, remember, run_first
 
 # Of the picture, where the graph takes any.
 FREE = Size(64, 64)
@@ -23,32 +24,28 @@ def require_runs(model: Path, shape: InputShape) -> str:
 
     Raises ExportError if it crashes, takes too long, or takes all memory.
     """
-    if is_known(model):
+    sha256 = sha256_file(model)
+    if is_known(sha256):
         return ""
     size, batch = shape.sizes.only or FREE, shape.batch or 1
     megapixels = batch * math.prod(size) / 1e6
     failed = run_first(__name__, model, batch, *size, what=str(model), kind=ExportError, megapixels=megapixels)
     if not failed:
-        remember(model)
+        remember(sha256)
     return failed
 
 
 def main(path: str, *sizes: str) -> None:
     """Run the graph on zeros: uint8 [N, H, W, 3], or float32 [N, 3, H, W]."""
-    from nstopt.ort import ORT_ERRORS, session
+    from nstopt.ort import session
 
-    begin_trial()
     batch, height, width = map(int, sizes)
-    try:
+    with on_trial():
         opened = session(Path(path))
         takes = opened.get_inputs()[0]
         is_picture = takes.type == "tensor(uint8)"
         zeros = np.zeros((batch, height, width, 3), np.uint8)
         opened.run(None, {takes.name: zeros if is_picture else np.moveaxis(zeros, 3, 1).astype(np.float32)})
-    except ORT_ERRORS as error:
-        end_trial(error)
-    else:
-        end_trial()
 
 
 if __name__ == "__main__":

@@ -70,11 +70,12 @@ def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
     if arch is None and not is_program:
         return None
     custom.check_program(path, arch)
-    if arch is not None or not trial.is_known(path):
+    sha256 = checkpoint.source_sha256(path)
+    if arch is not None or not trial.is_known(sha256):
         trial.run_first("nstopt.nets.trial", path, arch or "", what=arch or str(path), kind=CheckpointError)
     module = custom.load_program(path, arch)
     if arch is None:
-        trial.remember(path)
+        trial.remember(sha256)
     return module
 
 

@@ -11,22 +11,17 @@ from pathlib import Path
 import torch
 
 from nstopt.nets import custom
-from nstopt.trial import begin_trial, end_trial
+from nstopt.trial import on_trial
 
 SIDE = 64
 
 
 def main(path: str, arch: str) -> None:
     """Load the program at `path`, or the class `arch` for it, and run it."""
-    begin_trial()
-    try:
+    with on_trial():
         module = custom.load_program(Path(path), arch or None)
         with torch.inference_mode():
             module(torch.full((1, 3, SIDE, SIDE), 0.5))
-    except (Exception, SystemExit, GeneratorExit) as error:
-        end_trial(error)
-    else:
-        end_trial()
 
 
 if __name__ == "__main__":

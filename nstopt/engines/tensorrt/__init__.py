@@ -59,6 +59,7 @@ class TensorRTBackend(Backend):
         build_log=True,
         tf32=True,
         judge="onnxruntime",  # a build of TensorRT takes longer than the whole search there
+        first_run=False,  # how CUDA does under a limit of memory was never seen
     )
 
     def __init__(self, own_norms: bool = False) -> None:
