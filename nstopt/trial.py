@@ -37,11 +37,9 @@ def run_first(module: str, *arguments: object, what: str, kind: type[NstoptError
 
     Raises `kind`, whose message calls the program `what`, if the process crashes, ends early or takes too long.
     """
-    command = [sys.executable, "-m", module, *map(str, arguments)]
     seconds = SECONDS + SECONDS_PER_MEGAPIXEL * megapixels
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     try:
-        ran = subprocess.run(command, timeout=seconds, check=False, **streams)  # type: ignore[call-overload]
+        ran = in_a_process(module, *map(str, arguments), seconds=seconds)
     except subprocess.TimeoutExpired as error:
         raise kind(f"{what}: its first run took over {seconds:.0f} seconds and was ended") from error
     if ran.returncode < 0:
@@ -51,6 +49,19 @@ def run_first(module: str, *arguments: object, what: str, kind: type[NstoptError
     if done != DONE:
         raise kind(f"{what}: its first run ended the process, with exit code {ran.returncode}")
     return str(reported)
+
+
+def in_a_process(module: str, *arguments: str, seconds: float) -> subprocess.CompletedProcess[bytes]:
+    """Run `python -m module arguments` and return its exit status and stdout. Raises subprocess.TimeoutExpired."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(
+        command,
+        timeout=seconds,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 @contextlib.contextmanager

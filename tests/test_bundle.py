@@ -196,10 +196,8 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_a_kill_at_any_moment_leaves_the_old_bundle_or_the_new_one(tmp_path: Path) -> None:
-    script = Path(__file__).with_name("killed_builds.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path / "net.nst")], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "faults.killed_builds", str(tmp_path / "net.nst")]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
 

@@ -113,12 +113,11 @@ def test_a_bundle_that_was_built_here_has_no_first_run(
 def test_a_bundle_from_elsewhere_is_run_once(
     make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "tried", [])
     path = make_bundle("foreign")
     as_if_from_elsewhere(monkeypatch, tmp_path)
     for _ in range(2):
         engines.load(path).close()
-    assert trial.tried == [path]
+    assert trial.tried.count(path) == 1
     assert trial.is_known(open_bundle(path).sha256)
 
 

@@ -7,12 +7,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nstopt import trial
 from nstopt.bundle import Bundle, open_bundle
 from nstopt.engines.backend import Backend
 from nstopt.engines.engine import Engine
 from nstopt.errors import BuildError, BundleError, DeviceError, kind_named
 from nstopt.extras import explain_missing_packages
+from nstopt.trial import is_known, remember, run_first, tried
 
 if TYPE_CHECKING:
     import onnx
@@ -74,20 +74,18 @@ def require_runs(bundle: Bundle) -> None:
 
     Raises what loading or running it raised there; BundleError if it crashes, takes too long, or takes all memory.
     """
-    if trial.is_known(bundle.sha256) or not backend_of(bundle).capabilities.first_run:
+    if is_known(bundle.sha256) or not backend_of(bundle).capabilities.first_run:
         return
     shape, path = bundle.manifest.shape, bundle.path
     pixels = (shape.batch or 1) * math.prod(shape.sizes.only or ())
     arguments = (path, bundle.sha256)
-    failed = trial.run_first(
-        "nstopt.engines.trial", *arguments, what=str(path), kind=BundleError, megapixels=pixels / 1e6
-    )
+    failed = run_first("nstopt.engines.trial", *arguments, what=str(path), kind=BundleError, megapixels=pixels / 1e6)
     if failed:
         name, _, message = failed.partition(": ")
         kind = kind_named(name)
         raise kind(message) if kind else BundleError(f"{path}: cannot run: {failed}; build the engine again")
-    trial.remember(bundle.sha256)
-    trial.tried.append(path)
+    remember(bundle.sha256)
+    tried.append(path)
 
 
 def open_engine(bundle: Bundle, streams: int | None = 1) -> Engine:

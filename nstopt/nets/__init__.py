@@ -10,13 +10,13 @@ from pathlib import Path
 
 from torch import nn
 
-from nstopt import trial
 from nstopt.errors import CheckpointError
 from nstopt.nets import adain, checkpoint, custom
 from nstopt.nets.adain import Style
 from nstopt.nets.layout import Family, State
 from nstopt.nets.net import Convention, Net
 from nstopt.nets.recognize import recognize
+from nstopt.trial import is_known, remember, run_first
 
 __all__ = ["Convention", "Net", "Style", "load_net"]
 
@@ -71,11 +71,11 @@ def _custom_module(path: Path, arch: str | None) -> nn.Module | None:
         return None
     custom.check_program(path, arch)
     sha256 = checkpoint.source_sha256(path)
-    if arch is not None or not trial.is_known(sha256):
-        trial.run_first("nstopt.nets.trial", path, arch or "", what=arch or str(path), kind=CheckpointError)
+    if arch is not None or not is_known(sha256):
+        run_first("nstopt.nets.trial", path, arch or "", what=arch or str(path), kind=CheckpointError)
     module = custom.load_program(path, arch)
     if arch is None:
-        trial.remember(sha256)
+        remember(sha256)
     return module
 
 

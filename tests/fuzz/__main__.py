@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from .attempts import attempt
+from nstopt import trial
+
+from .attempts import attempt, forked
 from .kinds import KINDS, Kind, changed, copied, replaced
 
 FOUND = Path(__file__).parent / "found"
@@ -31,7 +34,11 @@ def main() -> int:
     given = parser.parse_args()
     kinds = {name: KINDS[name] for name in given.kinds.split(",")}
     tried, bad = dict.fromkeys(kinds, 0), dict.fromkeys(kinds, 0)
+    trial.in_a_process = forked
     with tempfile.TemporaryDirectory(prefix="nstopt-fuzz-") as folder:
+        os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
+        for kind in kinds.values():
+            kind.warm()
         sound = {name: _example(kind, Path(folder) / name) for name, kind in kinds.items()}
         bad_before = _again(sound, Path(folder)) if given.seconds == 0 else 0
         end = time.monotonic() + given.seconds

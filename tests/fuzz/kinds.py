@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import msgspec
 import numpy as np
 import onnx
 import torch
+from conftest import noise, write_video
 from made import build_inverter, inverter, record_of, run_of
 from nets import layouts
 from PIL import Image
@@ -24,17 +27,17 @@ from nstopt.bundle import MANIFEST, open_bundle
 from nstopt.cli.console import console
 from nstopt.cli.render.bundle import bundle_rows
 from nstopt.cli.render.table import pairs
-from nstopt.export.onnx_file import fixed_picture_shape, fixed_shape, fulfills_contract, read_onnx
-from nstopt.graph.specialize import specialize
 from nstopt.manifest import InputShape
-from nstopt.nets import load_net
+from nstopt.nets import Convention, load_net
 from nstopt.pictures.files import read_picture
-from nstopt.pictures.size import Size
+from nstopt.pictures.size import Size, Sizes
 from nstopt.pictures.video import frames
+from nstopt.pipeline.build import build_engine
+from nstopt.pipeline.spec import BuildSpec
 from nstopt.report import tables
 from nstopt.runs.run_file import read_run
 
-from .mutations import mutate_bytes, mutate_json
+from .mutations import mutate_bytes, mutate_json, mutate_zip
 
 SMALL = Size(48, 64)
 
@@ -42,12 +45,13 @@ SMALL = Size(48, 64)
 @dataclass(frozen=True)
 class Kind:
     """`make` writes a sound example into a folder and returns the file to change; `enter` opens the changed example by
-    that file; `before` mends what must fit the change, such as hashes."""
+    that file; `before` mends what must fit the change, such as hashes; `warm` imports what each child would import."""
 
     make: Callable[[Path], Path]
     enter: Callable[[Path], object]
     mutate: Callable[[bytes, Random], bytes] = mutate_bytes
     before: Callable[[Path], object] = lambda path: None
+    warm: Callable[[], object] = lambda: None
 
 
 def _state() -> dict[str, torch.Tensor]:
@@ -83,12 +87,48 @@ def _onnx(folder: Path) -> Path:
     return folder / "net.onnx"
 
 
-def _read_graph(path: Path) -> None:
-    model = read_onnx(path)
-    if fulfills_contract(model):
-        specialize(model, InputShape.of(1, fixed_picture_shape(model).sizes.only or SMALL))
-    else:
-        fixed_shape(model, path)
+def _onnx_to_build(folder: Path) -> Path:
+    (folder / "val").mkdir()
+    Image.fromarray(noise(*SMALL)).save(folder / "val" / "a.png")
+    return _onnx(folder)
+
+
+def _build(path: Path) -> None:
+    build_engine(BuildSpec(path, path.parent, sizes=Sizes(SMALL), val=path.parent / "val"))
+
+
+class TinyNet(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        convolved: torch.Tensor = self.conv(image)
+        return convolved.sigmoid()
+
+
+def _torchscript(folder: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(TinyNet()).save(folder / "net.ts")
+    return folder / "net.ts"
+
+
+def _exported(folder: Path) -> Path:
+    torch.export.save(torch.export.export(TinyNet(), (torch.zeros(1, 3, 64, 64),)), folder / "net.pt2")
+    return folder / "net.pt2"
+
+
+def _export_and_load() -> None:
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(TinyNet(), (torch.zeros(1, 3, 64, 64),)), file)
+    torch.export.load(io.BytesIO(file.getvalue())).module()
+
+
+def _run_program(path: Path) -> None:
+    net = load_net(path, convention=Convention())
+    with torch.inference_mode():
+        net.module(torch.zeros(1, 3, 64, 64))
 
 
 def _bundle(folder: Path) -> Path:
@@ -144,8 +184,6 @@ def _picture(suffix: str, **options: object) -> Callable[[Path], Path]:
 
 
 def _clip(folder: Path) -> Path:
-    from conftest import noise, write_video
-
     return write_video(folder / "a.mkv", [noise(32, 48, seed) for seed in range(4)])
 
 
@@ -165,7 +203,9 @@ KINDS = {
     "safetensors": Kind(_safetensors, load_net),
     "npz": Kind(_npz, load_net),
     "folder": Kind(_folder, lambda path: load_net(path.parent), mutate_json),
-    "onnx": Kind(_onnx, _read_graph),
+    "torchscript": Kind(_torchscript, _run_program, mutate_zip),
+    "pt2": Kind(_exported, _run_program, mutate_zip, warm=_export_and_load),
+    "onnx": Kind(_onnx_to_build, _build),
     "manifest": Kind(_bundle, _run_bundle, mutate_json, _sign),
     "openvino": Kind(lambda folder: _bundle(folder).with_name("model.xml"), _run_bundle, before=_sign_files),
     "onnxruntime": Kind(_onnx_bundle, _run_bundle, before=_sign_files),

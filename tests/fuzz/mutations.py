@@ -1,8 +1,11 @@
-"""Seeded mutations of bytes and of JSON."""
+"""Seeded mutations of bytes, of JSON and of ZIP archives."""
 
 from __future__ import annotations
 
+import io
 import json
+import warnings
+import zipfile
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -82,6 +85,36 @@ def mutate_json(raw: bytes, random: Random) -> bytes:
             return b""
     text = json.dumps(root["root"])
     return (text.replace("null", "[" * DEEP + "]" * DEEP, 1) if random.random() < 0.03 else text).encode()
+
+
+def mutate_zip(raw: bytes, random: Random) -> bytes:
+    """Return a ZIP archive with one or two of its files changed, emptied, left out, or in it twice, all with sums that
+    are right; now and then one with changed bytes."""
+    if random.random() < 0.1:
+        return mutate_bytes(raw, random)
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        files = [(name, archive.read(name)) for name in archive.namelist()]
+    for _ in range(random.randint(1, 2)):
+        place = random.randrange(len(files))
+        name, content = files[place]
+        change = random.random()
+        if change < 0.7:
+            files[place] = (
+                name,
+                mutate_json(content, random) if name.endswith(".json") else mutate_bytes(content, random),
+            )
+        elif change < 0.8:
+            files[place] = name, b""
+        elif change < 0.9 and len(files) > 1:
+            del files[place]
+        else:
+            files.append((random.choice(files)[0], content))
+    changed = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(changed, "w") as archive:
+        warnings.simplefilter("ignore", UserWarning)  # two files of one name
+        for name, content in files:
+            archive.writestr(name, content)
+    return changed.getvalue()
 
 
 def _places(value: Any) -> list[tuple[Any, Any]]:

@@ -1,5 +1,7 @@
-"""Run by test_bundle.py: builds the bundle named by argv[1] again and again, each time in a child that is killed one
-file operation later, and looks at what is left. Prints the number of kills."""
+"""Run by test_bundle.py, as `python -m faults.killed_builds BUNDLE`.
+
+Builds the bundle again and again, each time in a child that is killed one file operation later, and looks at what is
+left. Prints the number of kills."""
 
 from __future__ import annotations
 
