@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "plan.hpp"
 
@@ -11,30 +12,37 @@ namespace nstopt::detail {
 class Lane {
 public:
     // The plan's GPU must be current, here and in every call.
-    explicit Lane(Plan &plan) : plan_(plan), stream_(make_stream(plan.gpu)), graph_(nullptr, {plan.gpu}) {}
+    explicit Lane(Plan &plan) : plan_(plan), stream_(make_stream(plan.gpu)) {}
     ~Lane() { reset(); }
     Lane(const Lane &) = delete;
     Lane &operator=(const Lane &) = delete;
 
-    // Puts a run of the net into the lane's stream. `image` and `stylized` are memory of the GPU. A run at the same
-    // addresses as the last two becomes a CUDA graph. Throws Error.
+    // Puts a run of the net into the lane's stream. `image` and `stylized` are memory of the GPU. The addresses in a
+    // CUDA graph are fixed: a pair of them gets a graph of its own when it comes for the second time. Throws Error.
     void run(const Shape &shape, std::uint8_t *image, std::uint8_t *stylized);
 
-    // Waits, and drops the context and the graph, which may be in any state after an error. Another run makes new ones.
+    // Waits, and drops the context and its graphs, which may be in any state after an error. Another run makes new ones.
     void reset();
 
     cudaStream_t stream() const { return stream_.get(); }
 
 private:
-    void enqueue();
-    void capture();
+    // Addresses that the net has run at, and its graph there; null if there is none.
+    struct Pair {
+        std::uint8_t *image, *stylized;
+        Graph graph;
+    };
+
+    Pair *find(const std::uint8_t *image, const std::uint8_t *stylized);
+    Pair &add(std::uint8_t *image, std::uint8_t *stylized);
+    void enqueue(const Pair &pair);
+    void capture(Pair &pair);
 
     Plan &plan_;
     Stream stream_;
     Prepared prepared_;
     Shape shape_{};
-    std::uint8_t *image_ = nullptr, *stylized_ = nullptr;  // addresses of the last run
-    Graph graph_;                                          // of the net at these addresses; null if there is none
+    std::vector<Pair> pairs_;  // of this shape, the last used one at the end
     bool can_capture_ = true;
 };
 

@@ -296,6 +296,51 @@ TEST_CASE("pictures in GPU memory are stylized in the order of their stream") {
     check_clean();
 }
 
+TEST_CASE("each pair of GPU addresses has its graph, and the least recently used leaves") {
+    constexpr std::size_t kBytes = 16 * 16 * 3, kGraphs = 8;
+    cudaSetDevice(1);
+    nstopt_engine *engine = load("plan-any.nst");
+    REQUIRE(engine);
+    cudaStream_t stream = nullptr;
+    void *host = nullptr;
+    std::vector<void *> pictures(kGraphs + 2);
+    REQUIRE(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);
+    REQUIRE(cudaMallocHost(&host, kBytes) == cudaSuccess);
+    for (void *&picture : pictures) {
+        REQUIRE(cudaMalloc(&picture, kBytes) == cudaSuccess);
+    }
+    auto *pixels = static_cast<std::uint8_t *>(host);
+    const auto is_launched = [&](std::size_t number) {  // as a graph, from picture 0 to picture `number`
+        std::fill_n(pixels, kBytes, std::uint8_t(number));
+        cudaMemcpyAsync(pictures[0], host, kBytes, cudaMemcpyHostToDevice, stream);
+        const int before = host_gpu::launched_graphs();
+        CHECK(nstopt_enqueue(engine, &kSmall, pictures[0], pictures[number], stream) == NSTOPT_OK);
+        cudaMemcpyAsync(host, pictures[number], kBytes, cudaMemcpyDeviceToHost, stream);
+        cudaStreamSynchronize(stream);
+        CHECK(std::all_of(pixels, pixels + kBytes, [&](int value) { return value == 255 - int(number); }));
+        return host_gpu::launched_graphs() > before;
+    };
+    for (int round = 0; round < 4; ++round) {  // double buffering
+        CHECK(is_launched(1) == (round >= 2));
+        CHECK(is_launched(2) == (round >= 2));
+    }
+    for (std::size_t number = 3; number <= kGraphs; ++number) {
+        CHECK_FALSE(is_launched(number));
+    }
+    CHECK(is_launched(1));
+    CHECK_FALSE(is_launched(kGraphs + 1));  // instead of 2
+    CHECK(is_launched(1));
+    CHECK_FALSE(is_launched(2));
+    nstopt_free(engine);
+    for (void *picture : pictures) {
+        cudaFree(picture);
+    }
+    cudaFreeHost(host);
+    cudaStreamDestroy(stream);
+    cudaSetDevice(0);
+    check_clean();
+}
+
 TEST_CASE("an engine on a second GPU outlives the first engine") {
     nstopt_engine *first = load("plan-any.nst", 0), *second = load("plan-sizes.nst", 1);
     REQUIRE(first);

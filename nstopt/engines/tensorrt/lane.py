@@ -25,7 +25,7 @@ NUMPY = {
     "INT64": np.int64,
     "BOOL": np.bool_,
 }
-# Pairs of device addresses that a lane keeps a CUDA graph for.
+# Pairs of device addresses that a lane keeps a CUDA graph for; the least recently used one leaves.
 MAX_PAIRS = 8
 # Bytes. TensorRT requires addresses with this alignment; those of cudaMalloc have it.
 ALIGNMENT = 256
@@ -140,6 +140,7 @@ class Lane:
         or is not aligned is copied on the GPU. Raises DeviceError."""
         (own_input, size), (own_output, _) = self._own(self.inputs[0]), self._own(self.outputs[0])
         if (graph := self._pairs.get((source, target))) is not None:
+            self._pairs[source, target] = self._pairs.pop((source, target))  # now the last one
             graph.launch(self.stream)
             self.stream.synchronize()
             return
@@ -166,9 +167,10 @@ class Lane:
             return
         seen = (source, target) in self._pairs
         if not seen and len(self._pairs) == MAX_PAIRS:
-            _, graph = self._pairs.popitem()
+            graph = self._pairs.pop(next(iter(self._pairs)))
             if graph is not None:
                 graph.close()
+        self._pairs.pop((source, target), None)  # so that it comes last
         with contextlib.suppress(DeviceError):  # runs go on without a graph
             self._pairs[source, target] = self.stream.capture(self._run) if seen else None
 

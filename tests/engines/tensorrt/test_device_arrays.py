@@ -157,11 +157,19 @@ def test_a_pair_of_addresses_gets_a_graph(host: Host) -> None:
 def test_graphs_of_pairs_are_few_and_may_fail(host: Host) -> None:
     with host.load() as engine:
         array = Described(host, noise())
-        outs = [Described(host, np.zeros_like(noise())) for _ in range(10)]
-        for _ in range(2):
-            for out in outs:
-                engine(array, out=out)
-                assert_stylized(downloaded(host, out), noise())
+        outs = [Described(host, np.zeros_like(noise())) for _ in range(host.ours["lane"].MAX_PAIRS + 1)]
+
+        def is_launched(number: int) -> bool:
+            before = host.cuda.calls["cudaGraphLaunch"]
+            engine(array, out=outs[number])
+            assert_stylized(downloaded(host, outs[number]), noise())
+            return host.cuda.calls["cudaGraphLaunch"] > before
+
+        assert [is_launched(number) for number in (0, 1) * 3] == [False] * 4 + [True] * 2  # double buffering
+        assert not any(is_launched(number) for number in range(2, len(outs) - 1))
+        assert is_launched(0)
+        assert not is_launched(len(outs) - 1)  # takes the place of the least recently used pair
+        assert [is_launched(number) for number in (0, 1)] == [True, False]
         assert host.cuda.alive()["graph"] <= 1 + host.ours["lane"].MAX_PAIRS
         host.cuda.fail("cudaStreamBeginCapture", LAUNCH)
         other = Described(host, np.zeros_like(noise()))
