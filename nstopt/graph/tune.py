@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from nstopt.graph.passes import rewrite
 from nstopt.graph.rule import PLAIN, Layer
 from nstopt.manifest import TunedInfo
 
-# Milliseconds of each model, measured in turns.
+# Milliseconds of each model, measured in turns; infinite for one that does not run.
 MeasureModels = Callable[[Sequence[onnx.ModelProto]], list[float]]
 Times = dict[str, float]
 
@@ -62,7 +63,8 @@ class Tuner:
         choice = CHOICES[layer.kind]
         plain = choice.example(layer.shape)
         graphs = [rewrite(plain, choose_by_kind({layer.kind: form})).model for form in choice.forms]
-        times = dict(zip(choice.forms, self.measure(graphs), strict=True))
+        measured = zip(choice.forms, self.measure(graphs), strict=True)
+        times = {form: ms for form, ms in measured if isfinite(ms)}
         known = read_cache(self.path)
         known[self._key(layer)] = times
         with atomic_path(self.path) as temporary:

@@ -78,6 +78,12 @@ def test_the_fastest_form_is_taken_and_recorded(tmp_path: Path) -> None:
     assert record.latency_ms == {"plain": 3.0, "phase": 1.0, "split": 2.0}
 
 
+def test_a_form_that_does_not_run_is_no_choice(tmp_path: Path) -> None:
+    one = tuner(tmp_path / "tuning.json", Stopwatch([3.0, float("inf"), 2.0]))
+    assert one.choose(LAYER) == "split"
+    assert one.chosen[LAYER].latency_ms == {"plain": 3.0, "split": 2.0}
+
+
 def test_what_was_measured_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "tuning.json"
     tuner(path, Stopwatch([3.0, 2.0, 1.0])).choose(LAYER)

@@ -9,11 +9,23 @@ Nothing native is touched where there is no GPU: TensorRT's runtime would end th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nstopt.engines.backend import NO_OPTIONS, Backend, BuildOptions, Built, Capabilities, CompiledModel, Source
+from nstopt.engines.backend import (
+    NO_OPTIONS,
+    Backend,
+    BuildOptions,
+    Built,
+    Capabilities,
+    CompiledModel,
+    Feed,
+    Source,
+    take_turns,
+)
 from nstopt.engines.engine import Engine
 from nstopt.engines.tensorrt.avoided import read_avoided
 from nstopt.engines.tensorrt.requirements import (
@@ -26,6 +38,7 @@ from nstopt.engines.tensorrt.requirements import (
     require_gpu,
     timing_cache_name,
 )
+from nstopt.errors import BuildError
 from nstopt.files import cache_folder, make_folder
 from nstopt.gpu.driver import GpuDevice, devices
 from nstopt.gpu.facts import Architecture, architecture_of
@@ -136,6 +149,21 @@ class TensorRTBackend(Backend):
                 model, device, precision_of(model), fixed, folder, cache_folder(), options, self._keeps_norms(device)
             )
             return Session((folder / PLAN).read_bytes())
+
+    def measure(self, models: Sequence[bytes], precision: str, feed: Feed, rounds: int = 10) -> list[float]:
+        """Measure as any backend does. A model whose plan cannot be built, or crashes, takes infinitely long. Raises
+        BuildError if that holds for all."""
+        runs: dict[int, Callable[[], object]] = {}
+        failed: list[BuildError] = []
+        for index, model in enumerate(models):
+            try:
+                runs[index] = partial(self.compile(model, precision), feed)
+            except BuildError as error:
+                failed.append(error)
+        if not runs:
+            raise failed[0]
+        times = dict(zip(runs, take_turns([*runs.values()], rounds), strict=True))
+        return [times.get(index, inf) for index in range(len(models))]
 
     def plan(
         self,

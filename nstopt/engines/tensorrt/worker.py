@@ -9,10 +9,12 @@ crash of TensorRT becomes an error message, and the builder's memory is freed wi
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import tensorrt as trt
 
 from nstopt.engines.tensorrt.flags import flags_for, mask, profiles_per_size
@@ -41,8 +43,9 @@ class BuildLog(trt.ILogger):  # type: ignore[misc]
 
 
 def build(request: BuildRequest, log: BuildLog) -> None:
-    """Write engine.plan, timing.cache and layers.json into the request's folder. Raises RuntimeError with the reason if
-    TensorRT builds no plan."""
+    """Write engine.plan, timing.cache and layers.json into the request's folder, and run the plan once: if it crashes,
+    it ends only this process. Raises RuntimeError with the reason if TensorRT builds no plan, DeviceError if the plan
+    does not run."""
     folder = Path(request.folder)
     builder = trt.Builder(log)
     network, _parser = parse(builder, request, log)
@@ -56,6 +59,9 @@ def build(request: BuildRequest, log: BuildLog) -> None:
     if cache is not None:
         (folder / "timing.cache").write_bytes(bytes(cache.serialize()))
     (folder / "layers.json").write_text(_layer_report(serialized, log))
+    ports = [network.get_input(index) for index in range(network.num_inputs)]
+    first = (*request.sizes[0], 3) if request.sizes else None
+    run_once(serialized, {port.name: first or tuple(port.shape) for port in ports})
 
 
 def parse(builder: Any, request: BuildRequest, log: Any) -> tuple[Any, Any]:
@@ -134,6 +140,13 @@ def _layer_report(plan: bytes, log: BuildLog) -> str:
     if engine is None:
         raise RuntimeError("it cannot load the engine that it built")
     return str(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def run_once(plan: bytes, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Run a plan on zeros, inputs of these shapes. Raises DeviceError."""
+    from nstopt.engines.tensorrt.session import Session  # imports CUDA, which parsing does not need
+
+    Session(plan)({name: np.zeros(shape, np.uint8) for name, shape in shapes.items()})
 
 
 def tell(answer: Answer) -> None:

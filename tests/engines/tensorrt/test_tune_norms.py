@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from nstopt.engines.tensorrt.build import Plan
+from nstopt.engines.tensorrt.build import Plan, run
 from nstopt.engines.tensorrt.built_types import BuiltTypes
 from nstopt.errors import BuildError
 from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size
+from nstopt.progress import Silent
 
 from .conftest import SMALL, Host, model
 from .host_tensorrt import plan_of
@@ -41,8 +42,8 @@ def test_the_faster_plan_is_kept(
     tune_norms: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: list[float], form: str
 ) -> None:
     def measured(runs: list[Any]) -> list[float]:
-        for run in runs:
-            (found,) = run()
+        for one in runs:
+            (found,) = one()
             assert found.shape == (1, *SMALL, 3)
         return times
 
@@ -52,8 +53,25 @@ def test_the_faster_plan_is_kept(
     assert plan.types.differences == (("own",) if form == "own" else ())
     assert (tuned.layer, tuned.form) == ("instance norms", form)
     assert tuned.latency_ms == {"operators": times[0], "own": times[1]}
-    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["engine.plan", "layers.json"]
+    assert sorted(path.name for path in (tmp_path / "bundle").iterdir()) == ["build.log", "engine.plan", "layers.json"]
     assert (tmp_path / "bundle" / "layers.json").read_text() == form
+
+
+def test_norms_that_crash_are_no_choice(tune_norms: Any, tmp_path: Path) -> None:
+    """The process that builds and runs the plan crashes, as a plugin without its cuDNN does."""
+
+    def crashing(into: Path, own_norms: bool) -> Plan:
+        code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+        if own_norms:
+            run([sys.executable, "-c", code], Silent())
+        return build(into, own_norms)
+
+    plan, tuned = tune_norms.faster_norms(crashing, SHAPE, tmp_path)
+    assert tuned.form == "operators"
+    assert plan.types.differences == ()
+    assert (tmp_path / "layers.json").read_text() == "operators"
+    reason = "TensorRT's own norms are left out: TensorRT's builder was killed by signal 11: no error message\n"
+    assert (tmp_path / "build.log").read_text() == reason
 
 
 def test_norms_that_tensorrt_cannot_build_are_no_choice(tune_norms: Any, tmp_path: Path) -> None:
