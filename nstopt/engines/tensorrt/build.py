@@ -35,9 +35,9 @@ def build_plan(
     request: BuildRequest, folder: Path, timing_cache: Path, progress: Progress, evidence: Path | None = None
 ) -> Plan:
     """Build the plan of `request` and write BUNDLE_FILES into `folder`. The updated timing cache replaces the file
-    `timing_cache`. Raises BuildError if the build fails, or if the plan does not run; the model, build.log and, if there
-    is one, layers.json are then left in the folder `evidence`. After any other exception, KeyboardInterrupt included, no
-    file of the build is left."""
+    `timing_cache`. Raises BuildError if the build fails, or if the plan does not run; the model, build.log and, if it
+    was written, layers.json are then left in the folder `evidence`. After any other exception, KeyboardInterrupt
+    included, no file of the build is left."""
     with tempfile.TemporaryDirectory(prefix="nstopt-", dir=folder) as temporary:
         work = Path(temporary)
         request = msgspec.structs.replace(request, folder=temporary)
