@@ -28,12 +28,12 @@ from nstopt.engines.backend import (
 )
 from nstopt.engines.engine import Engine
 from nstopt.engines.tensorrt.avoided import read_avoided
+from nstopt.engines.tensorrt.forms import Forms, default_forms, forms_to_time
 from nstopt.engines.tensorrt.requirements import (
     check_built_for,
     check_precision,
     check_tf32,
     check_types,
-    has_own_norm,
     installed,
     require_gpu,
     timing_cache_name,
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
     from nstopt.engines.tensorrt.build import Plan
 
 NORM = b"InstanceNormalization"
-# The trials of both forms of it.
-NORMS = frozenset({"norm", "own-norm"})
 PLAN, LAYERS, GRAPH = "engine.plan", "layers.json", "graph.json"
 
 
@@ -92,17 +90,19 @@ class TensorRTBackend(Backend):
         if options.tf32:
             check_tf32(device)
 
-        def build(into: Path, own_norms: bool) -> Plan:
-            return self.plan(model, device, precision, shape, into, folder.parent, options, own_norms)
+        def build(into: Path, forms: Forms) -> Plan:
+            return self.plan(model, device, precision, shape, into, folder.parent, options, forms)
 
         tuned: tuple[TunedInfo, ...] = ()
-        if options.tune and NORM in model and has_own_norm(str(installed())) and not read_avoided(device) & NORMS:
-            from nstopt.engines.tensorrt.tune_norms import faster_norms
+        default, avoided = self._default_forms(device), read_avoided(device)
+        choices = forms_to_time(str(installed()), avoided, default, precision, NORM in model) if options.tune else {}
+        if len(choices) > 1:
+            from nstopt.engines.tensorrt.tune_forms import fastest_forms
 
-            plan, times = faster_norms(build, shape, folder)
+            plan, times = fastest_forms(build, choices, shape, folder)
             tuned = (times,)
         else:
-            plan = build(folder, self._keeps_norms(device))
+            plan = build(folder, default)
         versions = {"tensorrt": plan.version, "cuda": device.cuda}
         return Built(plan.types.computes, device.name, versions, plan.types.differences, tuned)
 
@@ -133,8 +133,8 @@ class TensorRTBackend(Backend):
             return {**self.capabilities.forms, "transposed-conv": "phase"}
         return self.capabilities.forms
 
-    def _keeps_norms(self, device: GpuDevice) -> bool:
-        return has_own_norm(str(installed())) and (self._own_norms or "norm" in read_avoided(device))
+    def _default_forms(self, device: GpuDevice) -> Forms:
+        return default_forms(str(installed()), read_avoided(device), self._own_norms)
 
     def compile(self, model: bytes, precision: str, reuse: bool = False) -> CompiledModel:
         device = require_gpu("compile a graph")
@@ -145,9 +145,8 @@ class TensorRTBackend(Backend):
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             folder, fixed = Path(temporary), InputShape(None, Sizes())
             options = BuildOptions(evidence=cache_folder() / "failed-build")
-            self.plan(
-                model, device, precision_of(model), fixed, folder, cache_folder(), options, self._keeps_norms(device)
-            )
+            forms = self._default_forms(device)
+            self.plan(model, device, precision_of(model), fixed, folder, cache_folder(), options, forms)
             return Session((folder / PLAN).read_bytes())
 
     def measure(self, models: Sequence[bytes], precision: str, feed: Feed, rounds: int = 10) -> list[float]:
@@ -174,10 +173,10 @@ class TensorRTBackend(Backend):
         folder: Path,
         caches: Path,
         options: BuildOptions,
-        own_norms: bool,
+        forms: Forms,
     ) -> Plan:
-        """Check `model` and build its plan into `folder`; keep tactic timings in `caches`. Instance norms stay
-        TensorRT's own operator if `own_norms`. Raises BuildError."""
+        """Check `model` and build its plan into `folder` in these `forms`; keep tactic timings in `caches`. What was
+        built is compared with the graph that has no convolution in floats instead. Raises BuildError."""
         import onnx
 
         from nstopt.engines.tensorrt.build import build_plan
@@ -187,14 +186,15 @@ class TensorRTBackend(Backend):
 
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             file, cache = Path(temporary) / "model.onnx", (caches / timing_cache_name(device)).resolve()
-            prepared = ready(model, device.sm, own_norms)
+            prepared = ready(model, device.sm, forms)
+            wanted = ready(model, device.sm, forms._replace(in_floats=frozenset())) if forms.in_floats else prepared
             file.write_bytes(prepared)
             is_fixed = shape.sizes.only is not None
             request = BuildRequest(
                 model=str(file),
                 folder=str(folder),
                 precision=precision,
-                graph=info_of(onnx.load_from_string(prepared)),
+                graph=info_of(onnx.load_from_string(wanted)),
                 sizes=() if is_fixed else tuple((shape.batch or 1, *size) for size in shape.sizes),
                 workspace_mib=options.workspace_mib,
                 timing_cache=str(cache),

@@ -17,7 +17,7 @@ NAMES = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.UIN
 
 def info_of(model: onnx.ModelProto) -> GraphInfo:
     """Return the facts about `model`, whose shapes must be inferred. A convolution behind a DequantizeLinear reads
-    int8."""
+    int8, also where a Pad stands between."""
     graph = model.graph
     values = (*graph.input, *graph.value_info, *graph.output)
     types = {value.name: value.type.tensor_type.elem_type for value in values}
@@ -26,8 +26,10 @@ def info_of(model: onnx.ModelProto) -> GraphInfo:
     dims = {**shapes(graph), **{tensor.name: tuple(tensor.dims) for tensor in graph.initializer}}
 
     def read_by(node: onnx.NodeProto) -> Iterator[str]:
-        source = node.input[0]
-        if source in restored:
+        source = unpadded = node.input[0]
+        while unpadded in made_by and made_by[unpadded].op_type == "Pad":
+            unpadded = made_by[unpadded].input[0]
+        if unpadded in restored:
             yield "int8"
             return
         yield tensors[source]

@@ -1,4 +1,5 @@
-"""Lowers an ONNX graph to the form that TensorRT 8.5 to 11 takes. All steps are exact.
+"""Lowers an ONNX graph to the form that TensorRT 8.5 to 11 takes. All steps are exact, except those that `Forms` asks
+for: FP16 scales (half_scales.py), and convolutions that multiply floats instead (float_convolution.py).
 
     image ─ Transpose(uint8) ─ Cast ─ … ─ Cast ─ DepthToSpace(uint8) ─ stylized
         ⇒   image ─ Cast ─ Transpose ─ … ─ DepthToSpace ─ Cast ─ stylized
@@ -20,26 +21,35 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nstopt.engines.tensorrt.validation import check
+from nstopt.engines.tensorrt.float_convolution import FloatGrouped, FloatReflected
+from nstopt.engines.tensorrt.forms import DEFAULT, HALF_SCALES_FIRST_OPSET, Forms
+from nstopt.engines.tensorrt.half_scales import HalfScales
+from nstopt.engines.tensorrt.validation import MAX_OPSET, check
+from nstopt.errors import BuildError
 from nstopt.graph.nodes import attribute, cast_to, clone, initializers
 from nstopt.graph.passes import apply
-from nstopt.graph.rule import Context
+from nstopt.graph.rule import PLAIN, Context, Rule
 from nstopt.graph.rules.native_norm import NativeNorm
-from nstopt.graph.rules.pad_before_quantizers import PadBeforeQuantizers
+from nstopt.graph.rules.pad_before_quantizers import ConstantPadBeforeQuantizers, PadBeforeQuantizers
 from nstopt.graph.rules.square_by_channel import SquareByChannel
 
 # Operators that move values without changing them, so that they commute with a Cast.
 DATA_MOVEMENT = frozenset({"Transpose", "DepthToSpace", "Slice", "Reshape", "Pad", "Identity", "Squeeze", "Unsqueeze"})
 
 NORMS = (NativeNorm, SquareByChannel)
+FLOATS = {"int8-depthwise": FloatGrouped, "int8-reflected": FloatReflected}
 
 
-def ready(model: bytes, sm: tuple[int, int] | None, own_norms: bool = False) -> bytes:
+def ready(model: bytes, sm: tuple[int, int] | None, forms: Forms = DEFAULT) -> bytes:
     """Return a serialized model in TensorRT's form, checked for a GPU of compute capability `sm` (None: unknown).
-    `own_norms` keeps InstanceNormalization, which TensorRT 8 does not have without cuDNN. Raises BuildError if TensorRT
-    cannot take the model."""
-    prepared = prepare(onnx.load_from_string(model), own_norms)
-    check(prepared, sm, own_norms)
+    Raises BuildError if TensorRT cannot take the model."""
+    prepared = prepare(onnx.load_from_string(model), forms)
+    if forms.in_floats and b"QuantizeLinear" in model and not _is_quantized(prepared):
+        raise BuildError(
+            "no convolution of this net can be INT8 on this GPU: those behind a reflection and those in groups have "
+            "failed in nstopt doctor --smoke; build FP32 or --fp16"
+        )
+    check(prepared, sm, forms.own_norms, HALF_SCALES_FIRST_OPSET if forms.half_scales else MAX_OPSET)
     serialized: bytes = prepared.SerializeToString()
     return serialized
 
@@ -55,17 +65,29 @@ def precision_of(model: bytes) -> str:
     return "fp16" if halves else "fp32"
 
 
-def prepare(model: onnx.ModelProto, own_norms: bool = False) -> onnx.ModelProto:
-    """Return a copy of `model` in TensorRT's form that computes the same. Parts that cannot be lowered are left for
-    `validation.check` to report."""
+def prepare(model: onnx.ModelProto, forms: Forms = DEFAULT) -> onnx.ModelProto:
+    """Return a copy of `model` in TensorRT's form that computes the same, but for what `forms` changes. Parts that
+    cannot be lowered are left for `validation.check` to report."""
     model = clone(model)
     _pair_weights(model.graph)
     _move_casts_to_the_ends(model.graph)
     del model.graph.value_info[:]
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-    for rule in (PadBeforeQuantizers,) if own_norms else (PadBeforeQuantizers, *NORMS):
-        model = apply(model, rule, Context(lambda layer: "plain"))
+    floats = [FLOATS[kind] for kind in sorted(forms.in_floats)]
+    pads = ConstantPadBeforeQuantizers if forms.reflects_int8 else PadBeforeQuantizers
+    for rule in (pads, *floats, *(() if forms.own_norms else NORMS)):
+        model = _applied(rule, model)
+    if forms.half_scales:
+        model = _applied(HalfScales, onnx.version_converter.convert_version(model, HALF_SCALES_FIRST_OPSET))
     return model
+
+
+def _is_quantized(model: onnx.ModelProto) -> bool:
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def _applied(rule: type[Rule], model: onnx.ModelProto) -> onnx.ModelProto:
+    return apply(model, rule, Context(lambda layer: PLAIN))
 
 
 def _pair_weights(graph: onnx.GraphProto) -> None:

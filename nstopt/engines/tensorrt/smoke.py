@@ -23,6 +23,7 @@ from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.ranges import QuantParams, shifted, symmetric
 from nstopt.engines.backend import BuildOptions
 from nstopt.engines.tensorrt.avoided import write_avoided
+from nstopt.engines.tensorrt.forms import DEFAULT, Forms
 from nstopt.engines.tensorrt.layer_report import read_layers
 from nstopt.engines.tensorrt.lowering import ready
 from nstopt.engines.tensorrt.requirements import check_precision, check_types, has_own_norm, installed, require_gpu
@@ -58,13 +59,15 @@ NORM = "z = Conv<pads = [1, 1, 1, 1]>(x, weight)\n y = InstanceNormalization(z, 
 
 
 class Trial(NamedTuple):
-    """A graph in a precision. `instead` says what builds do if it fails; empty if they have no other form."""
+    """A graph in a precision. `instead` says what builds do if it fails, where the trial `needs` has passed; empty if
+    they have no other form."""
 
     name: str
     precision: str
     make: Callable[[], onnx.ModelProto]
     instead: str = ""
-    own_norms: bool = False
+    needs: str = ""
+    forms: Forms = DEFAULT
 
 
 class Outcome(NamedTuple):
@@ -96,20 +99,26 @@ def _int8(body: str, params: QuantParams = SYMMETRIC, level: str = "int8", form:
     return quantize(model, dict.fromkeys(quantized_tensors(model.graph), params), levels)
 
 
+def _int8_fp16() -> onnx.ModelProto:
+    return to_int8_fp16(_int8(REFLECTED))
+
+
 TRIALS = (
     Trial("fp32", "fp32", partial(_graph, CONV)),
     Trial("fp16", "fp16", lambda: to_fp16(_graph(CONV))),
     Trial("int8", "int8", partial(_int8, CONV)),
-    Trial("int8-reflected", "int8", partial(_int8, REFLECTED)),
+    Trial("int8-reflected", "int8", partial(_int8, REFLECTED), "INT8 reflections, or floats behind them", "int8"),
+    Trial("int8-reflected-after", "int8", partial(_int8, REFLECTED), forms=Forms(reflects_int8=True)),
     Trial("int8-offset", "int8", partial(_int8, CONV, shifted(LOW, HIGH)), instead="ranges without offsets"),
     Trial("int8x2", "int8", partial(_int8, CONV, level="int8x2"), instead="FP32 for layers that need it"),
     Trial("int8-transposed", "int8", partial(_int8, TRANSPOSED), instead="the phase form"),
     Trial("int8-phase", "int8", partial(_int8, TRANSPOSED, form="phase")),
-    Trial("int8-depthwise", "int8", partial(_int8, DEPTHWISE)),
-    Trial("int8-fp16", "int8-fp16", lambda: to_int8_fp16(_int8(REFLECTED))),
-    Trial("norm", "fp32", partial(_graph, NORM), instead="TensorRT's own norm"),
+    Trial("int8-depthwise", "int8", partial(_int8, DEPTHWISE), "floats for convolutions in groups", "int8"),
+    Trial("int8-fp16", "int8-fp16", _int8_fp16, "FP16 scales", "int8-fp16-scales"),
+    Trial("int8-fp16-scales", "int8-fp16", _int8_fp16, forms=Forms(half_scales=True)),
+    Trial("norm", "fp32", partial(_graph, NORM), "TensorRT's own norm", "own-norm"),
     Trial("norm-fp16", "fp16", lambda: to_fp16(_graph(NORM))),
-    Trial("own-norm", "fp32", partial(_graph, NORM), own_norms=True),
+    Trial("own-norm", "fp32", partial(_graph, NORM), forms=Forms(own_norms=True)),
 )
 
 
@@ -125,11 +134,11 @@ def run_smoke_test(backend: TensorRTBackend) -> Iterator[Outcome]:
 
 
 def avoided(outcomes: list[Outcome]) -> frozenset[str]:
-    """Return the names of the failed trials that builds have another form for. TensorRT's own norm is another form only
-    where it passed."""
-    passed = {one.trial.name for one in outcomes if not one.failure}
-    failed = {one.trial.name for one in outcomes if one.failure and one.trial.instead}
-    return frozenset(failed if "own-norm" in passed else failed - {"norm"})
+    """Return the names of the failed trials that builds have another form for, and of the failed forms that `--tune`
+    need not try."""
+    passed = {one.trial.name for one in outcomes if not one.failure} | {""}
+    failed = [one.trial for one in outcomes if one.failure]
+    return frozenset(one.name for one in failed if one.forms != DEFAULT or (one.instead and one.needs in passed))
 
 
 def feed() -> dict[str, NDArray[np.float32]]:
@@ -143,10 +152,10 @@ def _has(device: GpuDevice, trial: Trial) -> bool:
     try:
         check_precision(device, trial.precision, force=False)
         check_types(version, trial.precision)
-        ready(trial.make().SerializeToString(), device.sm, trial.own_norms)
+        ready(trial.make().SerializeToString(), device.sm, trial.forms)
     except BuildError:
         return False
-    return not trial.own_norms or has_own_norm(version)
+    return not trial.forms.own_norms or has_own_norm(version)
 
 
 def _try(backend: TensorRTBackend, device: GpuDevice, trial: Trial) -> Outcome:
@@ -156,7 +165,7 @@ def _try(backend: TensorRTBackend, device: GpuDevice, trial: Trial) -> Outcome:
     try:
         with tempfile.TemporaryDirectory(prefix="nstopt-") as temporary:
             folder, shape = Path(temporary), InputShape(None, Sizes())
-            plan = backend.plan(model, device, trial.precision, shape, folder, cache_folder(), options, trial.own_norms)
+            plan = backend.plan(model, device, trial.precision, shape, folder, cache_folder(), options, trial.forms)
             report = read_layers((folder / "layers.json").read_text(), {})
             kernels = tuple(f"{one.kind} {one.reads} → {one.writes}" for one in report.values() if one.multiplies)
             from nstopt.engines.tensorrt.session import Session  # imports tensorrt, which the build has found

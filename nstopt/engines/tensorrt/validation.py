@@ -54,17 +54,21 @@ class _Graph:
         return [node for node in self.nodes if tensor in node.input]
 
 
-def check(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False) -> None:
+def check(
+    model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False, newest_opset: int = MAX_OPSET
+) -> None:
     """Raise BuildError if TensorRT 8.5 or later does not take `model`, whose shapes must be inferred. `sm` is the
     compute capability of the target GPU, None if unknown. `own_norms` allows InstanceNormalization, for TensorRT 10 and
-    later."""
-    found = list(violations(model, sm, own_norms))
+    later; so does a `newest_opset` above MAX_OPSET."""
+    found = list(violations(model, sm, own_norms, newest_opset))
     if found:
         more = f" (and {len(found) - MAX_LISTED} more)" if len(found) > MAX_LISTED else ""
         raise BuildError(f"TensorRT cannot take this graph: {'; '.join(found[:MAX_LISTED])}{more}")
 
 
-def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False) -> Iterator[str]:
+def violations(
+    model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_norms: bool = False, newest_opset: int = MAX_OPSET
+) -> Iterator[str]:
     """Yield a sentence for every rule that `model` breaks, with the node's name in front. Arguments as for `check`."""
     onnx_graph = model.graph
     values = (*onnx_graph.input, *onnx_graph.value_info, *onnx_graph.output)
@@ -75,7 +79,7 @@ def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_no
         types={value.name: value.type.tensor_type.elem_type for value in values},
         ends=frozenset(value.name for value in (*onnx_graph.input, *onnx_graph.output)),
     )
-    yield from _opset(model)
+    yield from _opset(model, newest_opset)
     yield from _operators(graph)
     yield from _uint8(graph)
     for node in graph.nodes:
@@ -96,10 +100,10 @@ def violations(model: onnx.ModelProto, sm: tuple[int, int] | None = None, own_no
             yield from _mode(node, b"constant", PAD_MODES)
 
 
-def _opset(model: onnx.ModelProto) -> Iterator[str]:
+def _opset(model: onnx.ModelProto, newest: int) -> Iterator[str]:
     for entry in model.opset_import:
-        if entry.domain in ("", "ai.onnx") and entry.version > MAX_OPSET:
-            yield f"opset {entry.version} is not supported; {MAX_OPSET} is the newest"
+        if entry.domain in ("", "ai.onnx") and entry.version > newest:
+            yield f"opset {entry.version} is not supported; {newest} is the newest"
 
 
 def _operators(graph: _Graph) -> Iterator[str]:

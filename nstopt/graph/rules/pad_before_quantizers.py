@@ -37,6 +37,14 @@ class PadBeforeQuantizers(Rule):
         return restored, "before the quantizers"
 
 
+class ConstantPadBeforeQuantizers(PadBeforeQuantizers):
+    """The same for paddings by a constant only."""
+
+    def match(self, node: ir.Node) -> tuple[ir.Node, ir.Node] | None:
+        is_constant = node.attributes.get_string("mode", "constant") == "constant"
+        return super().match(node) if is_constant else None
+
+
 def _fill(node: ir.Node) -> Array | None:
     """Return the constant that a Pad fills with; None if it is computed."""
     if len(node.inputs) < 3 or node.inputs[2] is None:

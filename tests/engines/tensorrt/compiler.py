@@ -22,6 +22,7 @@ import onnx
 import tensorrt_rtx as rtx
 from made import by_default
 
+from nstopt.engines.tensorrt.forms import Forms
 from nstopt.engines.tensorrt.lowering import prepare
 from nstopt.engines.tensorrt.messages import BuildRequest, GraphInfo
 from nstopt.manifest import InputShape
@@ -122,7 +123,7 @@ def moved_bytes(log: Log) -> int:
 
 def as_exported(model: onnx.ModelProto) -> bytes:
     """Lower a graph with InstanceNormalization kept: the compiler has that operator."""
-    serialized: bytes = prepare(model, own_norms=True).SerializeToString()
+    serialized: bytes = prepare(model, Forms(own_norms=True)).SerializeToString()
     return serialized
 
 

@@ -15,6 +15,7 @@ from nstopt.calib.int8 import quantize, quantized_tensors
 from nstopt.calib.int8_fp16 import to_int8_fp16
 from nstopt.calib.ranges import SYMMETRIC, Distribution, QuantParams, min_max_range, symmetric
 from nstopt.engines.tensorrt import BACKEND
+from nstopt.engines.tensorrt.forms import Forms
 from nstopt.engines.tensorrt.lowering import precision_of, prepare, ready
 from nstopt.engines.tensorrt.validation import violations
 from nstopt.errors import BuildError
@@ -161,7 +162,7 @@ def test_norms_may_be_left_to_tensorrt(export_family: Export) -> None:
     """TensorRT 10 and later can run them; a peer in benchmarks does."""
     model = specialize(onnx.load(export_family("fast-style").onnx), EVEN)
     kept, native = (
-        [node.op_type for node in onnx.load_from_string(ready(model.SerializeToString(), None, own)).graph.node]
+        [node.op_type for node in onnx.load_from_string(ready(model.SerializeToString(), None, Forms(own))).graph.node]
         for own in (True, False)
     )
     assert kept.count("InstanceNormalization") > 5

@@ -24,11 +24,12 @@ from nstopt.pipeline.lower import int8_inputs
 
 GTX_1060 = GpuDevice("NVIDIA GeForce GTX 1060 6GB", (6, 1), 6.0, "580.1", "12.8")
 NAMED = {trial.name: trial for trial in TRIALS}
+REFLECTED = ("int8-reflected", "int8-reflected-after", "int8-fp16", "int8-fp16-scales")
 named = pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
 
 
 def prepared(trial: Trial) -> bytes:
-    return ready(trial.make().SerializeToString(), (8, 6), trial.own_norms)
+    return ready(trial.make().SerializeToString(), (8, 6), trial.forms)
 
 
 @named
@@ -36,7 +37,7 @@ def test_a_trial_computes_what_its_fp32_graph_does(trial: Trial) -> None:
     """Of the same operators: INT8 and FP16 are as close as their rounding allows."""
     body = {"int8-transposed": smoke.TRANSPOSED, "int8-phase": smoke.TRANSPOSED, "int8-depthwise": smoke.DEPTHWISE}
     default = smoke.NORM if "norm" in trial.name else smoke.CONV
-    default = smoke.REFLECTED if trial.name in ("int8-reflected", "int8-fp16") else default
+    default = smoke.REFLECTED if trial.name in REFLECTED else default
     exact = smoke._graph(body.get(trial.name, default)).SerializeToString()
     (found,) = session(prepared(trial)).run(None, feed())
     assert wrong(exact, found) == ""
@@ -65,7 +66,11 @@ def test_what_fails_and_has_another_form_is_avoided() -> None:
     assert smoke.avoided(outcomes()) == frozenset()
     assert smoke.avoided(outcomes("int8x2", "int8-offset", "int8")) == {"int8x2", "int8-offset"}
     assert smoke.avoided(outcomes("norm")) == {"norm"}
-    assert smoke.avoided(outcomes("norm", "own-norm")) == frozenset()
+    assert smoke.avoided(outcomes("norm", "own-norm")) == {"own-norm"}
+    assert smoke.avoided(outcomes("int8-fp16")) == {"int8-fp16"}
+    assert smoke.avoided(outcomes("int8-fp16", "int8-fp16-scales")) == {"int8-fp16-scales"}
+    assert smoke.avoided(outcomes("int8-depthwise", "int8-reflected")) == {"int8-depthwise", "int8-reflected"}
+    assert smoke.avoided(outcomes("int8", "int8-depthwise", "int8-reflected")) == frozenset()  # nothing would be INT8
 
 
 @pytest.fixture
@@ -111,9 +116,9 @@ def test_a_gpu_that_can_build_nothing(gtx_1060: GpuDevice, monkeypatch: pytest.M
     monkeypatch.setattr("nstopt.engines.tensorrt.build.WORKER", "no.such.module")
     outcomes = list(run_smoke_test(BACKEND))
     names = [one.trial.name for one in outcomes]
-    assert names == ["fp32", "int8", "int8-reflected", "int8-offset", "int8x2", "int8-phase", "int8-depthwise", "norm"]
+    assert names == ["fp32", "int8", *REFLECTED[:2], "int8-offset", "int8x2", "int8-phase", "int8-depthwise", "norm"]
     assert all("TensorRT's builder ended with status 1" in one.failure for one in outcomes)
-    assert read_avoided(gtx_1060) == {"int8-offset", "int8x2"}
+    assert read_avoided(gtx_1060) == {"int8-offset", "int8-reflected-after", "int8x2"}
     path_of(gtx_1060).unlink()
 
 
