@@ -31,7 +31,7 @@ READ: dict[str, Read] = {
     ".ts": load_torchscript,
     ".nst": open_bundle,
     ".png": read_picture,
-    ".mkv": lambda path: list(frames(path)),
+    ".mp4": lambda path: list(frames(path)),
     ".json": read_run,
     ".safetensors": load_net,
 }
@@ -56,7 +56,7 @@ COMMANDS = {
     "build": Command("build-engine net.onnx --res 48 --val one -o out/net.nst", is_killed=True),
     "sweep": Command("bench net.onnx --res 32,48 --runs 5 --precision fp32 --json out/run.json", is_killed=True),
     "folder": Command("stylize net.nst many -o out", is_killed=True),
-    "video": Command("stylize net.nst clip.mkv -o out/clip.mkv", is_killed=True, resumed="clip.mkv"),
+    "video": Command("stylize net.nst clip.mkv -o out/clip.mp4", is_killed=True, resumed="clip.mp4"),
     "training": Command(
         f"train johnson --style photos/0.png --lossnet lossnet.npz --style-side 40 {TRAINING} --widths 4 6 8 "
         "--blocks 1 --resume --run out/run -o out/net.safetensors",

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import tensorrt as trt
 
-from nstopt.engines.engine import Engine, InferRequest, LayerTime
+from nstopt.engines.engine import Engine, InferRequest, LayerTime, require_ports
 from nstopt.engines.tensorrt.arrays import DEFAULT_STREAM, View, is_on_device, shape_of, view
-from nstopt.engines.tensorrt.lane import Lane, Shape, Split
+from nstopt.engines.tensorrt.lane import Lane, Shape, Split, ports_of
 from nstopt.engines.tensorrt.layer_report import Kernel, read_layers
 from nstopt.engines.tensorrt.messages import GraphInfo
 from nstopt.engines.tensorrt.pool import INPUT, Pool
@@ -59,6 +59,8 @@ class TensorRTEngine(Engine):
         self._results = ResultPool()
         self._files = files
         engine, self._runtime = deserialize(files["engine.plan"], name)
+        ports = {port.name: port for port in ports_of(engine)}
+        require_ports(name, shape, [ports.pop(INPUT)] if INPUT in ports else [], list(ports.values()))
         self._pool = Pool(engine)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nstopt.engines.engine import Port
 from nstopt.engines.tensorrt.cuda import DeviceMemory, Event, Graph, PinnedMemory, Stream, take_error
 from nstopt.errors import DeviceError
 
@@ -212,8 +213,15 @@ class Lane:
         return [self.host[name].array.copy() for name in self.outputs]
 
 
+def ports_of(engine: Any) -> list[Port]:
+    """Describe the inputs and outputs of an ICudaEngine."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    dims = ((None if side < 0 else int(side) for side in engine.get_tensor_shape(name)) for name in names)
+    types = (engine.get_tensor_dtype(name).name.lower() for name in names)
+    return [Port(*one) for one in zip(names, types, map(tuple, dims), strict=True)]
+
+
 def is_dynamic(engine: Any) -> bool:
     """Return True if a tensor of an ICudaEngine has a dynamic dimension, so that contexts need an optimization
     profile."""
-    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
-    return any(-1 in tuple(engine.get_tensor_shape(name)) for name in names)
+    return any(None in port.dims for port in ports_of(engine))

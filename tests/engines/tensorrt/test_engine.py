@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from nstopt.bench.subject import TellsCopies, Warns
 from nstopt.bundle import read_files
 from nstopt.errors import BundleError, DeviceError
+from nstopt.manifest import InputShape
+from nstopt.pictures.size import Size, Sizes
 
 from .conftest import LAUNCH, SMALL, Host, assert_stylized, noise
 
@@ -27,6 +31,21 @@ def test_pictures(host: Host) -> None:
         assert host.cuda.calls["cudaGraphLaunch"] == 6
         assert host.cuda.alive()["context"] == 1
     assert host.cuda.alive() == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "stated"),
+    [
+        ({}, InputShape.of(1, Size(24, 40))),
+        ({}, InputShape.of(2, Size(*SMALL))),
+        ({}, InputShape(1, Sizes(Size(*SMALL), Size(24, 40)))),
+        ({"sizes": [SMALL, (24, 40)]}, InputShape.of(1, Size(*SMALL))),
+    ],
+)
+def test_a_plan_that_its_manifest_does_not_state(host: Host, written: dict[str, Any], stated: InputShape) -> None:
+    folder, _ = host.write(**written)
+    with pytest.raises(BundleError, match=r"^engine: not the engine that its manifest states, .* but image uint8 \["):
+        host.ours["engine"].TensorRTEngine(read_files(folder), stated, "engine")
 
 
 def test_a_batch(host: Host) -> None:

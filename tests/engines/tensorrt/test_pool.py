@@ -112,7 +112,7 @@ def test_several_sizes(host: Host, version: str) -> None:
 
 
 def test_a_plan_without_a_profile_for_the_size(host: Host) -> None:
-    engine = host.load([SIZES[0]])
+    engine = host.load([SIZES[0], (32, 16)])
     _, engine.shape = host.write(SIZES)
     with pytest.raises(BundleError, match=r"the plan has no profile for shape \[1, 16, 16, 3\]; build the eng"):
         engine(noise(SIZES[1]))
