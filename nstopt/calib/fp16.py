@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import onnx
-import onnxscript.optimizer
 from onnx import TensorProto
 from onnxscript import ir
 
+from nstopt.graph.fold import fold
 from nstopt.graph.nodes import cast_to, clone, producers, shapes
 from nstopt.ort import convert_to_fp16
 
@@ -43,7 +43,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     del converted.graph.value_info[:]
     ordered = ir.from_proto(converted)  # the converter appends its casts at the end
     ordered.graph.sort()
-    converted = ir.to_proto(onnxscript.optimizer.optimize(ordered))  # folds the casts of constants
+    fold(ordered)  # the casts of constants
+    converted = ir.to_proto(ordered)
     onnx.checker.check_model(converted)
     return converted
 

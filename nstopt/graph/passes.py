@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import onnx
-import onnxscript.optimizer
 from onnxscript import ir
 from onnxscript.rewriter import RewriteRuleSet
 
 from nstopt.errors import RewriteError
+from nstopt.graph.fold import fold
 from nstopt.graph.rule import Context, Event, Layer, Rule
 from nstopt.graph.rules.affine_into_conv import AffineIntoConv
 from nstopt.graph.rules.affine_out_of_conv import AffineOutOfConv
@@ -94,7 +94,7 @@ def _applied(graph: ir.Model, kind: type[Rule], context: Context) -> onnx.ModelP
         return None
     while rules.apply_to_model(graph):  # its result may match it again
         continue
-    onnxscript.optimizer.optimize_ir(graph)
+    fold(graph)
     try:
         result = onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True, data_prop=True)
         onnx.checker.check_model(result)

@@ -12,6 +12,7 @@ import onnxscript.optimizer
 from onnxscript import ir
 
 from nstopt.errors import BuildError, translated
+from nstopt.graph.fold import fold
 from nstopt.graph.nodes import clone
 from nstopt.manifest import InputShape
 
@@ -41,10 +42,11 @@ def part_of(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]], outputs
     part = ir.convenience.extract(whole.graph, list(inputs), outputs)
     for value in part.inputs:
         value.shape = ir.Shape(inputs[str(value.name)])
-    for value in part.outputs:
-        value.shape = None
-    graph = ir.to_proto(ir.Model(part, ir_version=whole.ir_version))
-    folded = _folded(graph)
+    for value in (value for node in part for value in node.outputs):
+        value.shape = None  # of the whole
+    graph = ir.Model(part, ir_version=whole.ir_version)
+    fold(graph, _should_fold)
+    folded = onnx.shape_inference.infer_shapes(ir.to_proto(graph), strict_mode=True)
     read = {name for node in folded.graph.node for name in node.input}
     kept = [value for value in folded.graph.input if value.name in read]
     del folded.graph.input[:]
