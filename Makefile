@@ -30,6 +30,7 @@ demo: $(READY)
 	@echo "before and after: $(CURDIR)/nstopt-out/before-after.png"
 
 test: $(READY)
+	cd tests && ../$(BIN)/python -m cpp.building
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

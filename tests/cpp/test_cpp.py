@@ -12,7 +12,8 @@ from conftest import noise
 from PIL import Image
 
 import nstopt
-from cpp.conftest import ROOT, WHOLE, build, openvino_cmake, tool
+from cpp.building import ROOT, WHOLE, cmake, openvino_cmake, tool
+from cpp.conftest import require_tools
 from cpp.data import DAMAGES, prepare
 from nstopt.bundle import Bundle
 from nstopt.errors import BundleError
@@ -122,7 +123,8 @@ def test_program_in_the_documentation(built: Path, int8_bundle: Bundle, tmp_path
 @pytest.mark.skipif(not WHOLE, reason="only `make cpp` builds the static library")
 def test_static_library(tmp_path: Path) -> None:
     """A user of the static library gets its dependencies from the package configuration."""
-    static = build("cpp-static", "-DBUILD_SHARED_LIBS=OFF")
+    require_tools()
+    static = cmake("cpp-static", "-DBUILD_SHARED_LIBS=OFF")
     tool("cmake", "--install", static, "--prefix", tmp_path / "installed")
     (tmp_path / "main.cpp").write_text((ROOT / "cpp" / "tests" / "header.cpp").read_text())
     (tmp_path / "CMakeLists.txt").write_text(
