@@ -10,6 +10,8 @@ for: FP16 scales (half_scales.py), and convolutions that multiply floats instead
 
     InstanceNormalization, ReduceL2   ⇒   forms that move less memory (graph/rules/native_norm.py, square_by_channel.py)
 
+    Shape(start, end)   ⇒   Shape ─ Slice                             (graph/rules/whole_shape.py)
+
 TensorRT takes uint8 at graph inputs and outputs only. The parser of 8.x takes no int8 constants; it recognizes a
 quantized weight by its pair of quantizers. The float weight is an integer times its scale, which the pair restores to
 the same integer.
@@ -26,12 +28,13 @@ from nstopt.engines.tensorrt.forms import DEFAULT, HALF_SCALES_FIRST_OPSET, Form
 from nstopt.engines.tensorrt.half_scales import HalfScales
 from nstopt.engines.tensorrt.validation import MAX_OPSET, check
 from nstopt.errors import BuildError
-from nstopt.graph.nodes import attribute, cast_to, clone, initializers
+from nstopt.graph.nodes import attribute, cast_to, clone, convolutions, initializers, shapes
 from nstopt.graph.passes import apply
 from nstopt.graph.rule import PLAIN, Context, Rule
 from nstopt.graph.rules.native_norm import NativeNorm
 from nstopt.graph.rules.pad_before_quantizers import ConstantPadBeforeQuantizers, PadBeforeQuantizers
 from nstopt.graph.rules.square_by_channel import SquareByChannel
+from nstopt.graph.rules.whole_shape import WholeShape
 
 # Operators that move values without changing them, so that they commute with a Cast.
 DATA_MOVEMENT = frozenset({"Transpose", "DepthToSpace", "Slice", "Reshape", "Pad", "Identity", "Squeeze", "Unsqueeze"})
@@ -75,8 +78,9 @@ def prepare(model: onnx.ModelProto, forms: Forms = DEFAULT) -> onnx.ModelProto:
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     floats = [FLOATS[kind] for kind in sorted(forms.in_floats)]
     pads = ConstantPadBeforeQuantizers if forms.reflects_int8 else PadBeforeQuantizers
-    for rule in (pads, *floats, *(() if forms.own_norms else NORMS)):
+    for rule in (WholeShape, pads, *floats, *(() if forms.own_norms else NORMS)):
         model = _applied(rule, model)
+    _write_kernel_shapes(model.graph)
     if forms.half_scales:
         model = _applied(HalfScales, onnx.version_converter.convert_version(model, HALF_SCALES_FIRST_OPSET))
     return model
@@ -88,6 +92,14 @@ def _is_quantized(model: onnx.ModelProto) -> bool:
 
 def _applied(rule: type[Rule], model: onnx.ModelProto) -> onnx.ModelProto:
     return apply(model, rule, Context(lambda layer: PLAIN))
+
+
+def _write_kernel_shapes(graph: onnx.GraphProto) -> None:
+    """Write down the kernel's size at every convolution: without it, the parser of 8.x takes no quantized weights."""
+    known = {**shapes(graph), **{tensor.name: tuple(tensor.dims) for tensor in graph.initializer}}
+    for node in convolutions(graph):
+        if attribute(node, "kernel_shape", None) is None and node.input[1] in known:
+            node.attribute.append(helper.make_attribute("kernel_shape", known[node.input[1]][2:]))
 
 
 def _pair_weights(graph: onnx.GraphProto) -> None:

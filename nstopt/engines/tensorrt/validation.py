@@ -2,8 +2,8 @@
 
 TensorRT reports some violations minutes later, some as an assertion without a node name, and some not at all. The rules
 are those of 8.5, the strictest version; later versions take every graph that it takes. Sources: onnx-tensorrt 8.5-GA
-(docs/operators.md, and QuantDequantLinearHelper in builtin_op_importers.cpp) and the 8.6 developer guide, "Explicit
-Quantization".
+and 8.6-GA (docs/operators.md; the importers and QuantDequantLinearHelper in builtin_op_importers.cpp; convMultiInput
+and unaryHelper in onnx2trt_utils.cpp) and the 8.6 developer guide, "Explicit Quantization".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from nstopt.errors import BuildError
 from nstopt.gpu.facts import INT8_DECONVOLUTION_SM
@@ -35,6 +35,30 @@ Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToDe
 Tanh ThresholdedRelu Tile Transpose Unsqueeze Upsample Where
 """
 OPERATORS = frozenset(OPERATOR_NAMES.split())
+KERNEL = frozenset({"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"})
+REDUCTION = frozenset({"axes", "keepdims"})
+# The attributes that the importers of 8.5 and 8.6 read. They ignore others without a word.
+ATTRIBUTES: dict[str, frozenset[str]] = {
+    "Cast": frozenset({"to"}),
+    "Concat": frozenset({"axis"}),
+    "Conv": KERNEL,
+    "ConvTranspose": KERNEL | {"output_padding", "output_shape"},
+    "DepthToSpace": frozenset({"blocksize", "mode"}),
+    "DequantizeLinear": frozenset({"axis"}),
+    "InstanceNormalization": frozenset({"epsilon"}),
+    "Pad": frozenset({"mode"}),
+    "QuantizeLinear": frozenset({"axis"}),
+    "ReduceL2": REDUCTION,
+    "ReduceMean": REDUCTION,
+    "ReduceSum": REDUCTION,
+    "Reshape": frozenset({"allowzero"}),
+    "Resize": frozenset({"coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode", "nearest_mode"}),
+    "Shape": frozenset(),
+    "Transpose": frozenset({"perm"}),
+}
+# Operators of one input that the importers refuse for integers.
+FLOAT_ONLY = frozenset({"Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Reciprocal", "Round", "Sin", "Sqrt"})
+INTEGERS = frozenset({TensorProto.INT32, TensorProto.INT64})
 PAD_MODES = frozenset({"constant", "reflect", "edge"})
 RESIZE_MODES = frozenset({"nearest", "linear"})
 
@@ -83,6 +107,7 @@ def violations(
     yield from _operators(graph)
     yield from _uint8(graph)
     for node in graph.nodes:
+        yield from _attributes(node)
         if node.op_type in QUANTIZERS:
             yield from _quantizer(graph, node)
         elif node.op_type in ("Conv", "ConvTranspose"):
@@ -98,6 +123,8 @@ def violations(
                 yield f"{_name(node)}: the axes of a Slice must be constants"
         elif node.op_type == "Pad":
             yield from _mode(node, b"constant", PAD_MODES)
+        elif node.op_type in FLOAT_ONLY and graph.types.get(node.input[0]) in INTEGERS:
+            yield f"{_name(node)}: {node.op_type} on integers is not supported"
 
 
 def _opset(model: onnx.ModelProto, newest: int) -> Iterator[str]:
@@ -112,6 +139,15 @@ def _operators(graph: _Graph) -> Iterator[str]:
             yield f"{_name(node)}: operator {node.domain}.{node.op_type} is not of the standard domain"
         elif node.op_type not in OPERATORS:
             yield f"{_name(node)}: operator {node.op_type} is not supported"
+
+
+def _attributes(node: onnx.NodeProto) -> Iterator[str]:
+    """An attribute that is not read may only have its default value."""
+    for one in node.attribute:
+        if one.name not in ATTRIBUTES.get(node.op_type, {one.name}):
+            default = onnx.defs.get_schema(node.op_type, MAX_OPSET).attributes[one.name].default_value
+            if helper.get_attribute_value(one) != helper.get_attribute_value(default):
+                yield f"{_name(node)}: TensorRT 8 does not read the attribute {one.name} of {node.op_type}"
 
 
 def _uint8(graph: _Graph) -> Iterator[str]:
@@ -152,6 +188,8 @@ def _quantized_weight(graph: _Graph, node: onnx.NodeProto, sm: tuple[int, int] |
     dequantize = graph.producers.get(node.input[1])
     if dequantize is None or dequantize.op_type != "DequantizeLinear":
         return
+    if node.op_type == "Conv" and attribute(node, "kernel_shape", None) is None:
+        yield f"{_name(node)}: it has quantized weights and no kernel_shape"
     scale = graph.initializers.get(dequantize.input[1])
     axis, output_axis = attribute(dequantize, "axis", 1), 0 if node.op_type == "Conv" else 1
     if scale is not None and scale.size > 1 and axis != output_axis:

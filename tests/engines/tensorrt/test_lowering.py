@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 import pytest
 from conftest import noise
+from graph.rules.equivalence import Graph
+from graph.rules.equivalence import noise as noise_of
 from made import by_default
 
 from nstopt.calib.fp16 import to_fp16
@@ -22,7 +24,7 @@ from nstopt.errors import BuildError
 from nstopt.export.exporter import Exported
 from nstopt.gpu.facts import architectures
 from nstopt.graph.forms import choose_by_kind
-from nstopt.graph.nodes import convolutions, dequantized, multiplying, name_convolutions, producers
+from nstopt.graph.nodes import attribute, convolutions, dequantized, multiplying, name_convolutions, producers
 from nstopt.graph.passes import rewrite
 from nstopt.graph.specialize import specialize
 from nstopt.manifest import InputShape
@@ -79,8 +81,8 @@ def max_difference(left: onnx.ModelProto, right: onnx.ModelProto, shape: InputSh
 
 @pytest.mark.parametrize(
     ("family", "shape"),
-    [("fast-style", ODD), ("frn", ANY), ("separable", EVEN)],
-    ids=["fast-style-odd", "frn-any", "separable-even"],
+    [("fast-style", ODD), ("instance norm", ANY), ("frn", ANY), ("separable", EVEN)],
+    ids=["fast-style-odd", "instance-norm-any", "frn-any", "separable-even"],
 )
 def test_a_lowered_net_gives_the_same_pictures(export_family: Export, family: str, shape: InputShape) -> None:
     model = rewritten(export_family(family), shape)
@@ -93,6 +95,18 @@ def test_a_lowered_net_gives_the_same_pictures(export_family: Export, family: st
         kinds = [node.op_type for node in after.graph.node]
         assert kinds[0] == kinds[-1] == "Cast"
         assert kinds.count("QuantizeLinear") == kinds.count("DequantizeLinear")
+
+
+def test_convolutions_in_groups_keep_the_rules() -> None:
+    """Grouped ones, from 4 to 6 channels, one of them transposed, with quantized weights."""
+    g, bias = Graph((1, 4, 8, 8)), np.zeros(6, np.float32)
+    y = g.ConvTranspose(g.Relu(g.Conv("x", noise_of(6, 2, 3, 3), bias, group=2)), noise_of(6, 3, 4, 4), group=2)
+    model = g.model(y)
+    name_convolutions(model)
+    for before in (to_symmetric_int8(model), to_int8(model)):
+        after = prepare(onnx.shape_inference.infer_shapes(before))
+        assert list(violations(after)) == []
+        assert [attribute(node, "kernel_shape", None) for node in convolutions(after.graph)] == [[3, 3], [4, 4]]
 
 
 @pytest.mark.parametrize("family", ["fast-style", "instance norm", "separable", "frn"])

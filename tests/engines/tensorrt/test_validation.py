@@ -48,14 +48,14 @@ def pair(scale: NDArray[np.generic] = ONE, zero: NDArray[np.generic] = ZERO, aft
     return graph(nodes, s=scale, z=zero)
 
 
-def convolution(weight_axis: int, op: str = "Conv") -> onnx.ModelProto:
+def convolution(weight_axis: int, op: str = "Conv", **attributes: Any) -> onnx.ModelProto:
     """Return a convolution whose weights are quantized along `weight_axis`."""
     scales, zeros = np.full(3, 0.1, np.float32), np.zeros(3, np.int8)
     return graph(
         [
             node("QuantizeLinear", "w s z", "q", axis=weight_axis),
             node("DequantizeLinear", "q s z", "d", axis=weight_axis),
-            node(op, "x d", "y"),
+            node(op, "x d", "y", **attributes),
         ],
         w=np.ones((3, 3, 1, 1), np.float32),
         s=scales,
@@ -64,7 +64,12 @@ def convolution(weight_axis: int, op: str = "Conv") -> onnx.ModelProto:
 
 
 def test_graphs_that_keep_the_rules() -> None:
-    for model in (pair(), convolution(0), convolution(1, "ConvTranspose"), graph([node("Relu", "x", "y")])):
+    for model in (
+        pair(),
+        convolution(0, kernel_shape=[1, 1]),
+        convolution(1, "ConvTranspose"),
+        graph([node("Relu", "x", "y")]),
+    ):
         assert list(violations(model)) == []
         check(model)
 
@@ -102,6 +107,22 @@ def test_graphs_that_keep_the_rules() -> None:
                 z=ZERO,
             ),
             "the_dequantizelinear: its input must come from a QuantizeLinear; TensorRT 8 takes no int8",
+        ),
+        (convolution(0), "the_conv: it has quantized weights and no kernel_shape"),
+        (
+            graph([node("Shape", "x", "n", start=1, end=3), node("Cast", "n", "y", to=1)]),
+            "the_shape: TensorRT 8 does not read the attribute start of Shape",
+        ),
+        (
+            graph(
+                [helper.make_node("Resize", ["x", "", "f"], ["y"], name="up", extrapolation_value=1.0)],
+                f=np.ones(4, np.float32),
+            ),
+            "up: TensorRT 8 does not read the attribute extrapolation_value of Resize",
+        ),
+        (
+            graph([node("Shape", "x", "n"), node("Sqrt", "n", "r"), node("Cast", "r", "y", to=1)]),
+            "the_sqrt: Sqrt on integers is not supported",
         ),
         (convolution(1), "the_conv: its weights are quantized along axis 1; it must be axis 0"),
         (
