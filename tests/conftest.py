@@ -25,6 +25,7 @@ from nstopt.pictures.files import Picture, cover, demo_photographs
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
+from nstopt.samples import SAMPLES
 
 # No test is timed: a busy machine may take long over an example.
 settings.register_profile("nstopt", deadline=None)
@@ -159,6 +160,39 @@ def export_family(once: Once) -> Callable[[str], Exported]:
     return export
 
 
+@pytest.fixture(scope="session")
+def realtime_onnx(once: Once) -> Path:
+    """The export of the bundled realtime_starry, for any size."""
+
+    def fill(folder: Path) -> None:
+        export_net(ExportSpec(SAMPLES["realtime_starry"], folder / "realtime_starry.onnx"))
+
+    return once("realtime", fill) / "realtime_starry.onnx"
+
+
+@pytest.fixture(scope="session")
+def adain(once: Once) -> Exported:
+    """The export of an AdaIN net with a style in it, for any size; decoder.pth, vgg.pth and net.ts lie beside it."""
+
+    def fill(folder: Path) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            torch.save(layouts.vivid(layouts.adain_decoder(), "28", 0.15, 0.5), folder / "decoder.pth")
+            torch.save(layouts.adain_vgg(), folder / "vgg.pth")
+        spec = ExportSpec(
+            folder / "decoder.pth",
+            folder / "net.onnx",
+            folder / "net.ts",
+            vgg=folder / "vgg.pth",
+            styles=ADAIN_STYLES,
+            alpha=0.8,
+        )
+        (folder / "exported.pickle").write_bytes(pickle.dumps(export_net(spec)))
+
+    loaded: Exported = pickle.loads((once("adain", fill) / "exported.pickle").read_bytes())
+    return loaded
+
+
 @pytest.fixture
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' nets take microseconds: they need not run for half a second."""
@@ -208,3 +242,6 @@ def write_video(path: Path, pictures: list[Picture]) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return path
+
+
+ADAIN_STYLES = [(noise(40, 50), 1.0)]

@@ -14,8 +14,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from conftest import noise
-from nets import layouts, reference
+from conftest import ADAIN_STYLES, noise
+from nets import reference
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -112,15 +112,11 @@ def test_reconet(export_family: Callable[[str], Exported], norm: str) -> None:
     check_against(done, picture_formula(lambda x: reference.reconet(x, state, 1, norm == "frn"), 2 / 255, -1, 4))
 
 
-def test_adain(tmp_path: Path) -> None:
-    decoder, vgg = tmp_path / "decoder.pth", tmp_path / "vgg.pth"
-    torch.save(layouts.vivid(layouts.adain_decoder(), "28", 0.15, 0.5), decoder)
-    torch.save(layouts.adain_vgg(), vgg)
-    styles = [(noise(40, 50), 1.0)]
-    done = export_net(ExportSpec(decoder, tmp_path / "a.onnx", tmp_path / "a.ts", vgg=vgg, styles=styles, alpha=0.8))
-    assert done.notes == ("style baked in: array [40, 50, 3] 100%; alpha 0.8",)
-    net = load_net(decoder, vgg=vgg, styles=styles, alpha=0.8).module
-    check_against(done, picture_formula(net, 1 / 255, 0, 8))
+def test_adain(adain: Exported) -> None:
+    assert adain.notes == ("style baked in: array [40, 50, 3] 100%; alpha 0.8",)
+    decoder, vgg = (adain.onnx.with_name(name) for name in ("decoder.pth", "vgg.pth"))
+    net = load_net(decoder, vgg=vgg, styles=ADAIN_STYLES, alpha=0.8).module
+    check_against(adain, picture_formula(net, 1 / 255, 0, 8))
 
 
 def test_the_graph_states_shapes_and_metadata(tiny_onnx: Path, tiny_checkpoint: Path) -> None:

@@ -27,7 +27,6 @@ from live.helpers import Inverter, quiet, still, wait_for
 from live.serving import served
 from nstopt import engines
 from nstopt.engines.engine import Engine
-from nstopt.export.exporter import ExportSpec, export_net
 from nstopt.live.controls import Controls
 from nstopt.live.moving_picture import moving_picture
 from nstopt.live.page.viewer import screenshot
@@ -38,7 +37,6 @@ from nstopt.pictures.files import Picture
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
-from nstopt.samples import SAMPLES
 
 SIZE = Size(360, 480)
 HERE, OWN = moving_picture(SIZE, 1.0), moving_picture(SIZE, 4.0)
@@ -106,15 +104,14 @@ def y4m(path: Path, picture: Picture) -> Path:
 
 
 @pytest.fixture(scope="module")
-def starry(once: Once, photos: Path) -> Iterator[Engine]:
+def starry(once: Once, realtime_onnx: Path, photos: Path) -> Iterator[Engine]:
     """The bundled net realtime_starry for any size."""
 
     def fill(folder: Path) -> None:
-        model, val = folder / "realtime_starry.onnx", folder / "val"
+        val = folder / "val"
         val.mkdir()
         (val / "0.png").write_bytes((photos / "0.png").read_bytes())
-        export_net(ExportSpec(SAMPLES["realtime_starry"], model))
-        build_engine(BuildSpec(model, folder, folder / "starry.nst", sizes=Sizes(), val=val))
+        build_engine(BuildSpec(realtime_onnx, folder, folder / "starry.nst", sizes=Sizes(), val=val))
 
     with engines.load(once("starry", fill) / "starry.nst") as engine:
         yield engine

@@ -10,7 +10,6 @@ from conftest import Once
 
 from nstopt import engines
 from nstopt.engines.smoothed import SmoothedEngine, load_smoothed
-from nstopt.export.exporter import ExportSpec, export_net
 from nstopt.media.flicker import Clip, flicker
 from nstopt.media.stabilize import Former, Stabilizer
 from nstopt.pictures.files import Picture, cover, demo_photographs
@@ -18,23 +17,21 @@ from nstopt.pictures.flow import inside, warp
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
 from nstopt.pipeline.spec import BuildSpec
-from nstopt.samples import SAMPLES
 from nstopt.train.warp import random_flow
 
 SIDE = 96
 
 
 @pytest.fixture(scope="module")
-def student(once: Once, photos: Path) -> Path:
+def student(once: Once, realtime_onnx: Path, photos: Path) -> Path:
     """The bundle of realtime_starry for 96x96."""
-    size = Sizes(Size(SIDE, SIDE))
 
     def fill(folder: Path) -> None:
-        model = export_net(ExportSpec(SAMPLES["realtime_starry"], folder / "net.onnx")).onnx
-        build_engine(BuildSpec(model, folder, sizes=size, val=photos))
+        build_engine(
+            BuildSpec(realtime_onnx, folder, folder / "student.nst", sizes=Sizes(Size(SIDE, SIDE)), val=photos)
+        )
 
-    folder = once("student", fill)
-    return BuildSpec(folder / "net.onnx", folder, sizes=size).bundle_path()
+    return once("student", fill) / "student.nst"
 
 
 @pytest.fixture

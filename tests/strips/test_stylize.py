@@ -8,14 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
-from conftest import noise
-from nets import layouts
 from numpy.typing import NDArray
 
 from nstopt.engines import backend
 from nstopt.engines.backend import CompiledModel
-from nstopt.export.exporter import Exported, ExportSpec, export_net
+from nstopt.export.exporter import Exported
 from nstopt.manifest import InputShape
 from nstopt.pictures.files import Picture, cover, demo_photograph, read_picture
 from nstopt.pictures.size import Size
@@ -80,14 +77,9 @@ def test_sizes(size: Size, tiny_onnx: Path, photograph: Picture) -> None:
         assert levels.max() <= 1
 
 
-def test_adain(tmp_path: Path, photograph: Picture) -> None:
+def test_adain(adain: Exported, photograph: Picture) -> None:
     """Its variance divides by the count of the whole picture's pixels."""
-    torch.save(layouts.adain_decoder(), tmp_path / "decoder.pth")
-    torch.save(layouts.adain_vgg(), tmp_path / "vgg.pth")
-    spec = ExportSpec(
-        tmp_path / "decoder.pth", tmp_path / "adain.onnx", vgg=tmp_path / "vgg.pth", styles=((noise(40, 50), 1.0),)
-    )
-    model = lowered(export_net(spec).onnx, "onnxruntime", "fp32")
+    model = lowered(adain.onnx, "onnxruntime", "fp32")
     for levels in differences(model, "onnxruntime", "fp32", cover(photograph, Size(203, 90))):
         assert levels.max() <= 1
 
