@@ -20,6 +20,7 @@ from nstopt import engines
 from nstopt.bench.process import TimedProcess
 from nstopt.bench.subject import BundleSubject
 from nstopt.bundle import Bundle, adopt, open_bundle
+from nstopt.calib.picture_sets import from_path
 from nstopt.engines.backend import Source
 from nstopt.errors import BuildError, CalibrationError, DeviceError
 from nstopt.export.metadata import ExportInfo
@@ -79,13 +80,16 @@ def build_fastest(spec: BuildSpec, progress: Progress | None = None, keep_all: b
     """Build the fastest engine that meets `spec.min_psnr_db`. The backend and the precision of `spec` have no effect;
     it names one size and one batch. With `keep_all`, the other engines that meet it are kept too.
 
-    Raises BuildError if no engine meets the quality, and what `build_engine` raises for options that no engine can
+    Raises BuildError if no engine meets the quality, MediaError or CalibrationError if there are no pictures at
+    `spec.calib`, and what `build_engine` raises for options that no engine can
     have."""
     progress = progress or Silent()
     raw, info = read_export(spec.model)
     require_exported_for(spec, raw)
     if spec.sizes.only is None or spec.batch is None:
         raise BuildError("the fastest engine is that for one size and batch: name them with --res and --batch")
+    if spec.calib:
+        from_path(spec.calib)  # a path without pictures is found out before the work
     make_folder(spec.folder)
     with tempfile.TemporaryDirectory(prefix=".fastest-", dir=spec.folder) as temporary:
         race = _Race(spec, raw, info, Path(temporary), progress)

@@ -63,7 +63,6 @@ WRONG: dict[str, str] = {
     "build-engine net.onnx --tune --dynamic --val one": r".*--tune measures layers in their shape",
     "build-engine net.onnx --int8 --fp16": r"the openvino backend runs bf16, .* only, not int8-fp16; choose",
     "build-engine net.onnx --fastest --dynamic --val one": r"the fastest engine is that for one size and batch: name",
-    "build-engine net.onnx --fastest --res 48 --val one --min-psnr 120": r"net\.onnx: no engine reaches 120 dB: ",
     "optimize no.pth": r"no\.pth: no such file; name a checkpoint",
     "optimize net.onnx --calib no": r"no: no such folder of pictures",
     "bench net.nst --min-psnr 50": r"net\.nst: this engine is built already; .* go with a net",

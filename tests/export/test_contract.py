@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from conftest import noise
 
-from nstopt.export.contract import PictureIn, PictureModule, PictureOut
+from nstopt.errors import ExportError
+from nstopt.export.contract import PictureIn, PictureModule, PictureOut, check_keeps_size
 from nstopt.nets.net import Convention, Net
 
 CONVENTIONS = [
@@ -49,3 +52,11 @@ def test_the_identity_net_returns_the_picture(convention: Convention) -> None:
     net = Net("custom", (), 0, torch.nn.Identity(), convention, 4, "0" * 64)
     image = torch.from_numpy(noise(21, 30)[None])
     torch.testing.assert_close(PictureModule(net)(image), image)
+
+
+@pytest.mark.parametrize("after", [(2, 3, 80, 48), (2, 3, 36, 20), (2, 3, 40, 56), (2, 1, 40, 24), (2, 3, 40)])
+def test_a_net_must_keep_the_size(after: tuple[int, ...]) -> None:
+    check_keeps_size((2, 3, 40, 24), (2, 3, 40 + 31, 24))  # PictureOut crops as much
+    message = f"not an image-to-image net: it maps [2, 3, 40, 24] to {list(after)} "
+    with pytest.raises(ExportError, match=re.escape(message)):
+        check_keeps_size((2, 3, 40, 24), after)

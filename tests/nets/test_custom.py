@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nstopt.errors import CheckpointError
 from nstopt.nets import Convention, load_net
 from nstopt.nets.checkpoint import read_state_dict
+from nstopt.nets.custom import load_program
 
 from . import layouts
 
@@ -98,7 +99,7 @@ def test_a_class_in_the_working_folder(tiny: Path) -> None:
 )
 def test_bad_arch(tiny: Path, arch: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        load_net(tiny, arch=arch, convention=UNIT)
+        load_program(tiny, arch)
 
 
 def test_a_checkpoint_of_another_class(tiny: Path) -> None:
