@@ -63,6 +63,11 @@ def _require_regular(status: os.stat_result, path: Path) -> None:
         raise OSError(errno.EINVAL, "a device, pipe or socket, not a file", str(path))
 
 
+def real_path(path: Path) -> Path:
+    """Return the absolute path without symbolic links. Unlike Path.resolve, it raises nothing for a loop of them."""
+    return Path(os.path.realpath(path))
+
+
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits. Raises OSError if the file cannot be read."""
     digest = hashlib.sha256()

@@ -23,8 +23,8 @@ from pathlib import Path
 from nstopt.errors import NstoptError, one_line
 from nstopt.files import cache_folder, write_atomically
 
-# Seconds for the import of a runtime and a small run; and for each further megapixel, on a slow machine.
-SECONDS, SECONDS_PER_MEGAPIXEL = 40.0, 40.0
+# Seconds for the import of a runtime and a small run; for each further megapixel, on a slow machine; and at most.
+SECONDS, SECONDS_PER_MEGAPIXEL, MOST_SECONDS = 40.0, 40.0, 600.0
 MEMORY_SHARE = 0.75  # of the machine's memory, for the data of such a process
 DONE = "done"
 STDOUT = 1
@@ -37,7 +37,7 @@ def run_first(module: str, *arguments: object, what: str, kind: type[NstoptError
 
     Raises `kind`, whose message calls the program `what`, if the process crashes, ends early or takes too long.
     """
-    seconds = SECONDS + SECONDS_PER_MEGAPIXEL * megapixels
+    seconds = min(SECONDS + SECONDS_PER_MEGAPIXEL * megapixels, MOST_SECONDS)
     try:
         ran = in_a_process(module, *map(str, arguments), seconds=seconds)
     except subprocess.TimeoutExpired as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nstopt.errors import MediaError
+from nstopt.files import real_path
 from nstopt.pictures.files import list_pictures
 
 # Formats that can hold an alpha channel.
@@ -47,19 +48,19 @@ def list_jobs(source: Path, target: Path, keep_alpha: bool, side_by_side: Path |
 
 def _check_outputs(jobs: list[PictureJob]) -> None:
     """Raise MediaError if an output would overwrite a source or another output."""
-    sources = {job.source.resolve() for job in jobs}
+    sources = {real_path(job.source) for job in jobs}
     outputs: dict[Path, PictureJob] = {}
     for job in jobs:
         for path in (job.target, job.side_by_side):
             if path is None:
                 continue
-            if path.resolve() in sources:
+            if real_path(path) in sources:
                 raise MediaError(f"{path}: the result would overwrite the picture itself; choose another output")
-            other = outputs.setdefault(path.resolve(), job)
+            other = outputs.setdefault(real_path(path), job)
             if other is not job:
                 both = f"{other.source.name} and {job.source.name}"
                 raise MediaError(f"{path}: would be the result of both {both}; rename one of them")
-        if job.side_by_side and job.side_by_side.resolve() == job.target.resolve():
+        if job.side_by_side and real_path(job.side_by_side) == real_path(job.target):
             raise MediaError(f"{job.target}: would be both the result and the side-by-side picture; choose another one")
 
 

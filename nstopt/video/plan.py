@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nstopt.errors import MediaError
+from nstopt.files import real_path
 from nstopt.video.clip import Clip, probe
 from nstopt.video.encode import Encoding, choose_encoding
 from nstopt.video.segments import Segment, split
@@ -45,7 +46,7 @@ def plan_video(job: VideoJob) -> VideoPlan:
     Raises MediaError if the video cannot be read, if the result would overwrite it, or if it cannot be
     encoded as asked.
     """
-    if job.target.resolve() == job.source.resolve():
+    if real_path(job.target) == real_path(job.source):
         raise MediaError(f"{job.target}: the result would overwrite the video itself; choose another output")
     if job.target.is_dir():
         raise MediaError(f"{job.target}: is a folder; name the video to write")

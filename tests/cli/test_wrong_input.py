@@ -117,6 +117,13 @@ def test_an_error_takes_one_line_and_loses_nothing(
     assert files(wrong) == before
 
 
+def test_a_loop_of_symbolic_links(folder: Path, cli: Cli) -> None:
+    Path("loop.png").symlink_to("loop.png")
+    ran = cli("stylize", "net.nst", "loop.png")
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert ran.err.startswith("error: loop.png: not a readable picture (Too many levels of symbolic links")
+
+
 @pytest.mark.skipif(count_gpus() > 0, reason="this machine has an NVIDIA GPU")
 def test_tensorrt_without_a_gpu(folder: Path, cli: Cli) -> None:
     ran = cli("build-engine", "net.onnx", "--backend", "tensorrt", "--res", 48, "--val", "one")

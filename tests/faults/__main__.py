@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from .attempts import has_small_disks, killed, long_files, run, small_disk, sound, twice, written_bytes
-from .commands import COMMANDS, OUT, Command, prepare
+from .commands import COMMANDS, OUT, Command, bits, prepare
 
 # Python installs its handler of Ctrl-C, and nstopt its own, in the first moments of a process.
 STARTED = 0.4
@@ -59,9 +59,12 @@ def main() -> int:
 def tries(command: Command, kills: int, random: Random) -> Iterator[tuple[str, str]]:
     """Yield the kind of each attempt, and what is wrong with its ending, or ""."""
     begin = time.monotonic()
-    yield "sound", sound(command)
+    wrong = sound(command)
+    yield "sound", wrong
+    if wrong:
+        return
     seconds, written = time.monotonic() - begin, written_bytes()
-    expected = (OUT / command.resumed).read_bytes() if command.resumed else None
+    expected = bits(OUT / command.resumed) if command.resumed else None
     for _ in range(kills if command.is_killed else 0):
         if command.resumed or not command.overwrites:
             shutil.rmtree(OUT, ignore_errors=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nstopt.files import MARK
 
-from .commands import OUT, Command, check_outputs
+from .commands import OUT, Command, bits, check_outputs
 
 INTERRUPTED = 130
 # Puts a small disk over `out`, in name spaces of its own, where no privileges are needed; keeps what was written.
@@ -42,7 +42,7 @@ def sound(command: Command) -> str:
 
 
 def killed(command: Command, after: float, by: signal.Signals, expected: bytes | None) -> str:
-    """It is ended after some seconds. If it resumes, the same command then gives the `expected` bytes."""
+    """It is ended after some seconds. If it resumes, the same command then gives the `expected` bits."""
     process = subprocess.Popen(nstopt(command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     time.sleep(after)
     process.send_signal(by)
@@ -58,9 +58,9 @@ def killed(command: Command, after: float, by: signal.Signals, expected: bytes |
         return ""
     if wrong := sound(command):
         return f"{what}does not go on: {wrong}"
-    same = (OUT / command.resumed).read_bytes() == expected
+    same = bits(OUT / command.resumed) == expected
     shutil.rmtree(OUT)
-    return "" if same else f"{what}{command.resumed} has other bytes after it went on"
+    return "" if same else f"{what}{command.resumed} has other bits after it went on"
 
 
 def long_files(command: Command, after: int) -> str:

@@ -12,6 +12,7 @@ from conftest import noise, write_video
 from made import build_inverter, record_of, run_of
 from nets import layouts
 from PIL import Image
+from safetensors.torch import load_file
 from train.material import write_lossnet, write_pictures
 
 from nstopt.bundle import open_bundle
@@ -41,7 +42,7 @@ READ: dict[str, Read] = {
 class Command:
     """Arguments of nstopt, which write below `out`.
 
-    `is_killed`: kills are tried. `resumed`: the file that must have the same bytes after a kill and a second run as
+    `is_killed`: kills are tried. `resumed`: the file that must have the same bits after a kill and a second run as
     without a kill. `overwrites`: the output may be there already."""
 
     arguments: str
@@ -93,6 +94,14 @@ def prepare() -> None:
     write_pictures(Path("photos"))
     write_lossnet(Path("lossnet.npz"))
     Path("run.json").write_bytes(msgspec.json.encode(run_of(record_of())))
+
+
+def bits(path: Path) -> bytes:
+    """Return the content of an output; of a net its weights, since safetensors orders metadata at random."""
+    if path.suffix != ".safetensors":
+        return path.read_bytes()
+    weights = load_file(path)
+    return b"".join(weights[name].numpy().tobytes() for name in sorted(weights))
 
 
 def check_outputs() -> None:
