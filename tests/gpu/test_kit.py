@@ -31,10 +31,12 @@ def test_every_precision_size_and_peer_is_a_step_of_its_own() -> None:
     assert names[:5] == ["nvidia-smi", "packages", "doctor", "smoke", "tests"]
     assert names[5:] == [
         *("bench-fp32-256", "bench-fp32-512", "bench-int8-256", "bench-int8-512"),
-        *("peer-torch-cuda", "picture-fp32", "picture-int8"),
+        *("tune-fp32", "tune-int8", "peer-torch-cuda", "picture-fp32", "picture-int8"),
     ]
     assert [step.name for step in listed if "--layers" in step.command] == ["bench-fp32-512", "bench-int8-512"]
     assert kit.NET.is_file()
+    assert kit.tune("net", "int8-fp16", "512")[-3:] == ("--tune", "--int8", "--fp16")
+    assert kit.tune("net", "fp32", "512")[-1] == "--tune"
 
 
 def write_results(folder: Path) -> None:
@@ -43,7 +45,8 @@ def write_results(folder: Path) -> None:
     bundle.mkdir(parents=True)
     precision = {"asked": "int8", "computes": "fp32", "layers": {}, "differences": ["conv1 reads FP32, not INT8"]}
     quality = {"psnr_db_mean": 45.32, "psnr_db_worst": 43.11}
-    (bundle / "manifest.json").write_text(json.dumps({"precision": precision, "quality": quality}))
+    tuned = {"layer": "norms and scales", "form": "default", "latency_ms": {"default": 1.0, "own norms": 1.5}}
+    (bundle / "manifest.json").write_text(json.dumps({"precision": precision, "quality": quality, "tuning": [tuned]}))
     (bundle / "engine.plan").write_bytes(b"native code")
     (bundle / "build.log").write_text("[INFO] built")
     (folder / "cache" / "nstopt" / "failed-build").mkdir(parents=True)
@@ -58,10 +61,18 @@ def write_results(folder: Path) -> None:
 def test_the_summary_tells_what_ran_and_what_was_built(tmp_path: Path) -> None:
     write_results(tmp_path)
     page = summary(tmp_path, [run(OK, tmp_path), run(FAILED, tmp_path)])
-    assert "| good | ok | 0 |" in page
+    assert "State: 1 of 2 steps failed: bad." in page
+    assert "| good | ok | 0 | fine |" in page
+    assert "| bad | failed (1) | 0 | error: no tactic for conv3 |" in page
+    assert "| norms and scales | default | default 1.000, own norms 1.500 |" in page
     assert "## bad: failed (1)\n\n```\nerror: no tactic for conv3\n```" in page
     assert "| net-512x512-int8-tensorrt.nst | 1.23 | fp32 | conv1 reads FP32, not INT8 | 45.3 | 43.1 |" in page
     assert "| 512x512 | torch-cuda | 5.68 |" in page
+
+
+def test_a_run_that_got_nowhere_has_no_empty_tables(tmp_path: Path) -> None:
+    page = summary(tmp_path, [run(FAILED, tmp_path)])
+    assert page.count("None: no step got so far.") == 3
 
 
 def test_the_archive_holds_all_but_plans(tmp_path: Path) -> None:

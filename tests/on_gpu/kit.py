@@ -4,8 +4,8 @@
 
 or by `python tests/on_gpu/kit.py FOLDER` in an environment that has nstopt with its extras `gpu` (or `pascal`) and
 `dev`. Each step is a process with a log and a time limit of its own; a step that fails stops no other. The archive
-holds a summary page, all logs, the manifests, build logs, layer reports and graphs of the engines, what failed builds
-left, run files and pictures; it holds no plan.
+holds a summary page, a page of all benches, all logs, the manifests, build logs, layer reports and graphs of the
+engines, what failed builds left, run files and pictures; it holds no plan.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ MINUTE = 60
 LEFT_OUT = (".plan", ".timing")
 CACHE = "cache"
 TAIL_LINES = 12
+# Characters of a log's last line in the table of steps.
+MAX_NOTE = 100
 
 
 class Step(NamedTuple):
@@ -71,6 +73,8 @@ def steps(precisions: Sequence[str], peers: Sequence[str], sizes: Sequence[str] 
         for size in sizes:
             layers = ("--layers",) if size == FIRST_SIZE else ()
             yield Step(f"bench-{precision}-{size}", bench(str(NET), precision, size, *layers))
+    for precision in precisions:
+        yield Step(f"tune-{precision}", tune(NET.stem, precision, FIRST_SIZE))
     for peer in peers:
         yield Step(f"peer-{peer}", bench(str(NET), ",".join(precisions), FIRST_SIZE, "--compare", peer))
     for precision in precisions:
@@ -81,6 +85,12 @@ def steps(precisions: Sequence[str], peers: Sequence[str], sizes: Sequence[str] 
 
 def bench(net: str, precisions: str, size: str, *more: str) -> tuple[str, ...]:
     return nstopt("bench", net, "--backend", "tensorrt", "--precision", precisions, "--res", size, *more)
+
+
+def tune(net: str, precision: str, size: str) -> tuple[str, ...]:
+    options = (f"--{part}" for part in precision.split("-") if part != "fp32")
+    export = f"nstopt-out/{net}.onnx"  # which the benches have left
+    return nstopt("build-engine", export, "--backend", "tensorrt", "--res", size, "--tune", *options)
 
 
 def run(step: Step, folder: Path) -> Done:
@@ -114,38 +124,73 @@ def run(step: Step, folder: Path) -> Done:
 
 def summary(folder: Path, steps_done: Sequence[Done]) -> str:
     """Return the summary page, in Markdown."""
-    lines = ["# nstopt on a GPU", "", _log(folder, "doctor"), "", "## Steps", "", "| step | | s |", "|---|---|---|"]
-    lines += [f"| {one.step.name} | {one.verdict} | {one.seconds:.0f} |" for one in steps_done]
-    lines += ["", "## Engines", "", "| engine | ms (p50) | computes | not as the graph | dB mean | worst |"]
-    lines += ["|---|---|---|---|---|---|", *_engine_rows(folder)]
-    lines += ["", "## Peers", "", "| run | label | ms (p50) |", "|---|---|---|", *_run_rows(folder)]
+    failed = [one.step.name for one in steps_done if one.status != 0]
+    state = f"{len(failed)} of {len(steps_done)} steps failed: {', '.join(failed)}" if failed else "all steps passed"
+    lines = ["# nstopt on a GPU", "", f"State: {state}.", "", _log(folder, "doctor"), "", "## Steps"]
+    lines += _table("step | | s | last line of the log", (_step_row(folder, one) for one in steps_done))
+    lines += ["", "## Smoke test", "", _log(folder, "smoke")]
+    lines += [
+        "",
+        "## Engines",
+        *_table("engine | ms (p50) | computes | not as the graph | dB mean | worst", _engines(folder)),
+    ]
+    lines += ["", "## Chosen by --tune", *_table("engine | layer | form | ms of each form", _tuned(folder))]
+    lines += ["", "## All times", *_table("size | engine or peer | ms (p50)", _runs(folder))]
     for one in steps_done:
         if one.status != 0:
             lines += ["", f"## {one.step.name}: {one.verdict}", "", _log(folder, one.step.name, TAIL_LINES)]
-    lines += ["", "## Smoke test", "", _log(folder, "smoke")]
     return "\n".join(lines) + "\n"
 
 
-def _log(folder: Path, name: str, last: int | None = None) -> str:
+def _table(heads: str, rows: Iterator[str]) -> list[str]:
+    """Return the lines of a table; of a sentence where it has no row."""
+    found = [f"| {row} |" for row in rows]
+    rule = "---|" * len(heads.split("|"))
+    return ["", f"| {heads} |", f"|{rule}", *found] if found else ["", "None: no step got so far."]
+
+
+def _step_row(folder: Path, done: Done) -> str:
+    """A pipe in a log's line would end the cell."""
+    (last,) = _lines(folder, done.step.name)[-1:] or [""]
+    return f"{done.step.name} | {done.verdict} | {done.seconds:.0f} | {last[:MAX_NOTE].replace('|', '/')}"
+
+
+def _lines(folder: Path, name: str) -> list[str]:
     file = folder / f"{name}.log"
     text = file.read_text(errors="replace").splitlines()[1:] if file.is_file() else ["not run"]
-    return "\n".join(["```", *(text[-last:] if last else text), "```"])
+    return [line for line in text if line.strip()]
 
 
-def _engine_rows(folder: Path) -> Iterator[str]:
-    times = {one["label"]: one["latency_ms"]["p50"] for one in _records(folder) if not one["is_peer"]}
+def _log(folder: Path, name: str, last: int = 0) -> str:
+    """Return the last lines of a log, all if `last` is 0."""
+    return "\n".join(["```", *_lines(folder, name)[-last:], "```"])
+
+
+def _manifests(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in sorted(folder.glob("nstopt-out/*.nst/manifest.json")):
-        manifest, name = json.loads(file.read_text()), file.parent.name
+        yield file.parent.name, json.loads(file.read_text())
+
+
+def _engines(folder: Path) -> Iterator[str]:
+    times = {one["label"]: one["latency_ms"]["p50"] for one in _records(folder) if not one["is_peer"]}
+    for name, manifest in _manifests(folder):
         precision, quality = manifest["precision"], manifest.get("quality") or {}
         ms = f"{times[name]:.2f}" if name in times else "–"
         differences = "; ".join(precision.get("differences", [])) or "–"
         db = " | ".join(f"{quality.get(key, float('nan')):.1f}" for key in ("psnr_db_mean", "psnr_db_worst"))
-        yield f"| {name} | {ms} | {precision['computes']} | {differences} | {db} |"
+        yield f"{name} | {ms} | {precision['computes']} | {differences} | {db}"
 
 
-def _run_rows(folder: Path) -> Iterator[str]:
+def _tuned(folder: Path) -> Iterator[str]:
+    for name, manifest in _manifests(folder):
+        for one in manifest.get("tuning", ()):
+            times = ", ".join(f"{form} {ms:.3f}" for form, ms in one["latency_ms"].items())
+            yield f"{name} | {one['layer']} | {one['form']} | {times}"
+
+
+def _runs(folder: Path) -> Iterator[str]:
     for one in _records(folder):
-        yield f"| {one['height']}x{one['width']} | {one['label']} | {one['latency_ms']['p50']:.2f} |"
+        yield f"{one['height']}x{one['width']} | {one['label']} | {one['latency_ms']['p50']:.2f}"
 
 
 def _records(folder: Path) -> Iterator[dict[str, Any]]:
@@ -188,6 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         list(filter(None, text.split(","))) for text in (given.precisions, given.peers, given.sizes)
     )
     done = [run(step, folder) for step in steps(precisions or fast_precisions(), peers, sizes)]
+    if runs := sorted(map(str, folder.glob("nstopt-out/bench-*.json"))):
+        done.append(run(Step("report", nstopt("report", *runs, "--output", "report.html"), 5 * MINUTE), folder))
     (folder / "summary.md").write_text(summary(folder, done))
     failed = [one.step.name for one in done if one.status != 0]
     print(f"summary: {folder / 'summary.md'}\narchive: {pack(folder)}")

@@ -128,6 +128,31 @@ def test_arrays_on_the_gpu(build: Build, models: Path) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+def test_a_graph_for_each_pair_of_addresses(build: Build, models: Path) -> None:
+    """Double buffering: graphs of two pairs take turns on one context."""
+    from nstopt.engines.tensorrt.arrays import DeviceArray
+    from nstopt.engines.tensorrt.cuda import DeviceMemory, Stream
+
+    image, _ = reference(models, SIZES[0])
+    pictures = [image, np.ascontiguousarray(image[:, ::-1])]
+    engine: Any
+    with nstopt.load(build("fp32", SIZES[0]).path) as engine:
+        expected, stream = [engine(picture) for picture in pictures], Stream()
+        memories = [[DeviceMemory(image.nbytes) for _ in range(2)] for _ in pictures]
+        arrays = [[DeviceArray(one.pointer, image.shape, one.close) for one in pair] for pair in memories]
+        for _ in range(4):
+            for picture, right, (read, written), (source, target) in zip(
+                pictures, expected, memories, arrays, strict=True
+            ):
+                stream.upload(read.pointer, picture.ctypes.data, picture.nbytes)
+                stream.synchronize()
+                engine(source, out=target)
+                found = np.empty_like(image)
+                stream.download(found.ctypes.data, written.pointer, found.nbytes)
+                stream.synchronize()
+                np.testing.assert_array_equal(found, right)
+
+
 def test_times(build: Build, models: Path) -> None:
     image, _ = reference(models, SIZES[2])
     with nstopt.load(build("fp32", SIZES[2]).path) as engine:
