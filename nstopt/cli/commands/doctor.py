@@ -49,14 +49,14 @@ def doctor_command(
 def _smoke() -> None:
     """Run the smoke test and print each outcome. Raises DeviceError without a GPU."""
     from nstopt.engines.tensorrt import BACKEND
-    from nstopt.engines.tensorrt.smoke import run_smoke_test
+    from nstopt.engines.tensorrt.smoke import consequence, run_smoke_test
 
     shown = table("", "trial", "kernels that multiply", "finding", title="Smoke test")
-    failed = []
+    outcomes = []
     for one in run_smoke_test(BACKEND):
         say(f"{one.trial.name}: {one.failure or 'passed'}")
         shown.add_row("no" if one.failure else "ok", one.trial.name, "\n".join(one.kernels), one.failure)
-        failed += [one.trial] if one.failure else []
+        outcomes.append(one)
     console.print(shown)
-    for trial in failed:
-        say(f"{trial.name} fails here; builds use {trial.instead or 'it all the same: there is no other form'}")
+    for trial in (one.trial for one in outcomes if one.failure):
+        say(f"{trial.name} fails here; {consequence(trial, outcomes)}")

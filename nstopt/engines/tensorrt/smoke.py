@@ -141,6 +141,14 @@ def avoided(outcomes: list[Outcome]) -> frozenset[str]:
     return frozenset(one.name for one in failed if one.forms != DEFAULT or (one.instead and one.needs in passed))
 
 
+def consequence(trial: Trial, outcomes: list[Outcome]) -> str:
+    """Say what builds do after a trial that failed."""
+    if trial.forms != DEFAULT:
+        return "builds leave it out"
+    is_avoided = trial.name in avoided(outcomes)
+    return f"builds use {trial.instead}" if is_avoided else "builds use it all the same: no other form works here"
+
+
 def feed() -> dict[str, NDArray[np.float32]]:
     """Return the input of every trial."""
     shape = (1, CHANNELS, SIDE, SIDE)

@@ -73,6 +73,17 @@ def test_what_fails_and_has_another_form_is_avoided() -> None:
     assert smoke.avoided(outcomes("int8", "int8-depthwise", "int8-reflected")) == frozenset()  # nothing would be INT8
 
 
+def test_what_builds_do_is_said() -> None:
+    def said(name: str, *failed: str) -> str:
+        outcomes = [Outcome(trial, "why" if trial.name in (name, *failed) else "") for trial in TRIALS]
+        return smoke.consequence(NAMED[name], outcomes)
+
+    assert said("int8-depthwise") == "builds use floats for convolutions in groups"
+    assert said("own-norm") == "builds leave it out"
+    for name, other in (("norm", "own-norm"), ("int8-fp16", "int8-fp16-scales"), ("int8-depthwise", "int8")):
+        assert said(name, other) == said("int8") == "builds use it all the same: no other form works here"
+
+
 @pytest.fixture
 def gtx_1060(monkeypatch: pytest.MonkeyPatch) -> GpuDevice:
     for module in (tensorrt, avoided, smoke):
