@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from nstopt.calib.calibrate import Calibration, collect_from_set
-from nstopt.calib.int8 import quantized_tensors
+from nstopt.calib.int8 import INT8_OUT, quantized_tensors
 from nstopt.calib.picture_sets import PictureSet
 from nstopt.calib.quality import psnr_db
 from nstopt.calib.ranges import SYMMETRIC, Int8Inputs, QuantScheme
@@ -66,9 +66,10 @@ def ablate(
 
     ours = on_held_out(calibration.inputs)
     results = [_measured(variant, ours, recipe) for variant, recipe in _variants(best, quantized_tensors(model.graph))]
+    floats = replace(best, levels=best.beyond_int8)  # the devices that need zero points of 0 have no such norms
     results += [
-        _measured("zero points of 0, with the exact offset", on_held_out(SYMMETRIC), best),
-        _measured("zero points of 0, without the offset", on_held_out(_WithoutOffset(())), best),
+        _measured("zero points of 0, with the exact offset", on_held_out(SYMMETRIC), floats),
+        _measured("zero points of 0, without the offset", on_held_out(_WithoutOffset(())), floats),
     ]
     for name, other in others.items():
         rendered, _ = calibration.render(other, validation)
@@ -86,8 +87,11 @@ def _variants(best: Recipe, tensors: Iterable[str]) -> list[tuple[str, Recipe]]:
         ("no equalization", replace(best, exponents=(None,) * count)),
         ("equalized by 0.5, not searched", replace(best, exponents=(0.5,) * count)),
     ]
-    if best.levels:
-        variants.append(("every layer in one INT8 convolution", replace(best, levels={})))
+    if best.writing_int8:
+        variants.append(("norms that read floats", replace(best, levels=best.beyond_int8)))
+    if best.beyond_int8:
+        levels = dict.fromkeys(best.writing_int8, INT8_OUT)
+        variants.append(("every layer in one INT8 convolution", replace(best, levels=levels)))
     return variants
 
 

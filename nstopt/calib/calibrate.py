@@ -28,7 +28,7 @@ from nstopt.progress import Progress
 
 INT8_METHOD = (
     "8-bit inputs of convolutions; int8 weights per channel, rounded by GPTQ; channels equalized through the norms; "
-    "exponents, ranges, rounding and levels of layers searched by the error of the picture"
+    "8-bit outputs for norms; exponents, ranges, rounding and levels of layers searched by the error of the picture"
 )
 # uint8 RGB [H, W, 3] → its stylized picture, the same shape.
 Stylize = Callable[[Picture], Picture]
@@ -141,7 +141,7 @@ def collect_from_set(model: onnx.ModelProto, calibration: Calibration, progress:
             yield picture
 
     try:
-        stats = collect(model, loaded(), calibration.batch)
+        stats = collect(model, loaded(), calibration.batch, sums=calibration.inputs.norms)
     except ValueError as error:
         raise CalibrationError(
             f"{pictures.source}: the net gives no finite numbers on these pictures: {error}"
@@ -161,8 +161,9 @@ def tried(candidates: Sequence[Candidate]) -> tuple[CandidateInfo, ...]:
 
 def _describe(candidate: Candidate) -> str:
     recipe = candidate.recipe
-    raised = [f"{layer} {level}" for layer, level in recipe.levels.items()]
+    raised = [f"{layer} {level}" for layer, level in recipe.beyond_int8.items()]
+    written = [f"{len(recipe.writing_int8)} write int8"] if recipe.writing_int8 else []
     exponents = " ".join("-" if exponent is None else f"{exponent:g}" for exponent in dict.fromkeys(recipe.exponents))
     plain = [] if recipe.gptq else ["weights to nearest"]
     min_max = [f"{len(recipe.min_max)} min-max ranges"] if recipe.min_max else []
-    return "; ".join([f"equalized {exponents}", *plain, *min_max, ", ".join(raised) or "all int8"])
+    return "; ".join([f"equalized {exponents}", *plain, *min_max, ", ".join(raised) or "all int8", *written])

@@ -1,11 +1,13 @@
 """INT8 quantization of a graph, as QuantizeLinear/DequantizeLinear (Q/DQ) pairs.
 
-    x ─ Conv(w)   ⇒   int8:    x ─ Q ─ DQ ─ Conv(DQ(w as int8))
-                      int8x2:  h = DQ(Q(x));  Conv(h) + Conv(DQ(Q(x - h)))        both with DQ(w as int8)
+    x ─ Conv(w)   ⇒   int8:      x ─ Q ─ DQ ─ Conv(DQ(w as int8))
+                      int8-out:  x ─ Q ─ DQ ─ Conv(DQ(w as int8)) ─ Q ─ DQ
+                      int8x2:    h = DQ(Q(x));  Conv(h) + Conv(DQ(Q(x - h)))        both with DQ(w as int8)
 
-Only the inputs of convolutions are quantized: activations (8 bits, one scale) and weights (int8, a scale per output
-channel). Quantizing a convolution's output too, before the norm that follows, costs 10–20 dB on style nets. A Q/DQ pair
-goes before the paddings of a convolution, which then move bytes instead of floats.
+The inputs of convolutions are quantized: activations (8 bits, one scale) and weights (int8, a scale per output
+channel). A Q/DQ pair goes before the paddings of a convolution, which then move bytes instead of floats.
+
+A layer may write INT8 too (`int8-out`), if only a norm reads it (sums.py).
 
 A layer whose input needs more than 8 bits (`int8x2`) gets a second INT8 convolution on the rounding error of the first
 one's input: 16 bits for twice the time, where FP32 takes four times as long.
@@ -31,8 +33,9 @@ from nstopt.calib.rounding import nearest
 from nstopt.graph.nodes import attribute, clone, initializers, multiplying, producers
 
 Array = NDArray[Any]
-# Levels of a quantized convolution: one INT8 convolution, or two.
-INT8_LEVELS = ("int8", "int8x2")
+# Levels of a quantized convolution: one INT8 convolution, one that writes INT8 too, or two.
+INT8_OUT = "int8-out"
+INT8_LEVELS = ("int8", INT8_OUT, "int8x2")
 # (convolution, weight, scale that broadcasts to it) → integers of the weight's shape.
 RoundWeight = Callable[[onnx.NodeProto, Array, Array], NDArray[np.int8]]
 
@@ -72,8 +75,9 @@ def quantize(
 ) -> onnx.ModelProto:
     """Return a copy of FP32 `model` whose convolutions multiply in INT8.
 
-    `ranges` has an entry for each of `quantized_tensors`. `levels` maps convolutions by name to int8, the default,
-    int8x2, or another type, which leaves the convolution as it is. `round_weight` rounds the weights of a convolution.
+    `ranges` has an entry for each of `quantized_tensors`, and for what layers of `int8-out` write. `levels` maps
+    convolutions by name to one of INT8_LEVELS, by default int8, or to another type, which leaves the convolution as it
+    is. `round_weight` rounds the weights of a convolution.
     """
     model = clone(model)
     writer = _Writer(model.graph, ranges, round_weight)
@@ -82,7 +86,7 @@ def quantize(
         if node.name in weighted and (level := (levels or {}).get(node.name, "int8")) in INT8_LEVELS:
             writer.write_quantized(node, level)
         else:
-            writer.nodes.append(node)
+            writer.write_plain(node)
     del model.graph.node[:]
     model.graph.node.extend(writer.nodes)
     graph = ir.from_proto(model)
@@ -100,6 +104,13 @@ class _Writer:
         self._graph, self._ranges, self._round = graph, ranges, round_weight
         self._made_by, self._constants = producers(graph), initializers(graph)
         self._done: set[str] = set()
+        self._rounded: dict[str, str] = {}  # what layers of `int8-out` write → its name once it is dequantized
+
+    def write_plain(self, node: onnx.NodeProto) -> None:
+        """Add a node that is not quantized."""
+        copy = _copy(node)
+        copy.input[:] = [self._rounded.get(name, name) for name in node.input]
+        self.nodes.append(copy)
 
     def write_quantized(self, node: onnx.NodeProto, level: str) -> None:
         """Add a convolution at one of INT8_LEVELS."""
@@ -116,6 +127,10 @@ class _Writer:
         self.nodes.append(first)
         if level == "int8x2":
             self._write_residual(node, first, pads, shifted, source)
+        elif level == INT8_OUT:
+            (written,) = node.output
+            self._pair(written, written, self._ranges[written])
+            self._rounded[written] = f"{written}_dq"
 
     def _write_residual(
         self, node: onnx.NodeProto, first: onnx.NodeProto, pads: list[onnx.NodeProto], shifted: str, source: str

@@ -44,13 +44,14 @@ class QuantScheme(enum.Enum):
 
 @dataclass(frozen=True)
 class Int8Inputs:
-    """The inputs that a backend's INT8 convolutions accept: any zero point for the operators of `free_zero_point`, 0
-    for all others; uint8 besides int8 if `unsigned`; int8 of x - c where there is no uint8, unless `offsets` is
-    False."""
+    """The INT8 inputs that a backend's layers accept. Convolutions: any zero point for the operators of
+    `free_zero_point`, 0 for all others; uint8 besides int8 if `unsigned`; int8 of x - c where there is no uint8, unless
+    `offsets` is False. Norms: int8 if `norms`."""
 
     free_zero_point: tuple[str, ...]
     unsigned: bool = True
     offsets: bool = True
+    norms: bool = False
 
     def scheme(self, readers: Sequence[onnx.NodeProto]) -> QuantScheme:
         """Return the finest scheme that all convolutions that read a tensor accept."""

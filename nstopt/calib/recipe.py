@@ -10,10 +10,11 @@ import onnx
 from numpy.typing import NDArray
 
 from nstopt.calib.equalize import Factors, equalize, factors, streams
-from nstopt.calib.int8 import quantize, quantized_tensors
+from nstopt.calib.int8 import INT8_OUT, quantize, quantized_tensors
 from nstopt.calib.ranges import Int8Inputs, QuantParams, merge_channels, min_max_range, mse_range
 from nstopt.calib.rounding import Array, gptq_convolution, nearest
 from nstopt.calib.statistics import CalibrationStats
+from nstopt.calib.sums import SumRange, fill_ranges, normed_sums, sum_range
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,23 @@ class Recipe:
 
     `exponents` has the equalization exponent of each stream (None: not equalized); `min_max` the tensors with a min-max
     range (all others: MSE range); `gptq` is True if weights are rounded by GPTQ, else to the nearest integer; `levels`
-    maps the layers that are not `int8` to `int8x2`, or to the type that they keep.
+    maps the layers that are not `int8` to `int8-out`, `int8x2`, or the type that they keep.
     """
 
     exponents: tuple[float | None, ...]
     min_max: frozenset[str] = frozenset()
     gptq: bool = True
     levels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def writing_int8(self) -> tuple[str, ...]:
+        """The layers at `int8-out`."""
+        return tuple(layer for layer, level in self.levels.items() if level == INT8_OUT)
+
+    @property
+    def beyond_int8(self) -> dict[str, str]:
+        """The levels of layers that need more than INT8."""
+        return {layer: level for layer, level in self.levels.items() if level != INT8_OUT}
 
 
 class RecipeBuilder:
@@ -40,6 +51,8 @@ class RecipeBuilder:
         self._readers = quantized_tensors(model.graph)
         self._input_of = {node.name: name for name, readers in self._readers.items() for node in readers}
         self._stream_of = {name: i for i, stream in enumerate(self._streams) for name in stream.tensors}
+        self._sums = normed_sums(model.graph) if inputs.norms else {}
+        self._sum_ranges: dict[str, SumRange] = {}
         self._ranges: dict[tuple[str, float | None, bool], QuantParams] = {}
         self._rounded: dict[tuple[str, float | None, float], Array] = {}
 
@@ -47,6 +60,11 @@ class RecipeBuilder:
     def tensors(self) -> tuple[str, ...]:
         """The quantized tensors, without weights, in graph order."""
         return tuple(self._readers)
+
+    @property
+    def normed(self) -> tuple[str, ...]:
+        """The layers that may write INT8, in graph order."""
+        return tuple(self._sums)
 
     def start(self, exponent: float | None) -> Recipe:
         """Return the recipe that equalizes all streams by one exponent, with the defaults for everything else."""
@@ -64,7 +82,15 @@ class RecipeBuilder:
                 return nearest(weight, scale)
             return self._round(node, weight, scale, recipe, ranges[self._input_of[node.name]])
 
-        return quantize(equalize(self._model, chosen), ranges, recipe.levels, round_weight)
+        written = {layer: self._sum_range(layer) for layer in recipe.writing_int8}
+        ranges |= {self._sums[layer]: found.params for layer, found in written.items()}
+        return quantize(fill_ranges(equalize(self._model, chosen), written), ranges, recipe.levels, round_weight)
+
+    def _sum_range(self, layer: str) -> SumRange:
+        """Return the range of what a layer writes, cached: no choice of a recipe changes it."""
+        if layer not in self._sum_ranges:
+            self._sum_ranges[layer] = sum_range(self._stats.histograms[self._sums[layer]])
+        return self._sum_ranges[layer]
 
     def _factors(self, index: int, recipe: Recipe) -> Factors | None:
         exponent = recipe.exponents[index]

@@ -9,7 +9,9 @@ compared with the reference. The steps, in order:
 4. while the target is not met: the levels beyond INT8, the cheapest first, for the layers that gain most decibels for
    their multiply-adds: a second INT8 convolution (`int8x2`), or no quantization (`fp32`, or `bf16` where the engine
    computes in BF16 between its INT8 convolutions);
-5. once it is met: raised layers that are superfluous by then go back, the most expensive first.
+5. once it is met: raised layers that are superfluous by then go back, the most expensive first;
+6. while it stays met: convolutions write INT8 for their norms (`int8-out`), those first that lose the least for the
+   bytes that they save.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from nstopt.calib.int8 import INT8_OUT
 from nstopt.calib.quality import psnr_db
 from nstopt.calib.ranges import Int8Inputs
 from nstopt.calib.recipe import Recipe, RecipeBuilder
@@ -95,6 +98,7 @@ class Search:
         *_, self._exact = level_cost["Conv"]
         self._never = {name: self._exact for name, cost in self._cost.items() if cost[self._exact] < cost["int8"]}
         self._macs = {layer.name: max(layer.work.macs, 1) for layer in costs(model)}
+        self._written = {layer.name: max(layer.work.bytes_written, 1) for layer in costs(model)}
         self.tried: list[Candidate] = []
 
     def run(self, target: QualityTarget, progress: Progress) -> Candidate:
@@ -119,6 +123,9 @@ class Search:
         if target.is_met(best) and best.recipe.levels != self._never:
             progress.step("searching layers that need less")
             best = self._lower_levels(best, target)
+        if target.is_met(best):
+            progress.step("searching convolutions that may write INT8")
+            best = self._write_int8(best, target)
         return best
 
     def build(self, recipe: Recipe) -> onnx.ModelProto:
@@ -206,3 +213,32 @@ class Search:
             lowered = (self._with_level(best, layer, level) for level in cheaper)
             best = next(filter(target.is_met, lowered), best)
         return best
+
+    def _write_int8(self, best: Candidate, target: QualityTarget) -> Candidate:
+        """Let convolutions write INT8 for their norms while the target stays met: all of them, or as many as possible
+        in the order of the error that each adds alone to the picture, for each number that it writes."""
+        layers = [layer for layer in self._builder.normed if best.recipe.levels.get(layer, "int8") == "int8"]
+
+        def writing(chosen: Sequence[str]) -> Candidate:
+            return self.evaluate(replace(best.recipe, levels={**best.recipe.levels, **dict.fromkeys(chosen, INT8_OUT)}))
+
+        def added(layer: str) -> float:
+            return (_error(writing([layer])) - _error(best)) / self._written[layer]
+
+        if not layers or target.is_met(everything := writing(layers)):
+            return everything if layers else best
+        order = sorted(layers, key=added)
+        met, missed, found = 0, len(order), best
+        while missed - met > 1:
+            middle = (met + missed) // 2
+            candidate = writing(order[:middle])
+            if target.is_met(candidate):
+                met, found = middle, candidate
+            else:
+                missed = middle
+        return found
+
+
+def _error(candidate: Candidate) -> float:
+    """Return the error of a candidate's pictures, from both PSNRs; errors of several layers add up."""
+    return float(10 ** (-candidate.score / 10))

@@ -10,22 +10,26 @@ import onnx
 from nstopt.calib.int8 import quantized_tensors
 from nstopt.calib.observe import Histogram, Observer, observe
 from nstopt.calib.rounding import PatchMoments, patch_size
+from nstopt.calib.sums import SumHistogram, normed_sums
 from nstopt.graph.nodes import groups, initializers, multiplying, read_by_norms
 from nstopt.pictures.files import Picture
 
 
 class CalibrationStats(NamedTuple):
-    """Histograms of the tensors to quantize, by tensor name, and input moments of the convolutions of one group, by
-    node name."""
+    """Histograms of the tensors to quantize, by tensor name, those that norms read among them if they were asked for,
+    and input moments of the convolutions of one group, by node name."""
 
     histograms: Mapping[str, Histogram]
     patches: Mapping[str, PatchMoments]
 
 
-def collect(model: onnx.ModelProto, pictures: Iterable[Picture], batch: int = 1) -> CalibrationStats:
+def collect(
+    model: onnx.ModelProto, pictures: Iterable[Picture], batch: int = 1, sums: bool = False
+) -> CalibrationStats:
     """Run FP32 `model` (I/O contract, convolutions named) on pictures, uint8 [H, W, 3], of its size.
 
-    A model of a fixed `batch` gets each picture that many times. Raises ValueError if an activation is not finite.
+    A model of a fixed `batch` gets each picture that many times. With `sums`, histograms include what convolutions
+    write for norms. Raises ValueError if an activation is not finite.
     """
     tensors = quantized_tensors(model.graph)
     constants, normed = initializers(model.graph), read_by_norms(model.graph)
@@ -39,5 +43,7 @@ def collect(model: onnx.ModelProto, pictures: Iterable[Picture], batch: int = 1)
         name: [histograms[name], *(patches[node.name] for node in readers if node.name in patches)]
         for name, readers in tensors.items()
     }
+    written = {name: SumHistogram() for name in normed_sums(model.graph).values()} if sums else {}
+    observers |= {name: [histogram] for name, histogram in written.items()}
     observe(model, observers, pictures, batch)
-    return CalibrationStats(histograms, patches)
+    return CalibrationStats({**histograms, **written}, patches)

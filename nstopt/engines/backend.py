@@ -29,19 +29,21 @@ class Capabilities:
 
     `precisions`: those that `build` takes. `files`: the files that every bundle of this backend has. `free_zero_point`:
     the convolution operators whose INT8 inputs may have any zero point; for others it must be 0. `unsigned`: INT8
-    inputs may be uint8 too. `forms`: the form that layers of a kind take where nothing was measured (graph/forms.py
-    lists kinds and forms; a kind that is not named stays plain). `dynamic_sizes`: one engine can take any size;
-    `several_sizes`: it can take a list of them. `workspace_limit`: `workspace_mib` is obeyed. `build_log`: a build
-    writes build.log. `tf32`: TF32 can be asked for. `compiles_onnx`: False if the backend runs the exported TorchScript
-    file as it was traced. `graph`: the file of a bundle that holds the lowered graph, which `compile` takes; None if
-    there is none. `exact_transposes`: False if a Transpose before an output may quantize it. `judge`: the backend on
-    which an INT8 search runs its candidates, where compiling takes long here; None: this one. `first_run`: False if a
-    bundle from elsewhere is loaded without a first run in a process of its own."""
+    inputs may be uint8 too. `int8_norms`: instance norms read int8 faster than floats. `forms`: the form that layers of
+    a kind take where nothing was measured (graph/forms.py lists kinds and forms; a kind that is not named stays plain).
+    `dynamic_sizes`: one engine can take any size; `several_sizes`: it can take a list of them. `workspace_limit`:
+    `workspace_mib` is obeyed. `build_log`: a build writes build.log. `tf32`: TF32 can be asked for. `compiles_onnx`:
+    False if the backend runs the exported TorchScript file as it was traced. `graph`: the file of a bundle that holds
+    the lowered graph, which `compile` takes; None if there is none. `exact_transposes`: False if a Transpose before an
+    output may quantize it. `judge`: the backend on which an INT8 search runs its candidates, where compiling takes long
+    here; None: this one. `first_run`: False if a bundle from elsewhere is loaded without a first run in a process of
+    its own."""
 
     precisions: frozenset[str]
     files: tuple[str, ...]
     free_zero_point: frozenset[str] = frozenset()
     unsigned: bool = True
+    int8_norms: bool = False
     forms: Mapping[str, str] = field(default_factory=dict)
     dynamic_sizes: bool = True
     several_sizes: bool = False

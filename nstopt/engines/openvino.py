@@ -51,6 +51,8 @@ GROUPED_FORMS = {
         "separable-doubling": "dense",
     },
 }
+# Where norms that read INT8 were measured (docs/int8.md).
+X86 = ("x86_64", "AMD64")
 # A stream on a core of its own never waits for the others' threads, but every stream has activations of its own.
 MOST_VIDEO_STREAMS = 4
 PROFILE_WARMUP = 2
@@ -80,6 +82,7 @@ class OpenVINOBackend(Backend):
         precisions=frozenset({"fp32", "bf16", "fp16", "int8", "int8-bf16"}),
         files=(MODEL, WEIGHTS),
         free_zero_point=frozenset({"Conv"}),
+        int8_norms=platform.machine() in X86,
         # The fastest forms where they were measured: docs/performance.md.
         forms={"upsample-conv": "transposed", "few-outputs": "phase", "few-channel-norm": "means"},
         graph=GRAPH,

@@ -103,5 +103,11 @@ def int8_inputs(backend: Backend, symmetric: bool = False) -> Int8Inputs:
     """Return the inputs that the backend's INT8 convolutions take; with `symmetric`, those of TensorRT on any
     backend."""
     can = backend.capabilities
-    offsets = "int8-offset" not in backend.avoided()
-    return SYMMETRIC if symmetric else Int8Inputs(tuple(sorted(can.free_zero_point)), can.unsigned, offsets)
+    if symmetric:
+        return SYMMETRIC
+    return Int8Inputs(
+        free_zero_point=tuple(sorted(can.free_zero_point)),
+        unsigned=can.unsigned,
+        offsets="int8-offset" not in backend.avoided(),
+        norms=can.int8_norms,
+    )

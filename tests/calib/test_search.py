@@ -143,6 +143,58 @@ def test_a_layer_that_is_faster_without_int8_is_never_quantized() -> None:
     assert all(candidate.recipe.levels == best.recipe.levels for candidate in search.tried)
 
 
+# Three layers before norms, with the values that each makes wrong when it writes INT8 (on the easy picture).
+NORMED = """
+<ir_version: 8, opset_import: ["" : 17]>
+chain (float[1, 2, 8, 8] x) => (float[1, 2, 8, 8] y)
+<float[2, 2, 1, 1] w, float[2] one> {
+    a = Conv(x, w)
+    an = InstanceNormalization(a, one, one)
+    b = Conv(an, w)
+    bn = InstanceNormalization(b, one, one)
+    c = Conv(bn, w)
+    cn = InstanceNormalization(c, one, one)
+    y = Conv(cn, w)
+}
+"""
+WRITTEN = {"a": 300, "b": 10, "c": 100}
+
+
+def render_written(model: onnx.ModelProto, pictures: Sequence[Picture]) -> tuple[list[Picture], float]:
+    """Render a picture, all 0 but for the wrong values of the layers that write INT8."""
+    quantized = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    result = np.zeros(64 * 64 * 3, np.uint8)
+    result[: ALWAYS_WRONG + sum(count for layer, count in WRITTEN.items() if layer in quantized)] = 32
+    return [result.reshape(64, 64, 3)] * len(pictures), 1.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "written"), [(0, ""), (9, ""), (10, "b"), (109, "b"), (110, "bc"), (400, "bc"), (410, "abc")]
+)
+def test_as_many_convolutions_write_int8_as_the_target_allows(wrong: int, written: str) -> None:
+    """Those that add the smallest error come first."""
+    model = parser.parse_model(NORMED)
+    random = np.random.default_rng(0)
+    model.graph.initializer.append(numpy_helper.from_array(random.normal(size=(2, 2, 1, 1)).astype(np.float32), "w"))
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(2, np.float32), "one"))
+    for node, name in zip(convolutions(model.graph), (*WRITTEN, "last"), strict=True):
+        node.name = name
+    histograms = {name: Histogram() for name in (*quantized_tensors(model.graph), *WRITTEN)}
+    for histogram in histograms.values():
+        histogram.add(random.normal(size=(1, 2, 8, 8)).astype(np.float32))
+    target_db = psnr_of(ALWAYS_WRONG + wrong)
+    for norms in (True, False):
+        inputs = replace(INPUTS, norms=norms)
+        search = Search(model, CalibrationStats(histograms, {}), inputs, render_written, BLACK, reference=BLACK)
+        best = search.run(QualityTarget(target_db, target_db), Silent())
+        assert best.recipe.levels == dict.fromkeys(written if norms else "", "int8-out")
+
+
+def psnr_of(wrong: int) -> float:
+    """PSNR in dB of a picture with so many wrong values, and a little less."""
+    return float(10 * np.log10(255**2 / (32**2 * wrong / (64 * 64 * 3)))) - 1e-6
+
+
 def test_candidates_are_finished_before_they_are_rendered() -> None:
     def finish(model: onnx.ModelProto) -> onnx.ModelProto:
         finished = clone(model)
