@@ -10,8 +10,8 @@ compared with the reference. The steps, in order:
    their multiply-adds: a second INT8 convolution (`int8x2`), or no quantization (`fp32`, or `bf16` where the engine
    computes in BF16 between its INT8 convolutions);
 5. once it is met: raised layers that are superfluous by then go back, the most expensive first;
-6. while it stays met: convolutions write INT8 for their norms (`int8-out`), those first that lose the least for the
-   bytes that they save.
+6. while it stays met by a margin: convolutions write INT8 for their norms (`int8-out`), those first that lose the
+   least for the bytes that they save.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ LevelCost = Mapping[str, Mapping[str, float]]
 LEVEL_COST: LevelCost = {operator: {"int8": 1, "int8x2": 2, "fp32": 4} for operator in CONVOLUTIONS}
 # Smallest gain in dB for which a change is kept; smaller ones are chance.
 MIN_GAIN_DB = 0.03
+# Quality beyond the target in dB that must be left for speed to be bought with it.
+SPARE_DB = 2.5
 
 
 class Candidate(NamedTuple):
@@ -123,9 +125,9 @@ class Search:
         if target.is_met(best) and best.recipe.levels != self._never:
             progress.step("searching layers that need less")
             best = self._lower_levels(best, target)
-        if target.is_met(best):
+        if target.is_met(best) and self._builder.normed:
             progress.step("searching convolutions that may write INT8")
-            best = self._write_int8(best, target)
+            best = self._write_int8(best, QualityTarget(target.mean_db + SPARE_DB, target.worst_db + SPARE_DB))
         return best
 
     def build(self, recipe: Recipe) -> onnx.ModelProto:
@@ -225,8 +227,10 @@ class Search:
         def added(layer: str) -> float:
             return (_error(writing([layer])) - _error(best)) / self._written[layer]
 
-        if not layers or target.is_met(everything := writing(layers)):
-            return everything if layers else best
+        if not layers or not target.is_met(best):
+            return best
+        if target.is_met(everything := writing(layers)):
+            return everything
         order = sorted(layers, key=added)
         met, missed, found = 0, len(order), best
         while missed - met > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,7 @@ from conftest import SMALL, noise
 import nstopt
 from nstopt import engines
 from nstopt.bundle import Bundle, open_bundle
+from nstopt.calib.placeholder import quantize_with_placeholders
 from nstopt.engines import openvino
 from nstopt.engines.backend import Source
 from nstopt.engines.openvino import MODEL, PRECISION_ENTRY, core
@@ -20,7 +22,7 @@ from nstopt.errors import DeviceError
 from nstopt.manifest import InputShape
 from nstopt.pictures.size import Size, Sizes
 from nstopt.pipeline.build import build_engine
-from nstopt.pipeline.lower import lower
+from nstopt.pipeline.lower import int8_inputs, lower
 from nstopt.pipeline.spec import BuildSpec
 
 needs_bf16 = pytest.mark.skipif(not is_native(core()), reason="this CPU has no BF16 arithmetic")
@@ -126,10 +128,12 @@ def test_other_precisions_leave_the_hint_alone() -> None:
 def test_transposed_convolutions_of_int8_write_bf16(tiny_onnx: Path, tmp_path: Path) -> None:
     backend = engines.backend("openvino")
     lowered = lower(onnx.load(tiny_onnx), InputShape.of(1, SMALL), backend, "int8-bf16")
-    source = Source(tmp_path / "model.onnx")
-    onnx.save(lowered.model, source.onnx)
-    backend.build(source, InputShape.of(1, SMALL), "int8-bf16", tmp_path)
-    written = {name: out for name, (_, out) in kernel_types(tmp_path / MODEL).items()}
     transposed = [node.name for node in lowered.model.graph.node if node.op_type == "ConvTranspose"]
     assert len(transposed) == 2
-    assert {written[name] for name in transposed} == {"bf16"}
+    source = Source(tmp_path / "model.onnx")
+    for norms, wanted in ((False, "bf16"), (True, "i8")):
+        inputs = replace(int8_inputs(backend), norms=norms)
+        onnx.save(quantize_with_placeholders(lowered.rewritten, inputs), source.onnx)
+        backend.build(source, InputShape.of(1, SMALL), "int8-bf16", tmp_path)
+        written = {name: out for name, (_, out) in kernel_types(tmp_path / MODEL).items()}
+        assert {written[name] for name in transposed} == {wanted}
