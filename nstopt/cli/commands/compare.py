@@ -10,6 +10,7 @@ import typer
 from nstopt.cli import artifacts
 from nstopt.cli.console import Bar, console, say
 from nstopt.errors import MediaError
+from nstopt.files import real_path
 
 
 def compare_command(
@@ -34,11 +35,13 @@ def compare_command(
     paths = list_pictures(images)
     if not paths:
         raise MediaError(f"{images}: no pictures in this folder")
+    target = output or artifacts.FOLDER / "compare.png"
+    if real_path(target) in map(real_path, paths):
+        raise MediaError(f"{target}: the result would overwrite an input; choose another output")
     with engines.load(left) as one, engines.load(right) as other:
         with Bar() as bar:
             found = worst_first(bar.track(compare(one, other, paths), len(paths), "comparing"))
         worst = difference_panels(*stylize_both(one, other, found[0].picture))
     console.print(comparison_table(found))
-    target = output or artifacts.FOLDER / "compare.png"
     write_picture(target, worst)
     say(f"wrote {target}: {found[0].picture.name} of {left.name}, of {right.name}, and their difference, amplified")
