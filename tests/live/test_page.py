@@ -215,6 +215,13 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
             asyncio.run(late.start())
 
 
+def test_a_host_that_no_name_can_be_is_said(tmp_path: Path) -> None:
+    with running(new_session(tmp_path)) as session:
+        page_server = PageServer(session, lambda own: session, Address("x" * 100, 0))
+        with pytest.raises(NstoptError, match=r"'x{100}' is not the name of a host"):
+            asyncio.run(page_server.start())
+
+
 def test_too_many_viewers_are_sent_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "MAX_VIEWERS", 0)
     with page(tmp_path) as (address, _):

@@ -55,6 +55,9 @@ class PageServer:
         except OSError as error:
             await self._runner.cleanup()
             raise NstoptError(_why(self._address, error)) from error
+        except UnicodeError as error:  # as Python encodes it
+            await self._runner.cleanup()
+            raise NstoptError(f"'{host}' is not the name of a host") from error
         bound = self._runner.addresses[0][1]
         name = host if is_loopback(host) else socket.gethostname()
         name = f"[{name}]" if ":" in name else name
