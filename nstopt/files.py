@@ -123,9 +123,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write to; rename it to `path` on success, remove it on an exception.
 
     The sibling keeps the suffix, which libraries use to choose a format. Siblings that a killed process left more than
-    a day ago are removed. Raises OSError if the folder cannot be written.
+    a day ago are removed. Raises OSError if the folder cannot be written, or if a device or a pipe is at `path`: to
+    rename over /dev/null would end it.
     """
     make_folder(path.parent)
+    if path.exists() and not path.is_dir():
+        check_regular(path)
     prefix, suffix = f".{path.stem[:MAX_STEM]}.", f"{MARK}{path.suffix}"
     _remove_leftovers(path.parent, prefix, suffix)
     handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from nstopt.errors import NstoptError
 from nstopt.files import (
     CHUNK_BYTES,
     MARK,
@@ -137,3 +138,12 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 def test_deeply_nested_json_is_refused() -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         decode_json(b"[" * 100_000 + b"]" * 100_000, object)
+
+
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(NstoptError, match="pipe: cannot be written: a device, pipe or socket, not a file"):
+        write_atomically(pipe, b"content")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
