@@ -51,11 +51,18 @@ def shared_folder() -> Path:
     return folder
 
 
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder that all processes of this run of the tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Builds neither find what the user's machine knows already nor add to it."""
+    """Builds neither find what the user's machine knows already nor add to it. The test processes share one cache, so
+    that a bundle that one of them has built is known to the others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(run_folder(tmp_path_factory) / "cache"))
         yield
 
 
@@ -86,8 +93,7 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     """Has a folder of a name filled by the first of the test processes that asks for it; the others wait, and read."""
-    own = tmp_path_factory.getbasetemp()
-    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    root = run_folder(tmp_path_factory)
 
     def folder_of(name: str, fill: Callable[[Path], object]) -> Path:
         folder, filled = root / f"once-{name}", root / f"once-{name}.filled"

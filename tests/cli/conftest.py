@@ -20,6 +20,7 @@ from nets import layouts
 from onnx import helper
 from PIL import Image
 
+from nstopt import trial
 from nstopt.__main__ import main
 from nstopt.manifest import InputShape
 
@@ -43,6 +44,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["nstopt", *map(str, arguments)])
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+        trial.tried.clear()  # by other tests of this process
         capfd.readouterr()
         handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as exit_:
