@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +22,12 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_a_clip_comes_at_its_own_speed_and_ends(clip: Path) -> None:
-    begin = time.monotonic()
+    """Frames are never early. They are late on a busy machine."""
     shots = list(Clip(clip).shots())
     assert [shot.size for shot in shots] == [(48, 64)] * 3
-    due = [round(shot.captured - begin, 1) for shot in shots]
-    assert due == pytest.approx([due[0], due[0] + 0.1, due[0] + 0.2], abs=0.06)
+    first, second, third = (shot.captured for shot in shots)
+    assert second - first > 0.04
+    assert third - first > 0.14
 
 
 def test_a_clip_loops(clip: Path) -> None:
