@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from nstopt import engines
@@ -15,6 +18,20 @@ def test_levels_are_measured_in_halves() -> None:
         assert list(cost) == ["int8", "int8x2", "fp32"]
         assert cost["int8"] == 1
         assert all((2 * one).is_integer() for one in cost.values())
+
+
+def test_costs_are_measured_once_on_a_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    level_cost.cache_clear()
+    first = level_cost(engines.backend("openvino"), "int8")
+    (file,) = (tmp_path / "nstopt" / "levels").iterdir()
+    changed = {operator: {**cost, "int8x2": 7.5} for operator, cost in first.items()}
+    for content, wanted in ((msgspec.json.encode(changed), changed), (b"{", first)):
+        file.write_bytes(content)
+        level_cost.cache_clear()
+        assert level_cost(engines.backend("openvino"), "int8").keys() == wanted.keys()
+        assert (level_cost(engines.backend("openvino"), "int8") == changed) == (wanted is changed)
+    level_cost.cache_clear()
 
 
 @pytest.mark.skipif(not is_native(core()), reason="this CPU has no BF16 arithmetic")
