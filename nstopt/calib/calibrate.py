@@ -28,8 +28,8 @@ from nstopt.progress import Progress
 
 INT8_METHOD = (
     "8-bit inputs of convolutions; int8 weights per channel, rounded by GPTQ; channels equalized through the norms; "
-    "8-bit outputs for norms where quality is to spare; exponents, ranges, rounding and levels of layers searched by the "
-    "error of the picture"
+    "8-bit outputs for norms where quality is to spare; exponents, ranges, rounding and levels of layers searched by "
+    "the error of the picture"
 )
 # uint8 RGB [H, W, 3] → its stylized picture, the same shape.
 Stylize = Callable[[Picture], Picture]
