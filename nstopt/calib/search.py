@@ -220,6 +220,8 @@ class Search:
         """Let convolutions write INT8 for their norms while the target stays met: all of them, or as many as possible
         in the order of the error that each adds alone to the picture, for each number that it writes."""
         layers = [layer for layer in self._builder.normed if best.recipe.levels.get(layer, "int8") == "int8"]
+        if not layers or not target.is_met(best):
+            return best
 
         def writing(chosen: Sequence[str]) -> Candidate:
             return self.evaluate(replace(best.recipe, levels={**best.recipe.levels, **dict.fromkeys(chosen, INT8_OUT)}))
@@ -227,8 +229,6 @@ class Search:
         def added(layer: str) -> float:
             return (_error(writing([layer])) - _error(best)) / self._written[layer]
 
-        if not layers or not target.is_met(best):
-            return best
         if target.is_met(everything := writing(layers)):
             return everything
         order = sorted(layers, key=added)

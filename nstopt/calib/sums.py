@@ -4,7 +4,7 @@
 
 A norm subtracts any constant from a channel and divides any positive factor out of it, so each channel may be shifted
 and scaled until all of them fill one range of 8 bits. Convolution and norm then move a quarter of the bytes of FP32, or
-half of those of BF16. Without the factors, the channel of the largest range decides for all: 10 dB less on style nets.
+half of those of BF16. Without the factors, the channel of the largest range decides for all.
 
 The factors have a geometric mean of 1, so that a norm's epsilon keeps its effect.
 """
